@@ -1,0 +1,52 @@
+//! The one error type of the crate, and the exit status each kind of error ends with.
+//!
+//! A message is one line: what happened, the likely cause, what to do. It is written where the
+//! cause is known; nothing is added on the way up. Panics are for bugs only.
+
+use std::process::ExitCode;
+
+/// Why a command stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Unusable arguments or input: exit status 2.
+    #[error("{0}")]
+    Input(String),
+    /// The machine refuses what was asked (no permission, no such counter): exit status 3.
+    #[error("{0}")]
+    Refused(String),
+    /// Ctrl-C or SIGTERM: what was finished is kept, exit status 130.
+    #[error("interrupted; finished blocks are kept")]
+    Interrupted,
+    /// A regression was found and `--fail-on regression` asked for this: exit status 1.
+    #[error("{0}")]
+    Regression(String),
+}
+
+/// What every fallible function of the crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The exit status of the command-line contract.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Error::Regression(_) => 1,
+            Error::Input(_) => 2,
+            Error::Refused(_) => 3,
+            Error::Interrupted => 130,
+        })
+    }
+
+    /// An unknown name, with the nearest valid ones.
+    pub fn unknown<'a>(what: &str, given: &str, valid: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut near: Vec<(f64, &str)> = valid
+            .into_iter()
+            .map(|name| (strsim::jaro_winkler(given, name), name))
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let near: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
+        Error::Input(format!(
+            "unknown {what} '{given}'; the nearest valid names are: {}",
+            near.join(", ")
+        ))
+    }
+}

@@ -1,0 +1,4 @@
+//! The page-fault fast path.
+
+pub mod arena;
+pub mod memory;

@@ -1,0 +1,9 @@
+//! What the placement of a lock inside (or outside) its struct costs, and which piece of the
+//! hardware makes it cost that.
+
+#![warn(missing_docs)]
+
+pub mod error;
+pub mod fault;
+pub mod layout;
+pub mod results;
