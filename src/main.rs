@@ -1,1 +1,46 @@
-fn main() {}
+//! Arguments to commands, nothing else.
+
+use clap::Parser;
+use hitm::commands::Command;
+use std::process::ExitCode;
+
+/// What the placement of a lock costs, and which piece of the hardware makes it cost that.
+#[derive(Parser)]
+#[command(name = "hitm", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // --help and --version; a closed pipe is no failure.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("hitm: {}", one_line(&error.render().to_string()));
+            return ExitCode::from(2);
+        }
+    };
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hitm: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+/// The message of a usage error in one line, without the usage text.
+fn one_line(message: &str) -> String {
+    let lines: Vec<&str> = message
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"))
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .collect();
+    lines.join("; ").trim_start_matches("error: ").to_owned()
+}
