@@ -7,5 +7,6 @@ pub mod commands;
 pub mod error;
 pub mod fault;
 pub mod layout;
+pub mod machine;
 pub mod results;
 pub mod scenario;
