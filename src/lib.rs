@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod backend;
 pub mod commands;
 pub mod error;
 pub mod fault;

@@ -28,6 +28,13 @@ pub struct Size {
     pub pages: bool,
 }
 
+impl Size {
+    /// Pages to clear, of all threads.
+    fn pages(&self) -> usize {
+        if self.pages { self.threads * PAGES_PER_THREAD } else { 0 }
+    }
+}
+
 /// One range of the address space that a VMA covers or may cover.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
@@ -80,31 +87,30 @@ pub struct World {
 }
 
 impl World {
-    /// Lay out everything for `table`: VMA `i` in slab slot `i`, attached and unlocked.
-    pub fn new(table: &Table, size: Size) -> World {
+    /// Bytes of arena that a world takes.
+    pub fn bytes_for(table: &Table, size: Size) -> usize {
         let slots = size.vmas + size.spare_slots;
-        let vma_bytes = table.cache.pages_for(slots) * PAGE;
-        let lock_bytes = table
-            .lock_cache()
-            .map_or(0, |cache| cache.pages_for(slots) * PAGE);
-        let page_count = if size.pages {
-            size.threads * PAGES_PER_THREAD
-        } else {
-            0
-        };
-        let bytes = mm::BYTES
+        let locks = table.lock_cache().map_or(0, |cache| cache.pages_for(slots));
+        let pages = table.cache.pages_for(slots) + locks + size.pages();
+        // Alignment between the parts costs less than a page each.
+        mm::BYTES
             + tree::bytes_for(2 * slots + 1)
-            + vma_bytes
-            + lock_bytes
             + size.threads * PAIR
-            + page_count * PAGE
-            + 8 * PAGE;
-        let mut arena = Arena::new(bytes);
+            + (pages + 5) * PAGE
+    }
+
+    /// Lay out everything for `table` in `arena`, which is empty: VMA `i` in slab slot `i`,
+    /// attached and unlocked.
+    pub fn new(mut arena: Arena, table: &Table, size: Size) -> World {
+        let slots = size.vmas + size.spare_slots;
         let mm = arena.alloc(mm::BYTES, PAIR);
-        let vma_slab = arena.alloc(vma_bytes, PAGE);
-        let lock_slab = arena.alloc(lock_bytes, PAGE);
+        let vma_slab = arena.alloc(table.cache.pages_for(slots) * PAGE, PAGE);
+        let lock_slab = match table.lock_cache() {
+            Some(cache) => arena.alloc(cache.pages_for(slots) * PAGE, PAGE),
+            None => Addr::NULL,
+        };
         let per_thread = arena.alloc(size.threads * PAIR, PAIR);
-        let pages = arena.alloc(page_count * PAGE, PAGE);
+        let pages = arena.alloc(size.pages() * PAGE, PAGE);
         let mut world = World {
             arena,
             table: table.clone(),
@@ -191,6 +197,11 @@ impl World {
         if let Some(lock) = self.split_lock(slot) {
             write(Field::vm_lock, lock.0);
         }
+    }
+
+    /// The arena, for the next world.
+    pub fn into_arena(self) -> Arena {
+        self.arena
     }
 
     /// The memory everything lies in.

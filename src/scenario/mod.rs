@@ -44,6 +44,7 @@ pub struct Thread {
     /// Steps that faulted nothing: maps, unmaps, other writes.
     pub writes: u64,
     rng: u64,
+    handicap: u32,
     shelf: churn::Shelf,
 }
 
@@ -57,6 +58,7 @@ impl Thread {
             fallbacks: 0,
             writes: 0,
             rng: mixed.max(1),
+            handicap: 0,
             shelf: churn::Shelf::default(),
         }
     }
@@ -65,6 +67,14 @@ impl Thread {
     #[inline(always)]
     pub fn task(&self) -> u64 {
         (self.id as u64 + 1) << 6
+    }
+
+    /// Whole uncounted steps due after `permille` thousandths more have fallen due.
+    pub fn handicap(&mut self, permille: u32) -> u32 {
+        self.handicap += permille;
+        let due = self.handicap / 1000;
+        self.handicap %= 1000;
+        due
     }
 
     /// A number below `bound`, for choosing a VMA (xorshift64*, Vigna 2016).
