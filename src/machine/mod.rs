@@ -4,9 +4,11 @@
 //! environment record, what is permitted. Not here: hardware counters (`counters`) and
 //! prefetchers (`prefetch`).
 
+pub mod accounting;
 pub mod pin;
 mod placement;
 mod topology;
+pub mod transfer;
 
 pub use placement::{Placement, Plan, possible};
 pub use topology::{Cpu, CpuId, Distance, Llc, Topology};
