@@ -5,6 +5,7 @@
 //! prefetchers (`prefetch`).
 
 pub mod accounting;
+pub mod environment;
 pub mod pin;
 mod placement;
 mod topology;
