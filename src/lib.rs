@@ -6,8 +6,10 @@
 pub mod backend;
 pub mod commands;
 pub mod error;
+pub mod experiment;
 pub mod fault;
 pub mod layout;
 pub mod machine;
 pub mod results;
 pub mod scenario;
+pub mod stats;

@@ -4,12 +4,16 @@ use crate::error::Result;
 use clap::Subcommand;
 
 mod layout;
+mod options;
+mod run;
 
 /// A subcommand of `hitm`.
 #[derive(Subcommand)]
 pub enum Command {
     /// Show the layouts: offsets, lines, pairs, and how the fault path uses each field
     Layout(layout::Args),
+    /// Measure on this machine: what each layout costs, with verdicts
+    Run(run::Args),
 }
 
 impl Command {
@@ -17,6 +21,7 @@ impl Command {
     pub fn run(self) -> Result<()> {
         match self {
             Command::Layout(args) => layout::run(args),
+            Command::Run(args) => run::run(args),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What the workers run: a scenario on a layout, compiled into one loop.
 
 use super::memory::Native;
+use crate::fault::arena::Arena;
 use crate::fault::path::PageWork;
-use crate::fault::world::World;
+use crate::fault::world::{Size, World};
 use crate::layout::{self, Layout, WithLayout};
 use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
 
@@ -16,6 +17,8 @@ pub trait Program: Send + Sync {
     fn enter(&self, _thread: &mut Thread) {}
     /// Called by the thread when it ends a window.
     fn leave(&self, _thread: &mut Thread) {}
+    /// The arena it ran in, for the next program.
+    fn into_arena(self: Box<Self>) -> Option<Arena>;
 }
 
 /// A scenario on a layout in a world.
@@ -70,6 +73,10 @@ impl<S: Scenario, L: Layout> Program for Faults<S, L> {
     fn leave(&self, thread: &mut Thread) {
         self.scenario.leave(&self.cx(), thread);
     }
+
+    fn into_arena(self: Box<Self>) -> Option<Arena> {
+        Some(self.world.into_arena())
+    }
 }
 
 /// Everything that decides a program, but for the memory it is laid out in.
@@ -90,11 +97,11 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Calls `with` on the scenario's size.
-    pub fn size(&self) -> crate::fault::world::Size {
+    /// What its world has to hold.
+    pub fn size(&self) -> Size {
         struct Sizer(usize, bool);
         impl WithScenario for Sizer {
-            type Out = crate::fault::world::Size;
+            type Out = Size;
             fn call<S: Scenario + 'static>(self, scenario: S) -> Self::Out {
                 scenario.size(self.0, self.1)
             }
