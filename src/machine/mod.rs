@@ -6,8 +6,10 @@
 
 pub mod accounting;
 pub mod environment;
+pub mod pairs;
 pub mod pin;
 mod placement;
+pub mod preflight;
 mod topology;
 pub mod transfer;
 
