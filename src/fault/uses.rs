@@ -125,9 +125,17 @@ impl Memory for Notes<'_> {
         _failure: Ordering,
     ) -> Result<W, W> {
         let found: W = self.update(at, |old| {
-            if old == current.widen() { new.widen() } else { old }
+            if old == current.widen() {
+                new.widen()
+            } else {
+                old
+            }
         });
-        if found == current { Ok(found) } else { Err(found) }
+        if found == current {
+            Ok(found)
+        } else {
+            Err(found)
+        }
     }
     fn fetch_add<W: Word>(&self, at: Addr, delta: W, _order: Ordering) -> W {
         self.update(at, |old| old.wrapping_add(delta.widen()))
@@ -154,7 +162,14 @@ mod tests {
         assert_eq!(all.iter().map(|u| u.stores).sum::<u32>(), 0);
         assert_eq!(footprint.fields[&Field::vm_refcnt].rmws, 2);
         // mm_lock_seq, twice, and the root of the tree.
-        assert_eq!(footprint.mm, Uses { loads: 3, stores: 0, rmws: 0 });
+        assert_eq!(
+            footprint.mm,
+            Uses {
+                loads: 3,
+                stores: 0,
+                rmws: 0
+            }
+        );
     }
 
     #[test]
@@ -162,10 +177,24 @@ mod tests {
         for layout in [BuiltIn::SplitPacked, BuiltIn::SplitAligned] {
             let lock = footprint(layout.table()).split_lock;
             // count and owner are loaded; CAS and fetch_sub; owner is stored.
-            assert_eq!(lock, Uses { loads: 2, stores: 1, rmws: 2 });
+            assert_eq!(
+                lock,
+                Uses {
+                    loads: 2,
+                    stores: 1,
+                    rmws: 2
+                }
+            );
         }
         let embedded = footprint(BuiltIn::EmbeddedUnaligned.table());
-        assert_eq!(embedded.fields[&Field::rwsem], Uses { loads: 2, stores: 1, rmws: 2 });
+        assert_eq!(
+            embedded.fields[&Field::rwsem],
+            Uses {
+                loads: 2,
+                stores: 1,
+                rmws: 2
+            }
+        );
     }
 
     #[test]
@@ -177,9 +206,21 @@ mod tests {
     #[test]
     fn before_per_vma_locks_the_vma_was_only_read() {
         let footprint = footprint(BuiltIn::MmapLock.table());
-        assert!(footprint.fields.values().all(|u| u.stores == 0 && u.rmws == 0));
+        assert!(
+            footprint
+                .fields
+                .values()
+                .all(|u| u.stores == 0 && u.rmws == 0)
+        );
         // The lock: count twice, owner loaded and stored, and the root of the tree.
-        assert_eq!(footprint.mm, Uses { loads: 3, stores: 1, rmws: 2 });
+        assert_eq!(
+            footprint.mm,
+            Uses {
+                loads: 3,
+                stores: 1,
+                rmws: 2
+            }
+        );
     }
 
     #[test]
@@ -187,7 +228,11 @@ mod tests {
         for layout in BuiltIn::ALL {
             let footprint = footprint(layout.table());
             for field in [Field::anon_vma_chain, Field::shared, Field::vm_private_data] {
-                assert!(!footprint.fields.contains_key(&field), "{}: {field:?}", layout.name());
+                assert!(
+                    !footprint.fields.contains_key(&field),
+                    "{}: {field:?}",
+                    layout.name()
+                );
             }
         }
     }
