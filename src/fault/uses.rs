@@ -3,7 +3,7 @@
 use super::arena::Arena;
 use super::memory::{Addr, Memory, Word};
 use super::path::{self, PageWork};
-use super::world::{Object, Size, World};
+use super::world::{Object, Size, World, start_of};
 use crate::layout::{Field, LockPlace, Table};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub fn footprint(table: &Table) -> Footprint {
         &table,
         world.mm(),
         64,
-        world.region(0).start,
+        start_of(0),
         PageWork::None,
         Addr::NULL,
     );
