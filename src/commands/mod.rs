@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 mod layout;
 mod options;
+mod probe;
 mod run;
 
 /// A subcommand of `hitm`.
@@ -12,6 +13,8 @@ mod run;
 pub enum Command {
     /// Show the layouts: offsets, lines, pairs, and how the fault path uses each field
     Layout(layout::Args),
+    /// Show what this machine is and allows: topology, placements, latencies, permissions
+    Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
     Run(run::Args),
 }
@@ -21,6 +24,7 @@ impl Command {
     pub fn run(self) -> Result<()> {
         match self {
             Command::Layout(args) => layout::run(args),
+            Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(args),
         }
     }

@@ -13,5 +13,5 @@ pub mod preflight;
 mod topology;
 pub mod transfer;
 
-pub use placement::{Placement, Plan, possible};
+pub use placement::{Placement, Plan, cpu_list, possible};
 pub use topology::{Cpu, CpuId, Distance, Llc, Topology};

@@ -109,20 +109,26 @@ impl Placement {
         }
         let order = self.candidates(topology);
         if order.is_empty() {
-            let needs = match self {
-                Placement::Smt => "two usable SMT siblings on a core",
-                Placement::OneLlc => "a known last-level cache",
-                Placement::CrossLlc => "two usable last-level caches in one socket",
-                Placement::CrossSocket => "two usable sockets",
-                _ => "a CPU this process may use",
-            };
             return Err(Error::Refused(format!(
-                "placement {self} needs {needs}; this machine has {}; possible: {}",
+                "placement {self} needs {}; this machine has {}; possible: {}",
+                self.needs(),
                 topology.summary(),
                 describe_possible(topology),
             )));
         }
         Ok(order.into_iter().map(|cpu| cpu.id).collect())
+    }
+
+    /// What a machine must have for it, in words.
+    pub fn needs(&self) -> &'static str {
+        match self {
+            Placement::Compact | Placement::Scatter => "a CPU this process may use",
+            Placement::Smt => "two usable SMT siblings on a core",
+            Placement::OneLlc => "a known last-level cache",
+            Placement::CrossLlc => "two usable last-level caches in one socket",
+            Placement::CrossSocket => "two usable sockets",
+            Placement::Explicit(_) => "these CPUs",
+        }
     }
 
     /// As `order`, empty where the machine lacks what the placement is about.
@@ -301,7 +307,7 @@ fn sorted(mut cpus: Vec<CpuId>) -> Vec<CpuId> {
 }
 
 /// `0,2,4-7`: ascending runs are joined, the order is kept.
-pub(super) fn cpu_list(cpus: impl IntoIterator<Item = CpuId>) -> String {
+pub fn cpu_list(cpus: impl IntoIterator<Item = CpuId>) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for CpuId(cpu) in cpus {
         match runs.last_mut() {

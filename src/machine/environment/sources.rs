@@ -2,7 +2,7 @@
 
 use super::CpuModel;
 use super::kernel_struct::{self, KernelStruct};
-use crate::machine::placement::cpu_list;
+use crate::machine::cpu_list;
 use crate::machine::topology::Topology;
 use std::collections::BTreeMap;
 use std::fs;
