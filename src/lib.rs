@@ -8,3 +8,4 @@ pub mod error;
 pub mod fault;
 pub mod layout;
 pub mod results;
+pub mod stats;
