@@ -9,5 +9,6 @@ pub mod error;
 pub mod fault;
 pub mod layout;
 pub mod machine;
+pub mod report;
 pub mod results;
 pub mod scenario;

@@ -31,7 +31,11 @@ pub struct Size {
 impl Size {
     /// Pages to clear, of all threads.
     fn pages(&self) -> usize {
-        if self.pages { self.threads * PAGES_PER_THREAD } else { 0 }
+        if self.pages {
+            self.threads * PAGES_PER_THREAD
+        } else {
+            0
+        }
     }
 }
 
@@ -93,10 +97,7 @@ impl World {
         let locks = table.lock_cache().map_or(0, |cache| cache.pages_for(slots));
         let pages = table.cache.pages_for(slots) + locks + size.pages();
         // Alignment between the parts costs less than a page each.
-        mm::BYTES
-            + tree::bytes_for(2 * slots + 1)
-            + size.threads * PAIR
-            + (pages + 5) * PAGE
+        mm::BYTES + tree::bytes_for(2 * slots + 1) + size.threads * PAIR + (pages + 5) * PAGE
     }
 
     /// Lay out everything for `table` in `arena`, which is empty: VMA `i` in slab slot `i`,

@@ -4,6 +4,7 @@
 //! contents (`files`, `report`).
 
 use super::files::{self, SamplesFile};
+use super::record::RunRecord;
 use super::row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VerdictRow};
 use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -171,9 +172,16 @@ impl RunFolder {
         )
     }
 
-    /// Write `environment.json`, whole or not at all.
-    pub fn write_environment(&self, environment: &impl serde::Serialize) -> Result<()> {
-        let mut json = serde_json::to_vec_pretty(environment)
+    /// Write `environment.json`, whole or not at all: what was asked, and the machine.
+    pub fn write_environment(
+        &self,
+        run: &RunRecord,
+        machine: &impl serde::Serialize,
+    ) -> Result<()> {
+        let mut json = serde_json::to_value(machine)
+            .and_then(|machine| {
+                serde_json::to_vec_pretty(&serde_json::json!({ "run": run, "machine": machine }))
+            })
             .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
         json.push(b'\n');
         self.write("environment.json", &json)
