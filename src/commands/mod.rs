@@ -8,6 +8,7 @@ mod layout;
 mod options;
 mod plot;
 mod probe;
+mod resolve;
 mod run;
 
 /// A subcommand of `hitm`.
