@@ -51,7 +51,7 @@ pub(super) struct Group<'a> {
     /// `one-vma, 2 threads, compact`, and what else tells it from other groups.
     pub heading: String,
     /// `native on MACHINE`.
-    pub where_: String,
+    pub place: String,
     /// Name and time of the baseline.
     pub baseline: (&'a str, Option<&'a Arm>),
     /// The rows, with the arm each is about.
@@ -77,7 +77,7 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [Arm]) -> Vec<Gro
                 row.placement,
                 row.prefetch
             ),
-            where_: format!("{} on {}", row.backend, row.machine),
+            place: format!("{} on {}", row.backend, row.machine),
             baseline: (&row.baseline, arm_of(row, &row.baseline, arms)),
             rows: vec![member],
         };
@@ -129,8 +129,8 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
         text.trim_end().to_owned() + "\n"
     };
     for group in &groups {
-        if group.where_ != place {
-            place = &group.where_;
+        if group.place != place {
+            place = &group.place;
             text.push_str(place);
             text.push('\n');
         }
