@@ -164,7 +164,7 @@ fn verdicts(record: &Record, groups: &[Group]) -> Markup {
                     th class="figure" { "change" }
                     th class="figure" { "interval" }
                     th { "verdict" }
-                    th { "blocks" }
+                    th { "blocks (invalid)" }
                 } }
                 tbody {
                     @let (baseline, arm) = group.baseline;

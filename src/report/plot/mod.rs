@@ -84,6 +84,13 @@ pub fn plots(record: &Record) -> Vec<Plot> {
             folded: true,
         });
     }
+    // Names that differ in signs only, which file names do not carry.
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for plot in &mut plots {
+        while !taken.insert(plot.name.clone()) {
+            plot.name.push_str("-again");
+        }
+    }
     plots
 }
 

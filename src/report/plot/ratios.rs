@@ -39,13 +39,19 @@ pub fn draw(
     let far = ratios
         .filter(|ratio| !(1.0 / FAR..=FAR).contains(ratio))
         .count();
+    let ends = (far > 0 && far * 2 <= verdicts.len()).then_some((1.0 / FAR, FAR));
+    let arrow = if ends.is_some() {
+        "; an arrow lies beyond the axis"
+    } else {
+        ""
+    };
     let rows = Rows {
         title: &title,
         caption,
-        axis: &format!("ratio with its interval, above 1 is slower{band}"),
+        axis: &format!("ratio with its interval, above 1 is slower{band}{arrow}"),
         tick: |ratio| format!("{}", (ratio * 1e6).round() / 1e6),
         log_from: 2.0,
-        ends: (far * 2 <= verdicts.len()).then_some((1.0 / FAR, FAR)),
+        ends,
         mark: Some(1.0),
         band: margin.map(|margin| (1.0 / (1.0 + margin), 1.0 + margin)),
         sections: threads.iter().map(section).collect(),

@@ -143,9 +143,9 @@ impl Rows<'_> {
                 let outwards = if axis.px(value) > at.0 { 1 } else { -1 };
                 canvas.arrow(at, outwards, row.colour);
             } else if row.full {
-                canvas.dot(at, 5, row.colour);
+                canvas.dot(at, 4, row.colour);
             } else {
-                canvas.dot(at, 5, PAPER);
+                canvas.dot(at, 4, PAPER);
                 canvas.ring(at, 4, row.colour, 2);
             }
         }
