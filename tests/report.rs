@@ -40,7 +40,9 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
         "kernel": "6.1.0", "mitigations": ["spectre_v2: <retpolines>", "mds: not affected"],
         "governor": null,
     });
-    folder.write_environment(&run, &machine).unwrap();
+    folder
+        .write_environment(&serde_json::json!({"run": run, "machine": machine}))
+        .unwrap();
     dir
 }
 

@@ -4,7 +4,6 @@
 //! contents (`files`, `report`).
 
 use super::files::{self, SamplesFile};
-use super::record::RunRecord;
 use super::row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VerdictRow};
 use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -172,16 +171,10 @@ impl RunFolder {
         )
     }
 
-    /// Write `environment.json`, whole or not at all: what was asked, and the machine.
-    pub fn write_environment(
-        &self,
-        run: &RunRecord,
-        machine: &impl serde::Serialize,
-    ) -> Result<()> {
-        let mut json = serde_json::to_value(machine)
-            .and_then(|machine| {
-                serde_json::to_vec_pretty(&serde_json::json!({ "run": run, "machine": machine }))
-            })
+    /// Write `environment.json`, whole or not at all: an object whose `run` is a
+    /// [`RunRecord`](super::RunRecord) and whose `machine` is free.
+    pub fn write_environment(&self, environment: &impl serde::Serialize) -> Result<()> {
+        let mut json = serde_json::to_vec_pretty(environment)
             .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
         json.push(b'\n');
         self.write("environment.json", &json)
