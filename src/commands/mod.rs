@@ -16,7 +16,7 @@ pub enum Command {
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
-    Run(run::Args),
+    Run(Box<run::Args>),
 }
 
 impl Command {
@@ -25,7 +25,7 @@ impl Command {
         match self {
             Command::Layout(args) => layout::run(args),
             Command::Probe(args) => probe::run(args),
-            Command::Run(args) => run::run(args),
+            Command::Run(args) => run::run(*args),
         }
     }
 }
