@@ -4,7 +4,7 @@
 
 use hitm::fault::arena::Arena;
 use hitm::fault::memory::{Addr, Memory, Word};
-use hitm::fault::world::{Size, World};
+use hitm::fault::world::{Size, World, start_of};
 use hitm::fault::{mmap_lock, vma_lock, vma_lock::Entry};
 use hitm::layout::{BuiltIn, Field, Layout, Table};
 use loom::sync::atomic::{AtomicU64, fence};
@@ -118,7 +118,7 @@ fn explore(test: impl Fn(Loom, &'static Table, Places) + Sync + Send + Copy + 's
             let places = Places {
                 mm: world.mm(),
                 vma: world.vma(0),
-                address: world.region(0).start,
+                address: start_of(0),
             };
             test(Loom::new(&world), table, places);
         });

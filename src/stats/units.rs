@@ -104,3 +104,75 @@ impl Units {
         self.waiting.len() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(parity: Parity, log_ratio: f64) -> Block {
+        Block {
+            parity,
+            log_ratio,
+            valid: true,
+        }
+    }
+
+    fn units(blocks: &[Block]) -> Units {
+        let mut units = Units::default();
+        blocks.iter().for_each(|&block| units.push(block));
+        units
+    }
+
+    #[test]
+    fn an_effect_of_parity_cancels_within_a_unit() {
+        let blocks: Vec<Block> = (0..10)
+            .map(|number| {
+                let side = if number % 2 == 0 { 0.25 } else { -0.25 };
+                block(Parity::of(number), 0.125 + side)
+            })
+            .collect();
+        assert_eq!(units(&blocks).values(), [0.125; 5]);
+    }
+
+    #[test]
+    fn an_invalid_block_is_set_aside_alone() {
+        let mut blocks = [
+            block(Parity::Even, 1.0),
+            block(Parity::Odd, 50.0),
+            block(Parity::Even, 3.0),
+            block(Parity::Odd, 5.0),
+            block(Parity::Odd, 9.0),
+        ];
+        blocks[1].valid = false;
+        let units = units(&blocks);
+        assert_eq!(units.values(), [3.0, 6.0]);
+        assert_eq!(units.blocks(), 4);
+        assert_eq!(units.blocks_invalid(), 1);
+        assert_eq!(units.blocks_waiting(), 0);
+    }
+
+    #[test]
+    fn blocks_of_one_parity_wait_for_the_other() {
+        let units = units(&[block(Parity::Odd, 1.0), block(Parity::Odd, 2.0)]);
+        assert!(units.values().is_empty());
+        assert_eq!(units.blocks_waiting(), 2);
+    }
+
+    #[test]
+    fn a_ratio_to_nothing_is_invalid() {
+        let units = units(&[
+            block(Parity::Even, f64::INFINITY),
+            block(Parity::Odd, f64::NAN),
+        ]);
+        assert_eq!(units.blocks_invalid(), 2);
+    }
+
+    #[test]
+    fn attribution_needs_both_settings_of_the_same_block() {
+        let on = block(Parity::Even, 0.75);
+        let mut off = block(Parity::Even, 0.25);
+        assert_eq!(on.less(&off), block(Parity::Even, 0.5));
+        off.valid = false;
+        assert!(!on.less(&off).valid);
+    }
+}

@@ -55,3 +55,47 @@ impl std::fmt::Display for Verdict {
         f.pad(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(ratio_low: f64, ratio_high: f64, margin: f64) -> Verdict {
+        let (low, high) = (ratio_low.ln(), ratio_high.ln());
+        let estimate = (low + high) / 2.0;
+        Verdict::on(
+            Interval {
+                estimate,
+                low,
+                high,
+            },
+            margin,
+        )
+    }
+
+    #[test]
+    fn an_interval_above_one_is_a_regression_and_below_one_an_improvement() {
+        assert_eq!(on(1.001, 1.2, 0.02), Verdict::Regression);
+        assert_eq!(on(0.8, 0.999, 0.02), Verdict::Improvement);
+    }
+
+    #[test]
+    fn an_interval_within_the_margin_is_equivalent_even_if_one_is_outside() {
+        assert_eq!(on(0.99, 1.01, 0.02), Verdict::Equivalent);
+        assert_eq!(on(1.001, 1.019, 0.02), Verdict::Equivalent);
+        assert_eq!(on(1.001, 1.021, 0.02), Verdict::Regression);
+    }
+
+    #[test]
+    fn the_margin_is_the_same_factor_both_ways() {
+        assert_eq!(on(1.0 / 1.019, 1.019, 0.02), Verdict::Equivalent);
+        assert_eq!(on(0.980, 1.0, 0.02), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn without_a_margin_only_an_exact_one_is_equivalent() {
+        assert_eq!(on(1.0, 1.0, 0.0), Verdict::Equivalent);
+        assert_eq!(on(0.9999, 1.0001, 0.0), Verdict::Inconclusive);
+        assert_eq!(on(1.0001, 1.0002, 0.0), Verdict::Regression);
+    }
+}

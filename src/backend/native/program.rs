@@ -40,6 +40,7 @@ impl<S: Scenario, L: Layout> Faults<S, L> {
             m: unsafe { Native::new(&self.world) },
             layout: self.layout,
             world: &self.world,
+            mm: self.world.mm(),
             first_slot: self.first_slot,
             work: self.work,
         }
@@ -50,9 +51,12 @@ impl<S: Scenario, L: Layout> Program for Faults<S, L> {
     #[inline(never)]
     fn run(&self, thread: &mut Thread, steps: u32) {
         let cx = self.cx();
+        // A copy of its own lets the counts live in registers.
+        let mut local = std::mem::take(thread);
         for _ in 0..steps {
-            self.scenario.step(&cx, thread);
+            self.scenario.step(&cx, &mut local);
         }
+        *thread = local;
         if self.handicap_permille > 0 {
             let counted = (thread.faults, thread.writes);
             for _ in 0..thread.handicap(steps * self.handicap_permille) {
