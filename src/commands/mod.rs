@@ -19,7 +19,7 @@ pub enum Command {
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
 }
@@ -30,7 +30,7 @@ impl Command {
         match self {
             Command::Layout(args) => layout::run(args),
             Command::Probe(args) => probe::run(args),
-            Command::Run(args) => run::run(args),
+            Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
         }
     }
