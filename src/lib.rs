@@ -7,4 +7,5 @@ pub mod commands;
 pub mod error;
 pub mod fault;
 pub mod layout;
+pub mod prefetch;
 pub mod results;
