@@ -191,12 +191,12 @@ fn table(control: &Control, readings: &[Reading]) -> String {
         let mut cores: Vec<&str> = Vec::new();
         let of = readings.iter().filter(|r| r.bit.prefetcher == prefetcher);
         for reading in of.clone() {
-            if !cores.contains(&reading.core) {
-                cores.push(reading.core);
+            if !cores.contains(&reading.core.name) {
+                cores.push(reading.core.name);
             }
         }
         for core in cores {
-            let of = of.clone().filter(|r| r.core == core);
+            let of = of.clone().filter(|r| r.core.name == core);
             let cpus = |state| {
                 let cpus = of.clone().filter(|r| r.state() == state).map(|r| r.cpu);
                 match cpulist::format(cpus) {
@@ -272,7 +272,7 @@ impl<'a> From<&'a Reading> for Row<'a> {
     fn from(reading: &'a Reading) -> Row<'a> {
         Row {
             cpu: reading.cpu,
-            core: reading.core,
+            core: reading.core.name,
             prefetcher: reading.bit.prefetcher.name(),
             register: format!("{:#x}", reading.bit.register),
             bit: reading.bit.bit,
@@ -294,6 +294,10 @@ fn csv(readings: &[Reading]) -> Result<String> {
 fn json(control: &Control, readings: &[Reading]) -> Result<String> {
     let machine = control.machine();
     let rows: Vec<Row> = readings.iter().map(Row::from).collect();
+    let sources: BTreeMap<&str, &str> = readings
+        .iter()
+        .map(|reading| (reading.core.name, reading.core.source))
+        .collect();
     let value = serde_json::json!({
         "vendor": machine.vendor,
         "family": machine.family,
@@ -302,6 +306,7 @@ fn json(control: &Control, readings: &[Reading]) -> Result<String> {
         "held_by": control.place().holder(),
         "left_changed": leftover(control.place()),
         "prefetchers": rows,
+        "sources": sources,
     });
     let text = serde_json::to_string_pretty(&value).map_err(unwritable)?;
     Ok(text + "\n")

@@ -376,7 +376,7 @@ impl Drop for Guard<'_> {
 ///
 /// Every CPU is tried; the journal goes last, and only if all were put back. May be repeated.
 pub fn restore(place: &Place) -> Result<Restored> {
-    if !Journal::leaves_a_trace(place) {
+    if !Journal::leaves_a_trace(place)? {
         return Ok(Restored::Nothing);
     }
     restore_through(

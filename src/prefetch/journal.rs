@@ -107,33 +107,25 @@ impl Journal {
     }
 
     /// Whether there is a journal of `place`, or the beginnings of one.
-    pub fn leaves_a_trace(place: &Place) -> bool {
+    pub fn leaves_a_trace(place: &Place) -> Result<bool> {
         let path = place.journal();
-        path.exists() || temporary(path).exists()
+        let exists = |path: &Path| path.try_exists().map_err(|error| unusable(path, &error));
+        Ok(exists(path)? || exists(&temporary(path))?)
     }
 
     /// The journal of `place`, if there is one.
     pub fn load(place: &Place) -> Result<Option<Journal>> {
         let path = place.journal();
-        let unusable = |error: &dyn std::fmt::Display| {
-            Error::Refused(format!(
-                "unusable journal {}: {error}; it says what registers held before they were \
-                 changed, so nothing is touched: run as root, or read it, put the values back by \
-                 hand (or reboot) and delete it",
-                path.display()
-            ))
-        };
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unusable(&error)),
+            Err(error) => return Err(unusable(path, &error)),
         };
-        let journal: Journal = serde_json::from_str(&text).map_err(|error| unusable(&error))?;
+        let journal: Journal =
+            serde_json::from_str(&text).map_err(|error| unusable(path, &error))?;
         if journal.version != VERSION {
-            return Err(unusable(&format!(
-                "version {} of its format, not {VERSION}",
-                journal.version
-            )));
+            let version = format!("version {} of its format, not {VERSION}", journal.version);
+            return Err(unusable(path, &version));
         }
         Ok(Some(journal))
     }
@@ -186,6 +178,15 @@ impl Journal {
             ))
         })
     }
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::Refused(format!(
+        "unusable journal {}: {error}; it says what registers held before they were changed, so \
+         nothing is touched: run as root, or read it, put the values back by hand (or reboot) and \
+         delete it",
+        path.display()
+    ))
 }
 
 fn temporary(path: &Path) -> std::path::PathBuf {

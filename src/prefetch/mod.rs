@@ -12,15 +12,17 @@ mod machine;
 mod place;
 mod registers;
 mod signals;
+#[cfg(test)]
+mod tests;
 
-pub use catalogue::{Prefetcher, Vendor, Which};
+pub use catalogue::{Core, Prefetcher, Vendor, Which};
 pub use guard::{Applied, Drift, Guard, Restored, State, restore};
 pub use machine::Machine;
 pub use place::Place;
 pub use registers::{Access, Fault, MsrFiles, Registers};
 
 use crate::error::{Error, Result};
-use catalogue::{Bit, Core};
+use catalogue::Bit;
 use journal::{Journal, Scope};
 use std::collections::BTreeSet;
 
@@ -54,8 +56,8 @@ pub struct Control {
 pub struct Reading {
     /// The CPU.
     pub cpu: usize,
-    /// Its microarchitecture.
-    pub core: &'static str,
+    /// What it is.
+    pub core: &'static Core,
     /// The bit that switches it.
     pub bit: Bit,
     /// The whole register.
@@ -154,7 +156,7 @@ impl Control {
             .map(|(cpu, core, bit)| {
                 Ok(Reading {
                     cpu,
-                    core: core.name,
+                    core,
                     bit,
                     value: self.read(cpu, bit.register)?,
                 })

@@ -107,33 +107,31 @@ impl Registers for MsrFiles {
 /// The CPUs with a register file under `place`, ascending.
 pub fn list(place: &Place) -> Result<Vec<usize>> {
     let root = place.root();
-    let mut cpus: Vec<usize> = fs::read_dir(root)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.file_name()))
-                .collect::<io::Result<Vec<_>>>()
-        })
-        .map_err(|error| match place.is_machine() {
-            true => no_msr_module(&format!("{}: {error}", root.display())),
-            false => Error::Input(format!(
-                "unusable --msr-root {}: {error}; give a folder shaped like /dev/cpu",
-                root.display()
-            )),
-        })?
-        .into_iter()
-        .filter_map(|name| name.to_str()?.parse().ok())
-        .filter(|cpu: &usize| root.join(cpu.to_string()).join("msr").exists())
-        .collect();
-    cpus.sort_unstable();
-    if cpus.is_empty() {
-        return Err(match place.is_machine() {
-            true => no_msr_module(&format!("no {}/*/msr", root.display())),
-            false => Error::Input(format!(
-                "no register file {}/N/msr; give a folder shaped like /dev/cpu",
-                root.display()
-            )),
-        });
+    let failed = |found: String| match place.is_machine() {
+        true => no_msr_module(&found),
+        false => Error::Input(format!(
+            "unusable --msr-root: {found}; give a folder shaped like /dev/cpu"
+        )),
+    };
+    let cpus = cpus_under(root).map_err(|error| failed(format!("{}: {error}", root.display())))?;
+    match cpus.is_empty() {
+        true => Err(failed(format!("no {}/*/msr", root.display()))),
+        false => Ok(cpus),
     }
+}
+
+fn cpus_under(root: &Path) -> io::Result<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(cpu) = name.to_str().and_then(|name| name.parse().ok())
+            && entry.path().join("msr").try_exists()?
+        {
+            cpus.push(cpu);
+        }
+    }
+    cpus.sort_unstable();
     Ok(cpus)
 }
 
