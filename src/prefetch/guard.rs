@@ -390,13 +390,16 @@ pub(super) fn restore_through(place: &Place, registers: &dyn Registers) -> Resul
     let _hold = place.hold()?;
     // Ctrl-C should not stop this half-way; if it cannot be deferred, the journal still helps.
     let _signals = Deferred::start();
-    let restored = match Journal::load(place)? {
-        None => Restored::Nothing,
-        Some(journal) if journal.is_of_another_boot(place) => Restored::AnotherBoot,
-        Some(journal) => {
-            put_back(&journal, registers, place)?;
-            Restored::PutBack(journal.cpus())
-        }
+    let journal = Journal::load(place)?;
+    Journal::remove_unfinished(place);
+    let Some(journal) = journal else {
+        return Ok(Restored::Nothing);
+    };
+    let restored = if journal.is_of_another_boot(place) {
+        Restored::AnotherBoot
+    } else {
+        put_back(&journal, registers, place)?;
+        Restored::PutBack(journal.cpus())
     };
     Journal::remove(place)?;
     Ok(restored)

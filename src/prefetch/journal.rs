@@ -118,8 +118,14 @@ impl Journal {
         let path = place.journal();
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unusable(path, &error)),
+            Err(error) => {
+                // Values taken for originals that are none would be lost for good: look twice.
+                let exists = path.try_exists().map_err(|error| unusable(path, &error))?;
+                return match error.kind() {
+                    io::ErrorKind::NotFound if !exists => Ok(None),
+                    _ => Err(unusable(path, &error)),
+                };
+            }
         };
         let journal: Journal =
             serde_json::from_str(&text).map_err(|error| unusable(path, &error))?;
@@ -152,20 +158,24 @@ impl Journal {
             sync_folder(folder.parent().unwrap_or(folder))?;
         }
         let temporary = temporary(path);
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
         let mut file = File::create(&temporary)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
+        file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         sync_folder(folder)
+    }
+
+    /// Delete what a process killed while it wrote left of a journal; it was never in force.
+    pub fn remove_unfinished(place: &Place) {
+        let _ = fs::remove_file(temporary(place.journal()));
     }
 
     /// Delete the journal of `place`: everything in it was put back.
     pub fn remove(place: &Place) -> Result<()> {
         let path = place.journal();
         let folder = path.parent().unwrap_or(Path::new("/"));
-        // A leftover of a process killed while it wrote; it was never in force.
-        let _ = fs::remove_file(temporary(path));
         let removed = match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             removed => removed.and_then(|()| sync_folder(folder)),

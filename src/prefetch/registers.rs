@@ -77,30 +77,33 @@ impl MsrFiles {
 }
 
 impl Registers for MsrFiles {
+    // A register is moved by a single system call, or not at all: two halves of different moments
+    // make no value.
+
     fn read(&self, cpu: usize, register: u32) -> std::result::Result<u64, Fault> {
         let mut bytes = [0; 8];
-        self.file(cpu)?
-            .read_exact_at(&mut bytes, register.into())
-            .map_err(|error| Fault {
-                access: Access::Read,
-                error,
-            })?;
+        let length = self.file(cpu)?.read_at(&mut bytes, register.into());
+        whole(length, io::ErrorKind::UnexpectedEof).map_err(|error| Fault {
+            access: Access::Read,
+            error,
+        })?;
         Ok(u64::from_le_bytes(bytes))
     }
 
     fn write(&self, cpu: usize, register: u32, value: u64) -> std::result::Result<(), Fault> {
-        // A single system call: half a register must never be written.
-        let written = self
-            .file(cpu)?
-            .write_at(&value.to_le_bytes(), register.into())
-            .and_then(|length| match length {
-                8 => Ok(()),
-                _ => Err(io::ErrorKind::WriteZero.into()),
-            });
-        written.map_err(|error| Fault {
+        let bytes = value.to_le_bytes();
+        let length = self.file(cpu)?.write_at(&bytes, register.into());
+        whole(length, io::ErrorKind::WriteZero).map_err(|error| Fault {
             access: Access::Write,
             error,
         })
+    }
+}
+
+fn whole(length: io::Result<usize>, short: io::ErrorKind) -> io::Result<()> {
+    match length? {
+        8 => Ok(()),
+        _ => Err(short.into()),
     }
 }
 
@@ -185,21 +188,20 @@ impl Fault {
             }
             (Some(Errno::NOENT), _) | (None, Access::Open) => match place.is_machine() {
                 true => format!(
-                    "CPU {cpu} has no register file, so it is offline or the msr module is not \
-                     loaded: `modprobe msr`, or leave it out with --cpus"
+                    "CPU {cpu} has no register file, so it is offline, or the msr module is not \
+                     loaded: `echo 1 > /sys/devices/system/cpu/cpu{cpu}/online` or `modprobe msr`"
                 ),
-                false => format!("the folder has no CPU {cpu}: add the file, or use --cpus"),
+                false => format!("the folder has no CPU {cpu}: add the file"),
             },
             (Some(Errno::NXIO | Errno::NODEV), _) => format!(
                 "CPU {cpu} is offline: bring it back with `echo 1 > \
-                 /sys/devices/system/cpu/cpu{cpu}/online`, or leave it out with --cpus"
+                 /sys/devices/system/cpu/cpu{cpu}/online`"
             ),
             (Some(Errno::IO), _) => "the CPU raised #GP: this core has no such register, or a \
                                      hypervisor hides it; measure on the host"
                 .into(),
             (Some(Errno::MFILE | Errno::NFILE), _) => {
-                "too many open files: raise `ulimit -n` above the number of CPUs, or use --cpus"
-                    .into()
+                "too many open files: raise `ulimit -n` well above the number of CPUs".into()
             }
             (Some(Errno::INVAL), _) => "the msr driver refused the access, so this is no register \
                                         file or not the msr driver of Linux: check `ls -l` of it \

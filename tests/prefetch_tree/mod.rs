@@ -14,14 +14,21 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// In memory, where there is such a folder: the journal is synced in every one of hundreds of
+    /// runs.
     pub fn new() -> Tree {
-        // In memory, where it is: the journal is synced in every one of hundreds of runs.
         let memory = Path::new("/dev/shm");
-        let folder = match memory.is_dir() {
-            true => tempfile::tempdir_in(memory),
-            false => tempfile::tempdir(),
+        match memory.is_dir() {
+            true => Tree::within(tempfile::tempdir_in(memory).unwrap()),
+            false => Tree::on_disk(),
         }
-        .unwrap();
+    }
+
+    pub fn on_disk() -> Tree {
+        Tree::within(tempfile::tempdir().unwrap())
+    }
+
+    fn within(folder: tempfile::TempDir) -> Tree {
         let root = folder.path().join("cpu");
         for cpu in 0..8 {
             let folder = root.join(cpu.to_string());
