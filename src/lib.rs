@@ -3,9 +3,14 @@
 
 #![warn(missing_docs)]
 
+pub mod backend;
 pub mod commands;
 pub mod error;
+pub mod experiment;
 pub mod fault;
 pub mod layout;
+pub mod machine;
 pub mod prefetch;
 pub mod results;
+pub mod scenario;
+pub mod stats;

@@ -1,10 +1,13 @@
 //! The subcommands, one file each. Here: their registration.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use clap::Subcommand;
 
 mod layout;
+mod options;
 mod prefetch;
+mod probe;
+mod run;
 
 /// A subcommand of `hitm`.
 #[derive(Subcommand)]
@@ -13,6 +16,10 @@ pub enum Command {
     Layout(layout::Args),
     /// Hardware prefetchers: how they stand; switch them off or on; put them back
     Prefetch(prefetch::Args),
+    /// Show what this machine is and allows: topology, placements, latencies, permissions
+    Probe(probe::Args),
+    /// Measure on this machine: what each layout costs, with verdicts
+    Run(run::Args),
 }
 
 impl Command {
@@ -21,6 +28,38 @@ impl Command {
         match self {
             Command::Layout(args) => layout::run(args),
             Command::Prefetch(args) => prefetch::run(args),
+            Command::Probe(args) => probe::run(args),
+            Command::Run(args) => run::run(args),
         }
     }
+}
+
+/// Write a finished text to stdout. A reader that has gone (`| head`) is no failure.
+fn print(text: &str) -> Result<()> {
+    use std::io::{ErrorKind, Write};
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Refused(format!(
+            "cannot write to standard output: {error}; is the disk full?"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Rows as CSV with a header.
+fn csv<T: serde::Serialize>(rows: &[T]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        // Writing plain fields to memory cannot fail.
+        let _ = writer.serialize(row);
+    }
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+/// Rows as a JSON array.
+fn json<T: serde::Serialize>(rows: &[T]) -> String {
+    serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
 }
