@@ -11,6 +11,7 @@ pub mod fault;
 pub mod layout;
 pub mod machine;
 pub mod prefetch;
+pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod stats;

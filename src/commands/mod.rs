@@ -3,8 +3,10 @@
 use crate::error::{Error, Result};
 use clap::Subcommand;
 
+mod conduct;
 mod layout;
 mod options;
+mod plot;
 mod prefetch;
 mod probe;
 mod run;
@@ -20,6 +22,8 @@ pub enum Command {
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
     Run(run::Args),
+    /// Draw samples.csv as SVG plots and an HTML report
+    Plot(plot::Args),
 }
 
 impl Command {
@@ -30,6 +34,7 @@ impl Command {
             Command::Prefetch(args) => prefetch::run(args),
             Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(args),
+            Command::Plot(args) => plot::run(args),
         }
     }
 }

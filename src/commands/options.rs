@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Limits, Point, Prefetch};
 use crate::fault::path::PageWork;
 use crate::layout;
+pub use crate::report::table::Format;
 use crate::scenario;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -88,17 +89,6 @@ pub enum PrefetchMode {
     Ab,
 }
 
-/// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// An aligned table.
-    Table,
-    /// The rows of `verdicts.csv`.
-    Csv,
-    /// The same rows as JSON.
-    Json,
-}
-
 /// `--fail-on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
@@ -120,8 +110,8 @@ fn default_layouts() -> Vec<String> {
 }
 
 impl Options {
-    /// The names of the arms: the baseline, the A/A arm, the others. Each is checked by `parse`.
-    pub fn arms<T>(&self, parse: impl Fn(&str) -> Result<T>) -> Result<(Vec<String>, Vec<T>)> {
+    /// The names of the arms: the baseline, the A/A arm, the others.
+    pub fn arms(&self) -> Result<Vec<String>> {
         let mut names: Vec<String> = Vec::new();
         for name in &self.layouts {
             if names.contains(name) {
@@ -131,11 +121,17 @@ impl Options {
             }
             names.push(name.clone());
         }
-        let mut arms = names.iter().map(|n| parse(n)).collect::<Result<Vec<T>>>()?;
-        let again = parse(&names[0])?;
         names.insert(1, BASELINE_AGAIN.to_owned());
-        arms.insert(1, again);
-        Ok((names, arms))
+        Ok(names)
+    }
+
+    /// The seed: the one given, or one drawn from the clock.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(|| {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            // Nanoseconds of the day: enough, and short enough to type.
+            since.map_or(1, |time| time.as_nanos() as u64 % 86_400_000_000_000)
+        })
     }
 
     /// The scenarios asked for, `churn` and `all` spelled out.
@@ -177,22 +173,17 @@ impl Options {
         Ok(counts)
     }
 
-    /// The design points of this shard with their scenarios: every scenario at every thread count
-    /// that it makes sense with.
-    pub fn points(
-        &self,
-        scenarios: &[scenario::BuiltIn],
-        counts: &[usize],
-    ) -> Result<Vec<(scenario::BuiltIn, Point)>> {
+    /// The design points of this shard: every scenario at every thread count that it makes sense
+    /// with.
+    pub fn points(&self, scenarios: &[scenario::BuiltIn], counts: &[usize]) -> Result<Vec<Point>> {
         let mut points = Vec::new();
         for &scenario in scenarios {
             for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
-                let point = Point {
+                points.push(Point {
                     scenario: scenario.name().to_owned(),
                     placement: self.placement.clone(),
                     threads,
-                };
-                points.push((scenario, point));
+                });
             }
         }
         if points.is_empty() {

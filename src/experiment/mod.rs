@@ -12,10 +12,10 @@ pub use plan::{Block, Cell};
 pub use verdicts::Verdicts;
 
 use crate::error::Result;
+use crate::fault::path::PageWork;
 use std::collections::BTreeMap;
 
-/// The name of the A/A arm: the baseline once more.
-pub const BASELINE_AGAIN: &str = "baseline-again";
+pub use crate::results::BASELINE_AGAIN;
 
 /// Where in the design space a comparison is made.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -72,6 +72,8 @@ pub struct Design {
     pub first_slot: Option<usize>,
     /// Everything random follows from it.
     pub seed: u64,
+    /// What each fault does beside reading fields.
+    pub page_work: PageWork,
     /// Equivalence margin: 0.02 makes ratios from 1/1.02 to 1.02 equivalent.
     pub margin: f64,
 }

@@ -101,6 +101,7 @@ mod tests {
             prefetch: vec![Prefetch::On, Prefetch::Off],
             first_slot: None,
             seed: 7,
+            page_work: crate::fault::path::PageWork::None,
             margin: 0.02,
         }
     }

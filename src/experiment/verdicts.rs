@@ -1,8 +1,8 @@
 //! Verdicts as they form: one comparison for every arm, point and prefetcher state.
 
-use super::{Block, Design, Prefetch};
+use super::{Block, Design, Ending, Prefetch};
 use crate::results::{Sample, VerdictRow};
-use crate::stats::{self, Comparison, Parity, Rule};
+use crate::stats::{self, Comparison, Interval, Look, Parity, Rule};
 
 /// What the prefetcher column of an attribution row says: the effect with the prefetcher on over
 /// the effect with it off.
@@ -14,6 +14,7 @@ struct Entry {
     arm: usize,
     /// `None`: the attribution, the difference of the effects on and off.
     prefetch: Option<Prefetch>,
+    blocks: Vec<stats::Block>,
     comparison: Comparison,
 }
 
@@ -26,10 +27,7 @@ pub struct Verdicts {
 impl Verdicts {
     /// None has any data yet.
     pub fn new(design: &Design) -> Verdicts {
-        let rule = Rule {
-            margin: design.margin,
-            ..Rule::default()
-        };
+        let rule = rule(design);
         let mut states: Vec<Option<Prefetch>> = design.prefetch.iter().copied().map(Some).collect();
         if states.len() > 1 {
             states.push(None);
@@ -43,6 +41,7 @@ impl Verdicts {
                         point,
                         arm,
                         prefetch,
+                        blocks: Vec::new(),
                         comparison: Comparison::new(rule, seed),
                     });
                 }
@@ -84,6 +83,7 @@ impl Verdicts {
                     .map(|(on, off)| on.less(&off)),
             };
             if let Some(seen) = seen {
+                entry.blocks.push(seen);
                 entry.comparison.push(seen);
             }
         }
@@ -108,39 +108,77 @@ impl Verdicts {
         (decided.count(), self.entries.len())
     }
 
-    /// No more blocks will come: the last look, and the rows.
-    pub fn finish(&mut self, design: &Design) -> Vec<VerdictRow> {
-        self.entries
-            .iter_mut()
-            .map(|entry| {
-                entry.comparison.finish();
-                let point = &design.points[entry.point];
-                let look = entry.comparison.latest();
-                let ratio =
-                    |pick: fn(&stats::Interval) -> f64| look.map(|l| pick(&l.interval).exp());
-                VerdictRow {
-                    backend: design.backend.clone(),
-                    machine: design.machine.clone(),
-                    scenario: point.scenario.clone(),
-                    placement: point.placement.clone(),
-                    threads: point.threads,
-                    prefetch: entry
-                        .prefetch
-                        .map_or(ON_OVER_OFF, Prefetch::name)
-                        .to_owned(),
-                    baseline: design.arms[0].clone(),
-                    layout: design.arms[entry.arm].clone(),
-                    ratio: ratio(|i| i.estimate),
-                    ratio_low: ratio(|i| i.low),
-                    ratio_high: ratio(|i| i.high),
-                    verdict: look
-                        .map_or(stats::Verdict::Inconclusive, |l| l.verdict)
-                        .name()
-                        .to_owned(),
-                    blocks: entry.comparison.blocks(),
-                    blocks_invalid: entry.comparison.blocks_invalid(),
+    /// Take in the blocks of an earlier part of the run: those of which every sample is there.
+    pub fn replay(&mut self, design: &Design, samples: &[Sample]) {
+        let is_of = |sample: &Sample, point: usize| {
+            let point = &design.points[point];
+            sample.scenario == point.scenario
+                && sample.placement == point.placement
+                && sample.threads == point.threads
+        };
+        let whole = design.arms.len() * design.prefetch.len();
+        for point in 0..design.points.len() {
+            let of_point: Vec<&Sample> = samples.iter().filter(|s| is_of(s, point)).collect();
+            for number in 0.. {
+                let rows = of_point.iter().filter(|s| s.block == number);
+                let rows: Vec<Sample> = rows.map(|s| (*s).clone()).collect();
+                if rows.len() != whole {
+                    break;
                 }
-            })
-            .collect()
+                self.push_block(design, &Block::of(design, point, number), &rows);
+            }
+        }
+    }
+
+    /// The rows at the end of a run.
+    ///
+    /// Where measuring stopped at a budget, all error that is left is spent on all blocks. Where
+    /// the number of blocks was fixed, there is one look and it is the only one. Where verdicts
+    /// or a person stopped it, the latest look stands: to look again at a moment chosen for its
+    /// data is what the error is controlled against.
+    pub fn rows(self, design: &Design, ending: Ending) -> Vec<VerdictRow> {
+        let rule = rule(design);
+        let rows = self.entries.into_iter().map(|entry| {
+            let Entry {
+                point,
+                arm,
+                prefetch,
+                blocks,
+                comparison,
+            } = entry;
+            let point = &design.points[point];
+            let look = match ending {
+                Ending::BudgetSpent => comparison.clone().finish(),
+                Ending::BlocksTaken => Look::once(blocks, rule, design.seed),
+                Ending::Decided | Ending::Interrupted => comparison.latest().copied(),
+            };
+            let ratio = |pick: fn(&Interval) -> f64| look.map(|l| pick(&l.interval).exp());
+            let verdict = look.map_or(stats::Verdict::Inconclusive, |l| l.verdict);
+            let units = comparison.units();
+            VerdictRow {
+                backend: design.backend.clone(),
+                machine: design.machine.clone(),
+                scenario: point.scenario.clone(),
+                placement: point.placement.clone(),
+                threads: point.threads,
+                prefetch: prefetch.map_or(ON_OVER_OFF, Prefetch::name).to_owned(),
+                baseline: design.arms[0].clone(),
+                layout: design.arms[arm].clone(),
+                ratio: ratio(|i| i.estimate),
+                ratio_low: ratio(|i| i.low),
+                ratio_high: ratio(|i| i.high),
+                verdict: verdict.name().to_owned(),
+                blocks: look.map_or(0, |l| l.blocks),
+                blocks_invalid: units.blocks_invalid(),
+            }
+        });
+        rows.collect()
+    }
+}
+
+fn rule(design: &Design) -> Rule {
+    Rule {
+        margin: design.margin,
+        ..Rule::default()
     }
 }
