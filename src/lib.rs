@@ -10,6 +10,7 @@ pub mod experiment;
 pub mod fault;
 pub mod layout;
 pub mod machine;
+pub mod prefetch;
 pub mod report;
 pub mod results;
 pub mod scenario;

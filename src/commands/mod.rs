@@ -7,6 +7,7 @@ mod conduct;
 mod layout;
 mod options;
 mod plot;
+mod prefetch;
 mod probe;
 mod resolve;
 mod run;
@@ -16,6 +17,8 @@ mod run;
 pub enum Command {
     /// Show the layouts: offsets, lines, pairs, and how the fault path uses each field
     Layout(layout::Args),
+    /// Hardware prefetchers: how they stand; switch them off or on; put them back
+    Prefetch(prefetch::Args),
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
@@ -29,6 +32,7 @@ impl Command {
     pub fn run(self) -> Result<()> {
         match self {
             Command::Layout(args) => layout::run(args),
+            Command::Prefetch(args) => prefetch::run(args),
             Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),

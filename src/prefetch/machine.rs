@@ -1,0 +1,265 @@
+//! Which row of the catalogue each CPU belongs to.
+//!
+//! Here: the CPU before us by CPUID, or a described one for a folder of register files.
+
+use super::catalogue::{CORES, Core, CoreType, Match, Vendor, amd_has_prefetch_control};
+use super::cpulist;
+use crate::error::{Error, Result};
+use std::collections::BTreeSet;
+
+/// What decides the meaning of registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Vendor.
+    pub vendor: Vendor,
+    /// CPUID family, extended family added.
+    pub family: u8,
+    /// CPUID model, extended model included.
+    pub model: u8,
+    /// AMD: CPUID Fn8000_0021 EAX[13].
+    pub prefetch_control: bool,
+    /// Whether CPUID announces a hypervisor.
+    pub hypervisor: bool,
+    /// E-cores of a hybrid CPU.
+    pub efficient: BTreeSet<usize>,
+}
+
+impl Machine {
+    /// A machine that is not this one. Without `model`: Sapphire Rapids or Genoa.
+    pub fn described(vendor: Vendor, model: Option<(u8, u8)>) -> Machine {
+        let (family, model) = model.unwrap_or(match vendor {
+            Vendor::Intel => (6, 0x8f),
+            Vendor::Amd => (0x19, 0x11),
+        });
+        Machine {
+            vendor,
+            family,
+            model,
+            prefetch_control: vendor == Vendor::Amd && amd_has_prefetch_control(family, model),
+            hypervisor: false,
+            efficient: BTreeSet::new(),
+        }
+    }
+
+    /// This machine.
+    #[cfg(target_arch = "x86_64")]
+    pub fn here() -> Result<Machine> {
+        let cpuid = raw_cpuid::CpuId::new();
+        let vendor = cpuid.get_vendor_info();
+        let vendor = match vendor.as_ref().map(|vendor| vendor.as_str()) {
+            Some("GenuineIntel") => Vendor::Intel,
+            Some("AuthenticAMD") => Vendor::Amd,
+            other => {
+                return Err(Error::Refused(format!(
+                    "no prefetcher register is known for CPUs of vendor '{}'; Intel and AMD only",
+                    other.unwrap_or("unknown")
+                )));
+            }
+        };
+        let Some(features) = cpuid.get_feature_info() else {
+            return Err(Error::Refused(
+                "CPUID tells neither family nor model of this CPU, so its prefetcher registers \
+                 are unknown"
+                    .into(),
+            ));
+        };
+        Ok(Machine {
+            vendor,
+            family: features.family_id(),
+            model: features.model_id(),
+            prefetch_control: vendor == Vendor::Amd
+                && cpuid
+                    .get_extended_feature_identification_2()
+                    .is_some_and(|leaf| leaf.has_prefetch_ctl_msr()),
+            hypervisor: features.has_hypervisor(),
+            efficient: if is_hybrid() {
+                efficient_cpus()?
+            } else {
+                BTreeSet::new()
+            },
+        })
+    }
+
+    /// This machine.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn here() -> Result<Machine> {
+        Err(Error::Refused(
+            "prefetcher registers are known for x86 only; on ARM they are set by firmware (EL3)"
+                .into(),
+        ))
+    }
+
+    /// The row of `cpu`.
+    pub fn core(&self, cpu: usize) -> Result<&'static Core> {
+        let kind = if self.efficient.contains(&cpu) {
+            CoreType::Efficient
+        } else {
+            CoreType::Performance
+        };
+        CORES
+            .iter()
+            .find(|core| match core.matches {
+                Match::Intel(models, of) => {
+                    self.vendor == Vendor::Intel
+                        && self.family == 6
+                        && of == kind
+                        && models.contains(&self.model)
+                }
+                Match::AmdPrefetchControl => self.vendor == Vendor::Amd && self.prefetch_control,
+                Match::AmdFamilies(families) => {
+                    self.vendor == Vendor::Amd
+                        && !self.prefetch_control
+                        && families.contains(&self.family)
+                }
+            })
+            .ok_or_else(|| {
+                Error::Refused(format!(
+                    "no prefetcher register is known for {self}; a register whose bits are not \
+                     known is not written"
+                ))
+            })
+    }
+
+    /// Why the documented AMD register is missing, if it is.
+    pub fn why_undocumented(&self) -> Option<String> {
+        if self.vendor != Vendor::Amd || self.prefetch_control {
+            return None;
+        }
+        let cause = if self.hypervisor {
+            "a hypervisor is present, and KVM hides this bit from guests: measure on the host"
+        } else {
+            "it came with Zen 3 servers and Zen 4"
+        };
+        Some(format!(
+            "{self} does not announce register 0xc0000108 (CPUID 8000_0021 EAX[13] is 0; {cause})"
+        ))
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Machine {
+            vendor,
+            family,
+            model,
+            ..
+        } = self;
+        write!(f, "{vendor} family {family:#x} model {model:#x}")
+    }
+}
+
+/// CPUID Fn7 EDX[15].
+#[cfg(target_arch = "x86_64")]
+fn is_hybrid() -> bool {
+    let highest = core::arch::x86_64::__cpuid(0).eax;
+    highest >= 7 && core::arch::x86_64::__cpuid_count(7, 0).edx & (1 << 15) != 0
+}
+
+/// The E-cores, as the kernel lists them.
+#[cfg(target_arch = "x86_64")]
+fn efficient_cpus() -> Result<BTreeSet<usize>> {
+    const LIST: &str = "/sys/devices/cpu_atom/cpus";
+    let list = std::fs::read_to_string(LIST).map_err(|error| {
+        Error::Refused(format!(
+            "cannot tell P-cores from E-cores, whose registers differ: {LIST}: {error}; the \
+             kernel needs its perf events (CONFIG_PERF_EVENTS)"
+        ))
+    })?;
+    cpulist::parse(&list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::{Prefetcher, Which};
+    use super::*;
+
+    fn bits(machine: &Machine, cpu: usize, which: Which, unsafe_msr: bool) -> Vec<(u32, u8)> {
+        let core = machine.core(cpu).unwrap();
+        core.select(which, unsafe_msr)
+            .iter()
+            .map(|bit| (bit.register, bit.bit))
+            .collect()
+    }
+
+    const ADJACENT: Which = Which::One(Prefetcher::Adjacent);
+
+    #[test]
+    fn broadwell_and_sapphire_rapids_have_the_four_bits_of_1a4() {
+        for model in [0x4f, 0x56, 0x8f] {
+            let machine = Machine::described(Vendor::Intel, Some((6, model)));
+            assert_eq!(bits(&machine, 0, ADJACENT, false), [(0x1a4, 1)]);
+            assert_eq!(
+                bits(&machine, 0, Which::All, true),
+                [(0x1a4, 0), (0x1a4, 1), (0x1a4, 2), (0x1a4, 3)]
+            );
+        }
+    }
+
+    #[test]
+    fn e_cores_of_a_hybrid_cpu_have_no_adjacent_bit() {
+        let mut machine = Machine::described(Vendor::Intel, Some((6, 0x97)));
+        machine.efficient = [16, 17].into();
+        assert_eq!(bits(&machine, 0, ADJACENT, true), [(0x1a4, 1)]);
+        assert_eq!(bits(&machine, 16, ADJACENT, true), []);
+        let next_line = Which::One(Prefetcher::NextLine);
+        assert_eq!(bits(&machine, 16, next_line, false), []);
+        assert_eq!(bits(&machine, 16, next_line, true), [(0x1321, 40)]);
+    }
+
+    #[test]
+    fn goldmont_has_streamer_and_dcu_only() {
+        let machine = Machine::described(Vendor::Intel, Some((6, 0x5c)));
+        assert_eq!(
+            bits(&machine, 0, Which::All, true),
+            [(0x1a4, 0), (0x1a4, 2)]
+        );
+    }
+
+    #[test]
+    fn knights_landing_swaps_the_first_two_bits() {
+        let machine = Machine::described(Vendor::Intel, Some((6, 0x57)));
+        let dcu = Which::One(Prefetcher::Dcu);
+        let streamer = Which::One(Prefetcher::Streamer);
+        assert_eq!(bits(&machine, 0, dcu, false), [(0x1a4, 0)]);
+        assert_eq!(bits(&machine, 0, streamer, false), [(0x1a4, 1)]);
+    }
+
+    #[test]
+    fn core_2_uses_misc_enable() {
+        let machine = Machine::described(Vendor::Intel, Some((6, 0x17)));
+        assert_eq!(
+            bits(&machine, 0, Which::All, false),
+            [(0x1a0, 9), (0x1a0, 19), (0x1a0, 37), (0x1a0, 39)]
+        );
+    }
+
+    #[test]
+    fn amd_registers_follow_the_announcement() {
+        let genoa = Machine::described(Vendor::Amd, None);
+        let register = 0xc000_0108;
+        assert_eq!(
+            bits(&genoa, 0, Which::All, false),
+            [0, 1, 2, 3, 5].map(|bit| (register, bit))
+        );
+        let rome = Machine::described(Vendor::Amd, Some((0x17, 0x31)));
+        assert_eq!(bits(&rome, 0, Which::All, false), []);
+        assert_eq!(
+            bits(&rome, 0, Which::All, true),
+            [(0xc001_1022, 13), (0xc001_102b, 0)]
+        );
+    }
+
+    #[test]
+    fn a_model_without_a_row_is_refused_by_name() {
+        for (vendor, model) in [
+            (Vendor::Intel, (6, 0x1c)),
+            (Vendor::Intel, (15, 4)),
+            (Vendor::Amd, (0x15, 2)),
+        ] {
+            let machine = Machine::described(vendor, Some(model));
+            let error = machine.core(0).unwrap_err();
+            assert!(matches!(error, Error::Refused(_)));
+            assert!(error.to_string().contains(&format!("{:#x}", model.1)));
+        }
+    }
+}
