@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod commands;
+pub mod counters;
 pub mod error;
 pub mod fault;
 pub mod layout;
