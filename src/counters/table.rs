@@ -364,6 +364,30 @@ impl Table {
         }
     }
 
+    /// The event as `perf stat -e` takes it.
+    pub fn perf_syntax(&self, event: &Event) -> String {
+        if self.vendor() == Vendor::Arm {
+            return format!("r{:x}", event.code);
+        }
+        let pmu = match (&event.pmu, self.core()) {
+            (Some(pmu), _) => pmu,
+            (None, Some(Core::Performance)) => "cpu_core",
+            (None, Some(Core::Efficiency)) => "cpu_atom",
+            (None, None) => "cpu",
+        };
+        let mut terms = format!("event={:#x},umask={:#x}", event.code, event.umask);
+        for (term, value) in [
+            ("cmask", (event.cmask > 0).then_some(event.cmask.into())),
+            ("offcore_rsp", event.offcore),
+            ("ldlat", event.ldlat),
+        ] {
+            if let Some(value) = value {
+                terms.push_str(&format!(",{term}={value:#x}"));
+            }
+        }
+        format!("{pmu}/{terms}/")
+    }
+
     /// perf's `config1`: the offcore response, or the load-latency threshold.
     pub fn config1(&self, event: &Event) -> u64 {
         event.offcore.or(event.ldlat).unwrap_or(0)
