@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod commands;
+pub mod counters;
 pub mod error;
 pub mod experiment;
 pub mod fault;

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use clap::Subcommand;
 
 mod conduct;
+mod counters;
 mod layout;
 mod options;
 mod plot;
@@ -15,6 +16,8 @@ mod run;
 /// A subcommand of `hitm`.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Show the hardware counters: which exist, what they do not mean, whether they count here
+    Counters(counters::Args),
     /// Show the layouts: offsets, lines, pairs, and how the fault path uses each field
     Layout(layout::Args),
     /// Hardware prefetchers: how they stand; switch them off or on; put them back
@@ -31,6 +34,7 @@ impl Command {
     /// Run it.
     pub fn run(self) -> Result<()> {
         match self {
+            Command::Counters(args) => counters::run(args),
             Command::Layout(args) => layout::run(args),
             Command::Prefetch(args) => prefetch::run(args),
             Command::Probe(args) => probe::run(args),
