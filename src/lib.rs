@@ -3,8 +3,11 @@
 
 #![warn(missing_docs)]
 
+pub mod backend;
 pub mod commands;
 pub mod error;
 pub mod fault;
 pub mod layout;
+pub mod machine;
 pub mod results;
+pub mod scenario;

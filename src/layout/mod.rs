@@ -12,7 +12,7 @@ mod table;
 
 pub use field::Field;
 pub use slab::Cache;
-pub use table::{LockPlace, LockProtocol, Table};
+pub use table::{LockPlace, LockProtocol, Table, rwsem};
 
 use crate::error::{Error, Result};
 

@@ -3,6 +3,14 @@
 //! Here: the CSV schema and run folders. Not here: how a sample is taken (`experiment`,
 //! `backend`) and what is concluded from it (`stats`).
 
+mod cells;
+mod files;
+mod folder;
 mod row;
 
-pub use row::{Sample, VerdictRow};
+pub use files::{SamplesFile, read_samples, read_verdicts, samples_path, verdicts_csv};
+pub use folder::{RunFolder, run_id, write_whole};
+pub use row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VERDICT_COLUMNS, VerdictRow};
+
+/// The arm that is the baseline measured once more: the A/A line.
+pub const BASELINE_AGAIN: &str = "baseline-again";

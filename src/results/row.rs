@@ -2,6 +2,51 @@
 
 use std::collections::BTreeMap;
 
+/// The columns that every `samples.csv` begins with.
+pub const SAMPLE_COLUMNS: [&str; 19] = [
+    "run",
+    "backend",
+    "machine",
+    "layout",
+    "scenario",
+    "placement",
+    "threads",
+    "prefetch",
+    "block",
+    "order",
+    "faults",
+    "seconds",
+    "faults_per_second",
+    "ns_per_fault",
+    "slowest_thread_faults",
+    "fastest_thread_faults",
+    "probe_ns",
+    "valid",
+    "invalid_reason",
+];
+
+/// The columns that follow [`SAMPLE_COLUMNS`]; `hitm` writes them all, a foreign file may lack
+/// them. Whatever stands after them is a counter.
+pub const SAMPLE_FURTHER_COLUMNS: [&str; 3] = ["accesses", "wall_seconds", "first_slot"];
+
+/// The columns of `verdicts.csv`.
+pub const VERDICT_COLUMNS: [&str; 14] = [
+    "backend",
+    "machine",
+    "scenario",
+    "placement",
+    "threads",
+    "prefetch",
+    "baseline",
+    "layout",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "verdict",
+    "blocks",
+    "blocks_invalid",
+];
+
 /// One measured arm in one block.
 ///
 /// A figure that could not be measured is `None` and an empty cell, never 0.
@@ -31,9 +76,10 @@ pub struct Sample {
     pub faults: u64,
     /// Length of the window in seconds: the mean over threads of their own elapsed time.
     pub seconds: f64,
-    /// `faults / seconds`.
+    /// `faults / seconds`; not a number, and an empty cell, where it was not measured.
     pub faults_per_second: f64,
-    /// Time one thread spends on one fault: `threads x seconds / faults`, in nanoseconds.
+    /// Time one thread spends on one fault: `threads x seconds / faults`, in nanoseconds; not a
+    /// number, and an empty cell, where it was not measured.
     pub ns_per_fault: f64,
     /// Faults of the thread that completed most / fewest.
     pub slowest_thread_faults: u64,
@@ -49,8 +95,9 @@ pub struct Sample {
     pub accesses: Option<u64>,
     /// Simulator: seconds of host time the sample took.
     pub wall_seconds: Option<f64>,
-    /// Slab slot of the first VMA in use: its parity decides the 128-byte neighbours.
-    pub first_slot: usize,
+    /// Slab slot of the first VMA in use: its parity decides the 128-byte neighbours. `None` where
+    /// it cannot be known, as in the running kernel.
+    pub first_slot: Option<usize>,
     /// Counters by role, totals over all threads in the window.
     pub counters: BTreeMap<String, f64>,
 }

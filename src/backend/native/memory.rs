@@ -1,0 +1,154 @@
+//! `Memory` on real atomics: every access compiles to one instruction.
+
+use crate::fault::arena::PAGE;
+use crate::fault::memory::{Addr, Memory, Word};
+use crate::fault::world::World;
+use std::cell::Cell;
+use std::hint::{black_box, spin_loop};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Instant;
+
+/// Turns of a spin-wait loop before the CPU is given away: about 10 µs, longer than any transfer,
+/// much shorter than a time slice.
+const SPINS_BEFORE_YIELD: u32 = 256;
+
+/// One thread's view of the arena of a world.
+pub struct Native<'w> {
+    turns: Cell<u32>,
+    _world: std::marker::PhantomData<&'w World>,
+}
+
+impl<'w> Native<'w> {
+    /// A view for the current thread.
+    ///
+    /// # Safety
+    /// Every address given to it must lie inside the arena of `world`, naturally aligned: start
+    /// from what `World` hands out, or from a pointer stored there. A page given to `clear_page`
+    /// must belong to this thread alone.
+    pub unsafe fn new(_world: &'w World) -> Native<'w> {
+        Native {
+            turns: Cell::new(0),
+            _world: std::marker::PhantomData,
+        }
+    }
+}
+
+/// Run `$op` on the word at `$at` as the atomic of its size; the size is a constant.
+macro_rules! atomic {
+    ($word:ty, $at:expr, |$cell:ident, $cast:ident| $op:expr) => {
+        // SAFETY: inside the arena and aligned (`Native::new`), and the arena outlives `self`.
+        unsafe {
+            match <$word>::BYTES {
+                1 => {
+                    type $cast = u8;
+                    let $cell = AtomicU8::from_ptr($at.0 as *mut u8);
+                    $op
+                }
+                4 => {
+                    type $cast = u32;
+                    let $cell = AtomicU32::from_ptr($at.0 as *mut u32);
+                    $op
+                }
+                _ => {
+                    type $cast = u64;
+                    let $cell = AtomicU64::from_ptr($at.0 as *mut u64);
+                    $op
+                }
+            }
+        }
+    };
+}
+
+impl Memory for Native<'_> {
+    #[inline(always)]
+    fn load<W: Word>(&self, at: Addr, order: Ordering) -> W {
+        atomic!(W, at, |cell, Cast| W::narrow(Cast::widen(cell.load(order))))
+    }
+
+    #[inline(always)]
+    fn store<W: Word>(&self, at: Addr, value: W, order: Ordering) {
+        atomic!(W, at, |cell, Cast| cell.store(Cast::narrow(value.widen()), order))
+    }
+
+    #[inline(always)]
+    fn compare_exchange<W: Word>(
+        &self,
+        at: Addr,
+        current: W,
+        new: W,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<W, W> {
+        atomic!(W, at, |cell, Cast| {
+            let (current, new) = (Cast::narrow(current.widen()), Cast::narrow(new.widen()));
+            cell.compare_exchange(current, new, success, failure)
+                .map(|found| W::narrow(Cast::widen(found)))
+                .map_err(|found| W::narrow(Cast::widen(found)))
+        })
+    }
+
+    #[inline(always)]
+    fn fetch_add<W: Word>(&self, at: Addr, delta: W, order: Ordering) -> W {
+        atomic!(W, at, |cell, Cast| {
+            W::narrow(Cast::widen(cell.fetch_add(Cast::narrow(delta.widen()), order)))
+        })
+    }
+
+    #[inline(always)]
+    fn fetch_sub<W: Word>(&self, at: Addr, delta: W, order: Ordering) -> W {
+        atomic!(W, at, |cell, Cast| {
+            W::narrow(Cast::widen(cell.fetch_sub(Cast::narrow(delta.widen()), order)))
+        })
+    }
+
+    #[inline(always)]
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+
+    fn compute(&self, nanos: u32) {
+        spin(u64::from(nanos) * turns_per_microsecond() / 1000);
+    }
+
+    #[inline(always)]
+    fn clear_page(&self, page: Addr) {
+        // SAFETY: the page is inside the arena and this thread's alone (`Native::new`).
+        unsafe { black_box(page.0 as *mut u8).write_bytes(0, PAGE) };
+    }
+
+    fn relax(&self) {
+        spin_loop();
+        let turns = self.turns.get() + 1;
+        self.turns.set(turns);
+        if turns.is_multiple_of(SPINS_BEFORE_YIELD) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// `turns` turns of a chain of dependent multiplications: 3 to 4 cycles each on any core here.
+fn spin(turns: u64) {
+    let mut value = black_box(1u64);
+    for _ in 0..turns {
+        value = black_box(value.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+}
+
+/// How many turns of [`spin`] take a microsecond: the fastest of several short tries, measured
+/// once.
+pub fn turns_per_microsecond() -> u64 {
+    static TURNS: OnceLock<u64> = OnceLock::new();
+    *TURNS.get_or_init(|| {
+        const TURNS: u64 = 100_000;
+        let fastest_ns = (0..9)
+            .map(|_| {
+                let start = Instant::now();
+                spin(TURNS);
+                start.elapsed().as_nanos().max(1) as u64
+            })
+            .min()
+            .unwrap_or(1);
+        TURNS * 1000 / fastest_ns
+    })
+}

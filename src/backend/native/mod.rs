@@ -1,0 +1,3 @@
+//! The native backend.
+pub mod memory;
+pub mod program;

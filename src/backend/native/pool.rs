@@ -1,0 +1,281 @@
+//! Persistent pinned workers, and what each does with one sample.
+//!
+//! Here: the workers and the steps warm-up, probe, window. Not here: what the program does
+//! (`program`), and which sample comes next (`experiment`).
+
+use super::program::Program;
+use super::rendezvous::{Failed, Rendezvous};
+use crate::error::{Error, Result};
+use crate::machine::{CpuId, accounting::{self, ThreadCounts}, pin, transfer::Ring};
+use crate::scenario::Thread;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The clock is read once in about so long: its 25 ns are then 0.25 % of what they time.
+const BATCH: Duration = Duration::from_micros(10);
+/// Steps between two readings of the clock at most.
+const MOST_STEPS: u32 = 4096;
+
+/// Lengths of the parts of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timing {
+    /// The program runs so long before anything is measured.
+    pub warm_up: Duration,
+    /// The line-transfer probe takes about so long.
+    pub probe: Duration,
+    /// The measured window.
+    pub window: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            warm_up: Duration::from_micros(300),
+            probe: Duration::from_micros(150),
+            window: Duration::from_millis(4),
+        }
+    }
+}
+
+/// What one thread reports of one sample.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Number of the thread.
+    pub thread: usize,
+    /// Whether its faults count.
+    pub counts: bool,
+    /// Faults in the window.
+    pub faults: u64,
+    /// Faults of these that fell back to `mmap_lock`.
+    pub fallbacks: u64,
+    /// Its own length of the window.
+    pub elapsed: Duration,
+    /// One-way line-transfer latency of the ring of all threads just before, in nanoseconds.
+    pub probe_ns: Option<f64>,
+    /// Context switches and page faults in the window.
+    pub kernel: ThreadCounts,
+    /// Why the pin does not hold, if it does not.
+    pub pin: Option<String>,
+}
+
+struct Order {
+    program: Arc<Box<dyn Program>>,
+    thread: usize,
+    threads: usize,
+    seed: u64,
+    timing: Timing,
+    ring: Arc<Ring>,
+    rendezvous: Arc<Rendezvous>,
+    reply: Sender<std::result::Result<Report, Error>>,
+}
+
+struct Worker {
+    cpu: CpuId,
+    orders: Option<Sender<Order>>,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// The workers: one for every CPU and every thread beyond the first on it.
+#[derive(Default)]
+pub struct Pool {
+    workers: Vec<Worker>,
+}
+
+impl Pool {
+    /// Run `program` once on `cpus` (index = thread) and return every thread's report, in the
+    /// order of threads. The program comes back when all workers have let go of it.
+    pub fn sample(
+        &mut self,
+        program: Box<dyn Program>,
+        cpus: &[CpuId],
+        timing: Timing,
+        seed: u64,
+    ) -> Result<(Vec<Report>, Box<dyn Program>)> {
+        let seats = self.seats(cpus)?;
+        let program = Arc::new(program);
+        let ring = Arc::new(Ring::new(cpus.len()));
+        let rendezvous = Arc::new(Rendezvous::new(cpus.len()));
+        let (reply, replies) = channel();
+        for (thread, seat) in seats.into_iter().enumerate() {
+            let order = Order {
+                program: Arc::clone(&program),
+                thread,
+                threads: cpus.len(),
+                seed,
+                timing,
+                ring: Arc::clone(&ring),
+                rendezvous: Arc::clone(&rendezvous),
+                reply: reply.clone(),
+            };
+            if let Some(orders) = &self.workers[seat].orders {
+                // A worker that is gone drops its reply, which is noticed below.
+                let _ = orders.send(order);
+            }
+        }
+        drop(reply);
+        let mut reports = Vec::with_capacity(cpus.len());
+        let mut error = None;
+        for report in replies {
+            match report {
+                Ok(report) => reports.push(report),
+                Err(e) => error = Some(e),
+            }
+        }
+        if let Some(error) = error {
+            return Err(error);
+        }
+        reports.sort_by_key(|report: &Report| report.thread);
+        match Arc::into_inner(program) {
+            Some(program) if reports.len() == cpus.len() => Ok((reports, program)),
+            _ => Err(Error::Refused(
+                "a worker thread ended unexpectedly; this is a bug of hitm".to_owned(),
+            )),
+        }
+    }
+
+    /// The worker for each entry of `cpus`, started and pinned on first use.
+    fn seats(&mut self, cpus: &[CpuId]) -> Result<Vec<usize>> {
+        let mut seats: Vec<usize> = Vec::with_capacity(cpus.len());
+        for &cpu in cpus {
+            let free = self
+                .workers
+                .iter()
+                .enumerate()
+                .find(|(i, worker)| worker.cpu == cpu && !seats.contains(i))
+                .map(|(i, _)| i);
+            let seat = match free {
+                Some(seat) => seat,
+                None => {
+                    self.workers.push(Worker::start(cpu)?);
+                    self.workers.len() - 1
+                }
+            };
+            seats.push(seat);
+        }
+        Ok(seats)
+    }
+}
+
+impl Worker {
+    fn start(cpu: CpuId) -> Result<Worker> {
+        let (orders, inbox) = channel();
+        let (ready, pinned) = channel();
+        let handle = std::thread::Builder::new()
+            .name(format!("hitm-cpu{}", cpu.0))
+            .spawn(move || {
+                let proof = pin::pin_current_thread(cpu);
+                let stop = proof.is_err();
+                let _ = ready.send(proof.map(|_| ()));
+                if !stop {
+                    serve(cpu, &inbox);
+                }
+            })
+            .map_err(|e| {
+                Error::Refused(format!(
+                    "cannot start a thread for CPU {}: {e}; check the limit on processes (ulimit -u)",
+                    cpu.0
+                ))
+            })?;
+        pinned.recv().unwrap_or_else(|_| {
+            Err(Error::Refused(format!("the thread for CPU {} ended at once", cpu.0)))
+        })?;
+        Ok(Worker {
+            cpu,
+            orders: Some(orders),
+            handle: Some(handle),
+        })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(handle) = self.handle.take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+fn serve(cpu: CpuId, inbox: &Receiver<Order>) {
+    for order in inbox {
+        let outcome = catch_unwind(AssertUnwindSafe(|| take_sample(cpu, &order)));
+        let Order { program, rendezvous, reply, .. } = order;
+        // The program must be free again before the reply is seen.
+        drop(program);
+        let answer = match outcome {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Refused(
+                "a worker thread panicked (see above); this is a bug of hitm".to_owned(),
+            )),
+        };
+        if answer.is_err() {
+            rendezvous.fail();
+        }
+        let _ = reply.send(answer);
+    }
+}
+
+fn take_sample(cpu: CpuId, order: &Order) -> Result<Report> {
+    let Order { program, timing, rendezvous, .. } = order;
+    let stopped = |_: Failed| Error::Refused("another thread of the sample failed".to_owned());
+    let mut thread = Thread::new(order.thread, order.seed);
+
+    rendezvous.wait().map_err(stopped)?;
+    program.enter(&mut thread);
+    let steps = warm_up(&***program, &mut thread, timing.warm_up);
+    program.leave(&mut thread);
+
+    rendezvous.wait().map_err(stopped)?;
+    let probe_ns = (order.threads > 1)
+        .then(|| order.ring.run(order.thread, timing.probe))
+        .flatten();
+
+    let before = accounting::ThreadCounts::now()?;
+    let (faults, fallbacks) = (thread.faults, thread.fallbacks);
+    rendezvous.wait().map_err(stopped)?;
+    program.enter(&mut thread);
+    // Between these two readings of the clock: batches of the program, and one reading a batch.
+    let start = Instant::now();
+    let mut elapsed = Duration::ZERO;
+    while elapsed < timing.window {
+        program.run(&mut thread, steps);
+        elapsed = start.elapsed();
+    }
+    program.leave(&mut thread);
+    let kernel = accounting::ThreadCounts::now()?.since(&before);
+
+    Ok(Report {
+        thread: order.thread,
+        counts: program.faults(order.thread, order.threads),
+        faults: thread.faults - faults,
+        fallbacks: thread.fallbacks - fallbacks,
+        elapsed,
+        probe_ns,
+        kernel,
+        pin: pin::verify(cpu).err().map(|e| e.to_string()),
+    })
+}
+
+/// Run for `time` and find how many steps take about [`BATCH`].
+fn warm_up(program: &dyn Program, thread: &mut Thread, time: Duration) -> u32 {
+    let start = Instant::now();
+    let mut steps = 1;
+    let mut last = Duration::ZERO;
+    loop {
+        program.run(thread, steps);
+        let now = start.elapsed();
+        if now >= time {
+            return steps;
+        }
+        if now - last < BATCH / 2 {
+            steps = (steps * 2).min(MOST_STEPS);
+        } else if now - last > BATCH * 2 {
+            steps = (steps / 2).max(1);
+        }
+        last = now;
+    }
+}

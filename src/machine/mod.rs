@@ -1,0 +1,12 @@
+//! The machine: what it is, which CPU each thread runs on, and what it does around a sample.
+//!
+//! Here: topology, placement, pinning, accounting around a sample, line-transfer latency, the
+//! environment record, what is permitted. Not here: hardware counters (`counters`) and
+//! prefetchers (`prefetch`).
+
+pub mod pin;
+mod placement;
+mod topology;
+
+pub use placement::{Placement, Plan, possible};
+pub use topology::{Cpu, CpuId, Distance, Llc, Topology};

@@ -1,0 +1,263 @@
+//! A CSV file as a header and rows of cells, with errors that name file, line and column.
+//!
+//! Here: comment lines, torn last lines, cells to values and back. Not here: which columns there
+//! are (`row`, `files`).
+
+use crate::error::{Error, Result};
+use csv::{ReaderBuilder, StringRecord, WriterBuilder};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// A CSV file in memory.
+pub(super) struct CsvFile {
+    path: PathBuf,
+    pub header: Vec<String>,
+    rows: Vec<(usize, StringRecord)>,
+    /// Length in bytes of the part that ends with a whole line.
+    pub whole_bytes: u64,
+    /// Said when the last line was cut off.
+    pub warning: Option<String>,
+}
+
+impl CsvFile {
+    /// Read `path`, whose header must begin with `columns`.
+    pub fn read(path: &Path, columns: &[&str]) -> Result<CsvFile> {
+        let bytes = std::fs::read(path)
+            .map_err(|e| Error::Input(format!("cannot read {}: {e}", path.display())))?;
+        let whole = bytes
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
+        let (text, torn) = bytes.split_at(whole);
+        let warning = (!torn.is_empty()).then(|| {
+            format!(
+                "{}, line {}: the line has no end, as after a crash; it is dropped",
+                path.display(),
+                newlines(text) + 1
+            )
+        });
+        let mut reader = ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .has_headers(false)
+            .from_reader(text);
+        let mut rows = Vec::new();
+        let mut header: Option<Vec<String>> = None;
+        loop {
+            let start = reader.position().byte() as usize;
+            let mut record = StringRecord::new();
+            match reader.read_record(&mut record) {
+                Ok(false) => break,
+                Ok(true) => {}
+                Err(error) => return Err(damaged(path, text, start, &error)),
+            }
+            match &header {
+                None => header = Some(checked_header(path, columns, &record)?),
+                Some(_) => rows.push((line_of(text, start), record)),
+            }
+        }
+        let header = header.ok_or_else(|| {
+            Error::Input(format!(
+                "{}: no line with the names of the columns; is this a CSV file of hitm?",
+                path.display()
+            ))
+        })?;
+        Ok(CsvFile {
+            path: path.to_owned(),
+            header,
+            rows,
+            whole_bytes: whole as u64,
+            warning,
+        })
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.rows.iter().map(|(line, record)| Row {
+            file: self,
+            line: *line,
+            record,
+        })
+    }
+}
+
+/// The names in `record`, which must begin with `columns` and be distinct.
+fn checked_header(path: &Path, columns: &[&str], record: &StringRecord) -> Result<Vec<String>> {
+    let header: Vec<String> = record.iter().map(str::to_owned).collect();
+    for (at, expected) in columns.iter().enumerate() {
+        let problem = match header.get(at) {
+            Some(found) if found == expected => continue,
+            Some(found) if header.iter().any(|name| name == expected) => {
+                format!("column {} is '{found}', expected '{expected}'", at + 1)
+            }
+            _ => format!("the column '{expected}' is missing"),
+        };
+        return Err(Error::Input(format!(
+            "{}: {problem}; the header begins with {}",
+            path.display(),
+            columns.join(",")
+        )));
+    }
+    for (at, name) in header.iter().enumerate() {
+        if name.is_empty() || header[..at].contains(name) {
+            return Err(Error::Input(format!(
+                "{}: column {} of the header is {}; every column needs a name of its own",
+                path.display(),
+                at + 1,
+                if name.is_empty() {
+                    "empty".to_owned()
+                } else {
+                    format!("a second '{name}'")
+                }
+            )));
+        }
+    }
+    Ok(header)
+}
+
+/// One line of a [`CsvFile`].
+pub(super) struct Row<'a> {
+    file: &'a CsvFile,
+    line: usize,
+    record: &'a StringRecord,
+}
+
+impl<'a> Row<'a> {
+    fn cell(&self, column: &str) -> Option<&'a str> {
+        let at = self.file.header.iter().position(|name| name == column)?;
+        self.record.get(at)
+    }
+
+    /// The error of a cell that does not hold what it should.
+    pub fn wrong(&self, column: &str, expected: &str) -> Error {
+        Error::Input(format!(
+            "{}, line {}, column {column}: '{}' found, {expected} expected",
+            self.file.path.display(),
+            self.line,
+            self.cell(column).unwrap_or_default().escape_debug()
+        ))
+    }
+
+    pub fn text(&self, column: &str) -> Result<String> {
+        let text = self.cell(column).unwrap_or_default();
+        if text.contains(char::is_control) {
+            return Err(self.wrong(column, "text without control characters"));
+        }
+        Ok(text.to_owned())
+    }
+
+    pub fn whole<T: FromStr>(&self, column: &str) -> Result<T> {
+        self.whole_or_empty(column)?
+            .ok_or_else(|| self.wrong(column, "a whole number"))
+    }
+
+    pub fn whole_or_empty<T: FromStr>(&self, column: &str) -> Result<Option<T>> {
+        match self.cell(column).unwrap_or_default() {
+            "" => Ok(None),
+            text => match text.parse() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(self.wrong(column, "a whole number")),
+            },
+        }
+    }
+
+    pub fn number(&self, column: &str) -> Result<f64> {
+        self.number_or_empty(column)?
+            .ok_or_else(|| self.wrong(column, "a number"))
+    }
+
+    pub fn number_or_empty(&self, column: &str) -> Result<Option<f64>> {
+        match self.cell(column).unwrap_or_default() {
+            "" => Ok(None),
+            text => match text.parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok(Some(value)),
+                _ => Err(self.wrong(column, "a number or an empty cell")),
+            },
+        }
+    }
+
+    pub fn truth(&self, column: &str) -> Result<bool> {
+        match self.cell(column) {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            _ => Err(self.wrong(column, "true or false")),
+        }
+    }
+}
+
+/// The bytes of CSV lines.
+pub(super) fn lines<R, C>(rows: R) -> Vec<u8>
+where
+    R: IntoIterator<Item = C>,
+    C: IntoIterator<Item = String>,
+{
+    let mut writer = WriterBuilder::new()
+        .comment(Some(b'#'))
+        .flexible(true)
+        .from_writer(Vec::new());
+    for row in rows {
+        writer
+            .write_record(row.into_iter().map(one_line))
+            .expect("a write to memory does not fail");
+    }
+    writer
+        .into_inner()
+        .expect("a write to memory does not fail")
+}
+
+/// A row is one line, so that a torn file is torn in its last line only.
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) {
+        text.replace(char::is_control, " ")
+    } else {
+        text
+    }
+}
+
+/// The shortest digits that read back as the same number; empty if there is none.
+pub(super) fn number(value: f64) -> String {
+    match value.abs() {
+        size if !size.is_finite() => String::new(),
+        size if size != 0.0 && !(1e-5..1e17).contains(&size) => format!("{value:e}"),
+        _ => value.to_string(),
+    }
+}
+
+/// A cell that may be empty.
+pub(super) fn or_empty<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
+    value.map(print).unwrap_or_default()
+}
+
+fn damaged(path: &Path, text: &[u8], start: usize, error: &csv::Error) -> Error {
+    let what = match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => {
+            format!("{len} cells found, {expected_len} expected as in the header")
+        }
+        csv::ErrorKind::Utf8 { err, .. } => {
+            format!("cell {} is not UTF-8 text", err.field() + 1)
+        }
+        _ => error.to_string().replace('\n', " "),
+    };
+    Error::Input(format!(
+        "{}, line {}: {what}",
+        path.display(),
+        line_of(text, start)
+    ))
+}
+
+/// The line, from 1, of the record that is read from byte `start` on: comments and empty lines
+/// before it are passed over, as the reader does.
+fn line_of(text: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while let Some(b'#' | b'\n' | b'\r') = text.get(at) {
+        match text[at..].iter().position(|b| *b == b'\n') {
+            Some(end) => at += end + 1,
+            None => break,
+        }
+    }
+    newlines(&text[..at]) + 1
+}
+
+fn newlines(text: &[u8]) -> usize {
+    text.iter().filter(|b| **b == b'\n').count()
+}

@@ -1,0 +1,261 @@
+//! A run folder: where one run keeps its rows, and how they survive a crash.
+//!
+//! Here: naming, never overwriting, appending whole blocks, replacing whole files. Not here: the
+//! contents (`files`, `report`).
+
+use super::files::{self, SamplesFile};
+use super::row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VerdictRow};
+use crate::error::{Error, Result};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often at most rows are forced to the disk: a sync stalls the machine that is measured.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// An identifier for a run on `machine` that begins at `now`: UTC date and time, and a short name
+/// of the machine, fit for a file name.
+pub fn run_id(now: SystemTime, machine: &str) -> String {
+    let time = humantime::format_rfc3339_seconds(now).to_string();
+    let mut id = time.replace(':', "-");
+    for word in slug(machine)
+        .split('-')
+        .take(3)
+        .filter(|word| !word.is_empty())
+    {
+        id.push('-');
+        id.push_str(word);
+    }
+    id
+}
+
+/// Lower-case ASCII letters, digits and single dashes.
+pub(crate) fn slug(text: &str) -> String {
+    let words: Vec<String> = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    words.join("-")
+}
+
+/// An open run folder. Its `samples.csv` is locked against a second writer.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    samples: File,
+    bytes: u64,
+    counters: Vec<String>,
+    synced: Instant,
+}
+
+impl RunFolder {
+    /// A new run folder at `dir`, or at `results/<run>`, with a `samples.csv` of these counter
+    /// columns and no rows: an unwritable place is found out before anything is measured.
+    ///
+    /// A folder that holds anything is [`Error::Input`]; one that the system does not let us
+    /// write, [`Error::Refused`].
+    pub fn create(dir: Option<&Path>, run: &str, counters: &[String]) -> Result<RunFolder> {
+        let path = dir.map_or_else(|| Path::new("results").join(run), Path::to_owned);
+        fs::create_dir_all(&path).map_err(|e| unwritable("create", &path, &e))?;
+        let mut entries = fs::read_dir(&path).map_err(|e| unwritable("read", &path, &e))?;
+        if entries.next().is_some() {
+            return Err(Error::Input(format!(
+                "{} is not empty and is not overwritten; name another folder with --out, or go on \
+                 with that run with --resume",
+                path.display()
+            )));
+        }
+        for role in counters {
+            let taken = SAMPLE_COLUMNS.iter().chain(&SAMPLE_FURTHER_COLUMNS);
+            assert!(
+                !taken.into_iter().any(|column| column == role),
+                "{role} is no counter"
+            );
+        }
+        let file = path.join("samples.csv");
+        let mut samples = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(&file)
+            .map_err(|e| unwritable("create", &file, &e))?;
+        lock(&samples, &file)?;
+        let header = files::samples_header(counters);
+        samples
+            .write_all(&header)
+            .and_then(|()| samples.sync_all())
+            .map_err(|e| unwritable("write", &file, &e))?;
+        Ok(RunFolder {
+            path,
+            samples,
+            bytes: header.len() as u64,
+            counters: counters.to_vec(),
+            synced: Instant::now(),
+        })
+    }
+
+    /// Open the run folder `dir` to go on where it ends, with the rows that are there. A last
+    /// line that was cut off is removed from the file.
+    pub fn open_for_resume(dir: &Path) -> Result<(RunFolder, SamplesFile)> {
+        let file = dir.join("samples.csv");
+        if !file.is_file() {
+            return Err(Error::Input(format!(
+                "{} has no samples.csv to go on from; name the folder of an earlier run",
+                dir.display()
+            )));
+        }
+        let samples = OpenOptions::new()
+            .append(true)
+            .open(&file)
+            .map_err(|e| unwritable("open", &file, &e))?;
+        lock(&samples, &file)?;
+        let there = files::read_samples(&file)?;
+        samples
+            .set_len(there.whole_bytes)
+            .map_err(|e| unwritable("write", &file, &e))?;
+        let folder = RunFolder {
+            path: dir.to_owned(),
+            samples,
+            bytes: there.whole_bytes,
+            counters: there.counters.clone(),
+            synced: Instant::now(),
+        };
+        Ok((folder, there))
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The counter columns of its `samples.csv`; fixed for the life of the file.
+    pub fn counters(&self) -> &[String] {
+        &self.counters
+    }
+
+    /// Append the rows of a finished block in one write, so that a crash leaves every finished
+    /// block readable. If the write fails the file ends where it did before.
+    ///
+    /// # Panics
+    /// If a sample carries a counter that is not among the file's columns.
+    pub fn append_block(&mut self, samples: &[Sample]) -> Result<()> {
+        for role in samples.iter().flat_map(|sample| sample.counters.keys()) {
+            assert!(
+                self.counters.contains(role),
+                "counter {role} has no column in this file"
+            );
+        }
+        let lines = files::samples_lines(samples, &self.counters);
+        let file = self.path.join("samples.csv");
+        if let Err(error) = self.samples.write_all(&lines) {
+            // A block that is there in part would look like one with arms missing.
+            let _ = self.samples.set_len(self.bytes);
+            return Err(unwritable("write", &file, &error));
+        }
+        self.bytes += lines.len() as u64;
+        if self.synced.elapsed() >= SYNC_EVERY {
+            self.samples
+                .sync_data()
+                .map_err(|e| unwritable("write", &file, &e))?;
+            self.synced = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Write `verdicts.csv`, whole or not at all.
+    pub fn write_verdicts(&self, rows: &[VerdictRow]) -> Result<()> {
+        self.write(
+            "verdicts.csv",
+            files::verdicts_csv(rows, &[], |_, _| None).as_bytes(),
+        )
+    }
+
+    /// Write `environment.json`, whole or not at all.
+    pub fn write_environment(&self, environment: &impl serde::Serialize) -> Result<()> {
+        let mut json = serde_json::to_vec_pretty(environment)
+            .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
+        json.push(b'\n');
+        self.write("environment.json", &json)
+    }
+
+    /// Write the file `name`, whole or not at all.
+    pub fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
+        write_whole(&self.path.join(name), contents)
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        // Rows are in the file already; this only hurries them to the disk.
+        let _ = self.samples.sync_data();
+    }
+}
+
+/// Write a file under another name first and rename it, so that it is there whole or not at all.
+pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    let written = File::create(&part)
+        .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&part, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&part);
+        unwritable("write", path, &error)
+    })
+}
+
+fn lock(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Error::Refused(format!(
+            "{} is being written by another run; wait for it or name another folder with --out",
+            path.display()
+        ))),
+        // A file system without locks; the folder was ours alone when it was made.
+        Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+pub(crate) fn unwritable(action: &str, path: &Path, error: &io::Error) -> Error {
+    let remedy = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space or name another folder with --out; what was finished is kept"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            return Error::Input(format!(
+                "cannot {action} {}: a file is in the way; name another folder with --out",
+                path.display()
+            ));
+        }
+        _ => "name a writable folder with --out",
+    };
+    Error::Refused(format!(
+        "cannot {action} {}: {error}; {remedy}",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_write_is_one_line_with_path_and_remedy() {
+        for kind in [
+            ErrorKind::StorageFull,
+            ErrorKind::PermissionDenied,
+            ErrorKind::ReadOnlyFilesystem,
+        ] {
+            let error = unwritable("write", Path::new("/some/place"), &kind.into());
+            let message = error.to_string();
+            assert!(matches!(error, Error::Refused(_)));
+            assert!(
+                message.contains("/some/place") && message.contains("--out"),
+                "{message}"
+            );
+            assert!(!message.contains('\n'));
+        }
+    }
+}
