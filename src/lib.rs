@@ -11,3 +11,4 @@ pub mod layout;
 pub mod machine;
 pub mod results;
 pub mod scenario;
+pub mod sim;

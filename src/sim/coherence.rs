@@ -105,8 +105,9 @@ pub struct Line {
 /// Caches and directory of a whole machine, for a memory of `lines` lines.
 pub struct Coherence {
     machine: Rc<Machine>,
+    cores: usize,
     lines: usize,
-    l1_latency: Picos,
+    issue: Picos,
     l2_latency: Picos,
     /// `core * lines + line`.
     copies: Vec<u32>,
@@ -125,15 +126,15 @@ pub struct Coherence {
 }
 
 impl Coherence {
-    /// An empty machine. `check` has every access checked against the invariants of the protocol,
+    /// An empty machine of which the first `cores` cores take part. `check` has every access checked against the invariants of the protocol,
     /// which costs several times the simulation itself.
-    pub fn new(machine: Rc<Machine>, lines: usize, check: bool) -> Coherence {
-        let cores = machine.topology.cores();
-        let clusters = machine.topology.clusters();
+    pub fn new(machine: Rc<Machine>, cores: usize, lines: usize, check: bool) -> Coherence {
+        let clusters = machine.shape.clusters();
         let sharer_words = cores.div_ceil(64);
         Coherence {
+            cores,
             lines,
-            l1_latency: machine.l1.latency,
+            issue: machine.issue,
             l2_latency: machine.l2.latency,
             copies: vec![0; cores * lines],
             directory: vec![
@@ -206,7 +207,7 @@ impl Coherence {
         if let Some(checker) = &mut self.checker {
             checker.access(core, line, own);
         }
-        Some(self.l1_latency)
+        Some(self.issue)
     }
 
     /// An access that L2 answers: its latency, or `None` and nothing has changed.
@@ -319,7 +320,7 @@ impl Coherence {
         let entry = &mut self.directory[line as usize];
         entry.owner = core as u16;
         entry.forward = NONE;
-        let own_cluster = 1 << self.machine.topology.cluster_of(core);
+        let own_cluster = 1 << self.machine.shape.cluster_of(core);
         let elsewhere = entry.llc & !own_cluster;
         entry.llc &= own_cluster;
         self.leave_llcs(line, elsewhere);
@@ -369,7 +370,7 @@ impl Coherence {
                     self.counts.write_backs += 1;
                 }
                 // The data is in the owner's last-level cache from now on.
-                self.into_llc(self.machine.topology.cluster_of(owner), line);
+                self.into_llc(self.machine.shape.cluster_of(owner), line);
             }
             Outcome {
                 latency: self.machine.transfer(owner, core, dirty),
@@ -408,9 +409,9 @@ impl Coherence {
 
     /// Where a line that no core owns comes from, and what that costs.
     fn clean_source(&self, core: usize, line: u32) -> (Picos, From) {
-        let topology = &self.machine.topology;
+        let shape = &self.machine.shape;
         let entry = &self.directory[line as usize];
-        let own = topology.cluster_of(core);
+        let own = shape.cluster_of(core);
         if entry.llc & 1 << own != 0 {
             return (self.machine.llc.latency, From::Llc);
         }
@@ -427,9 +428,9 @@ impl Coherence {
         if entry.llc == 0 {
             return (self.machine.memory, From::Memory);
         }
-        let socket = own / topology.llcs_per_socket;
-        let near = (0..topology.clusters())
-            .any(|c| entry.llc & 1 << c != 0 && c / topology.llcs_per_socket == socket);
+        let socket = own / shape.llcs_per_socket;
+        let near = (0..shape.clusters())
+            .any(|c| entry.llc & 1 << c != 0 && c / shape.llcs_per_socket == socket);
         let latency = if near {
             self.machine.transfers.clean[Distance::OtherLlc as usize]
         } else {
@@ -446,7 +447,7 @@ impl Coherence {
             while bits != 0 {
                 let sharer = index * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let distance = self.machine.topology.distance(sharer, core);
+                let distance = self.machine.shape.distance(sharer, core);
                 if sharer != core && nearest.is_none_or(|(best, _)| distance < best) {
                     nearest = Some((distance, sharer));
                 }
@@ -456,7 +457,7 @@ impl Coherence {
     }
 
     fn is_remote(&self, a: usize, b: usize) -> bool {
-        self.machine.topology.distance(a, b) == Distance::OtherSocket
+        self.machine.shape.distance(a, b) == Distance::OtherPackage
     }
 
     fn is_shared(&self, line: u32) -> bool {
@@ -495,7 +496,7 @@ impl Coherence {
             Origin::Demand => self.counts.false_sharing += 1,
         }
         if let Some(ledger) = &mut self.ledger {
-            let distance = self.machine.topology.distance(by, victim);
+            let distance = self.machine.shape.distance(by, victim);
             ledger.steal(line, words, touched, origin, distance, invalidated);
         }
     }
@@ -503,7 +504,7 @@ impl Coherence {
     /// Put a line into a core that does not hold it.
     fn fill(&mut self, core: usize, line: u32, state: u32, origin: Origin, words: u32) {
         if self.machine.llc_policy == LlcPolicy::Inclusive {
-            self.into_llc(self.machine.topology.cluster_of(core), line);
+            self.into_llc(self.machine.shape.cluster_of(core), line);
         }
         let (way, evicted) = self.l2[core].insert(line);
         let at = self.at(core, line);
@@ -562,7 +563,7 @@ impl Coherence {
             self.counts.write_backs += 1;
         }
         self.remove(core, line);
-        self.into_llc(self.machine.topology.cluster_of(core), line);
+        self.into_llc(self.machine.shape.cluster_of(core), line);
         if self.checker.is_some() {
             self.check(line);
         }
@@ -601,8 +602,9 @@ impl Coherence {
         };
         self.directory[evicted as usize].llc &= !(1 << cluster);
         if self.machine.llc_policy == LlcPolicy::Inclusive {
-            let first = cluster * self.machine.topology.cores_per_llc;
-            for core in first..first + self.machine.topology.cores_per_llc {
+            let first = cluster * self.machine.shape.cores_per_llc;
+            let last = (first + self.machine.shape.cores_per_llc).min(self.cores);
+            for core in first..last {
                 let state = self.copies[self.at(core, evicted)] & STATE;
                 if state != INVALID {
                     self.counts.write_backs += u64::from(state == MODIFIED || state == OWNED);
@@ -626,7 +628,7 @@ impl Coherence {
         let entry = &self.directory[line as usize];
         let mut writers = 0;
         let mut readers = 0;
-        for core in 0..self.machine.topology.cores() {
+        for core in 0..self.cores {
             let copy = self.copies[self.at(core, line)];
             let state = copy & STATE;
             let listed = self.sharers[line as usize * self.sharer_words + core / 64]

@@ -1,7 +1,7 @@
 //! A machine file: what may stand in it, and what is wrong with one, by file, line and key.
 
 use super::{
-    AdjacentLine, CacheSpec, LlcPolicy, Machine, Picos, Prefetchers, Protocol, Topology, Transfers,
+    AdjacentLine, CacheSpec, LlcPolicy, Machine, Picos, Prefetchers, Protocol, Shape, Transfers,
     picos,
 };
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ struct Raw {
     description: String,
     topology: RawTopology,
     protocol: Spanned<String>,
-    l1: RawCache,
+    l1: RawL1,
     l2: RawL2,
     llc: RawLlc,
     memory: RawMemory,
@@ -49,10 +49,11 @@ struct RawTopology {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawCache {
+struct RawL1 {
     bytes: Count,
     ways: Count,
     latency_ns: Number,
+    issue_ns: Number,
 }
 
 #[derive(Deserialize)]
@@ -126,7 +127,6 @@ struct RawSmt {
 struct RawWork {
     jitter: Number,
     scale: Number,
-    fault_ns: Number,
 }
 
 #[derive(Deserialize, Default)]
@@ -285,7 +285,7 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
     })?;
     let s = &source;
 
-    let topology = Topology {
+    let shape = Shape {
         sockets: s.count("topology.sockets", &raw.topology.sockets, 1, 8)?,
         llcs_per_socket: s.count(
             "topology.llcs_per_socket",
@@ -301,14 +301,14 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             2,
         )?,
     };
-    if topology.clusters() > 64 || topology.cores() > 512 {
+    if shape.clusters() > 64 || shape.cores() > 512 {
         return Err(s.error(
             "topology",
             &raw.topology.sockets,
             &format!(
                 "{} last-level caches and {} cores (allowed: 1 to 64 and 1 to 512)",
-                topology.clusters(),
-                topology.cores()
+                shape.clusters(),
+                shape.cores()
             ),
         ));
     }
@@ -342,6 +342,12 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
     if l1.ways > 16 {
         return Err(s.error("l1.ways", &raw.l1.ways, "allowed: 1 to 16"));
     }
+    let issue = s.latency("l1.issue_ns", &raw.l1.issue_ns)?;
+    s.ordered(
+        ("l1.issue_ns", issue),
+        ("l1.latency_ns", l1.latency),
+        &raw.l1.issue_ns,
+    )?;
     s.ordered(
         ("l1.latency_ns", l1.latency),
         ("l2.latency_ns", l2.latency),
@@ -370,7 +376,7 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         s.distance(
             key,
             value,
-            topology.llcs_per_socket > 1,
+            shape.llcs_per_socket > 1,
             &raw.topology.llcs_per_socket,
             "topology.llcs_per_socket",
         )
@@ -379,7 +385,7 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         s.distance(
             key,
             value,
-            topology.sockets > 1,
+            shape.sockets > 1,
             &raw.topology.sockets,
             "topology.sockets",
         )
@@ -405,29 +411,31 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             "0 leaves no lookahead (allowed: 0.1 up to llc.latency_ns)",
         ));
     }
+    // The answer takes as long as the request at least.
     for (key, bound) in [
-        ("llc.latency_ns", llc.latency),
-        ("transfer.same_llc_ns", same_llc),
-        ("transfer.same_llc_clean_ns", same_llc_clean),
+        ("half of llc.latency_ns", llc.latency),
+        ("half of transfer.same_llc_ns", same_llc),
+        ("half of transfer.same_llc_clean_ns", same_llc_clean),
     ] {
-        s.ordered(("transfer.request_ns", request), (key, bound), &t.request_ns)?;
+        let half = (key, bound / 2);
+        s.ordered(("transfer.request_ns", request), half, &t.request_ns)?;
     }
 
-    let smt_slowdown = match (&raw.smt, topology.threads_per_core) {
+    let smt_slowdown = match (&raw.smt, shape.threads_per_core) {
         (Some(smt), 2) => s.number("smt.slowdown", &smt.slowdown, 1.0, 4.0)?,
         (None, 1) => 1.0,
         (Some(smt), _) => {
             return Err(s.error(
                 "smt.slowdown",
                 &smt.slowdown,
-                "contradicts topology.threads_per_core = 1; delete [smt]",
+                "contradicts shape.threads_per_core = 1; delete [smt]",
             ));
         }
         (None, _) => {
             return Err(s.error(
                 "smt.slowdown",
                 &raw.topology.threads_per_core,
-                "missing, and topology.threads_per_core = 2 needs it (allowed: 1 to 4)",
+                "missing, and shape.threads_per_core = 2 needs it (allowed: 1 to 4)",
             ));
         }
     };
@@ -461,13 +469,14 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
 
     let matrix = match &t.matrix {
         None => Vec::new(),
-        Some(path) => matrix(s, path, folder, &topology)?,
+        Some(path) => matrix(s, path, folder, &shape)?,
     };
     Ok(Machine {
         name: raw.name,
         description: raw.description,
         protocol,
         l1,
+        issue,
         l2,
         l2_inclusive: raw.l2.inclusive,
         llc,
@@ -505,9 +514,8 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         smt_slowdown,
         work_jitter: s.number("work.jitter", &raw.work.jitter, 0.0, 0.9)?,
         work_scale: s.number("work.scale", &raw.work.scale, 0.01, 100.0)?,
-        fault_work: s.latency("work.fault_ns", &raw.work.fault_ns)?,
         prefetchers,
-        topology,
+        shape,
     })
 }
 
@@ -517,7 +525,7 @@ fn matrix(
     s: &Source<'_>,
     path: &Spanned<String>,
     folder: Option<&Path>,
-    topology: &Topology,
+    shape: &Shape,
 ) -> Result<Vec<u32>> {
     const KEY: &str = "transfer.matrix";
     let bad = |what: String| s.error(KEY, path, &what);
@@ -532,13 +540,13 @@ fn matrix(
         .records()
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| bad(format!("{}: {error}", file.display())))?;
-    let cores = topology.cores();
-    if rows.len() != cores && rows.len() != topology.cpus() {
+    let cores = shape.cores();
+    if rows.len() != cores && rows.len() != shape.cpus() {
         return Err(bad(format!(
             "{} has {} rows (allowed: {cores} cores or {} CPUs)",
             file.display(),
             rows.len(),
-            topology.cpus()
+            shape.cpus()
         )));
     }
     let mut matrix = vec![0; cores * cores];

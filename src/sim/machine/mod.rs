@@ -7,7 +7,8 @@
 mod file;
 mod topology;
 
-pub use topology::{Distance, Topology};
+pub use crate::machine::Distance;
+pub use topology::Shape;
 
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -93,11 +94,13 @@ pub struct Machine {
     /// What it is, in one line.
     pub description: String,
     /// Sockets, clusters, cores, SMT threads.
-    pub topology: Topology,
+    pub shape: Shape,
     /// Coherence protocol.
     pub protocol: Protocol,
     /// L1 data cache of a core.
     pub l1: CacheSpec,
+    /// What a load that hits L1 takes from the program: its latency overlaps with its neighbours.
+    pub issue: Picos,
     /// L2 cache of a core.
     pub l2: CacheSpec,
     /// Whether what leaves L2 leaves L1 too.
@@ -133,10 +136,8 @@ pub struct Machine {
     pub smt_slowdown: f64,
     /// Local work varies by this fraction, uniformly up or down.
     pub work_jitter: f64,
-    /// Local work of the fault path takes this much longer than the time the scenario asks for.
+    /// Local work takes this much longer than the time that was asked for.
     pub work_scale: f64,
-    /// Time of a fault that touches no shared line: entry, page allocation, return.
-    pub fault_work: Picos,
     /// The prefetchers, as they are when switched on.
     pub prefetchers: Prefetchers,
 }
@@ -211,13 +212,13 @@ impl Machine {
     /// Latency of a line taken from core `from` by core `to`.
     #[inline]
     pub fn transfer(&self, from: usize, to: usize, dirty: bool) -> Picos {
-        let distance = self.topology.distance(from, to) as usize;
+        let distance = self.shape.distance(from, to) as usize;
         if !dirty {
             self.transfers.clean[distance]
         } else if self.transfers.matrix.is_empty() {
             self.transfers.dirty[distance]
         } else {
-            self.transfers.matrix[from * self.topology.cores() + to].into()
+            self.transfers.matrix[from * self.shape.cores() + to].into()
         }
     }
 }
