@@ -109,6 +109,8 @@ pub struct Coherence {
     lines: usize,
     issue: Picos,
     l2_latency: Picos,
+    /// Cluster and socket of each core.
+    places: Vec<(u8, u8)>,
     /// `core * lines + line`.
     copies: Vec<u32>,
     directory: Vec<Line>,
@@ -136,6 +138,13 @@ impl Coherence {
             lines,
             issue: machine.issue,
             l2_latency: machine.l2.latency,
+            places: (0..cores)
+                .map(|core| {
+                    let (cluster, socket) =
+                        (machine.shape.cluster_of(core), machine.shape.socket_of(core));
+                    (cluster as u8, socket as u8)
+                })
+                .collect(),
             copies: vec![0; cores * lines],
             directory: vec![
                 Line {
@@ -296,7 +305,7 @@ impl Coherence {
                 }
             }
             (
-                self.machine.transfer(owner, core, dirty),
+                self.transfer(owner, core, dirty),
                 From::Core(entry.owner),
             )
         } else {
@@ -311,16 +320,16 @@ impl Coherence {
                 bits &= bits - 1;
                 if victim != core {
                     others = true;
-                    latency = latency.max(self.machine.transfer(victim, core, false));
+                    latency = latency.max(self.transfer(victim, core, false));
                     self.invalidate(core, victim, line, origin, words);
                 }
             }
         }
 
+        let own_cluster = 1 << self.cluster_of(core);
         let entry = &mut self.directory[line as usize];
         entry.owner = core as u16;
         entry.forward = NONE;
-        let own_cluster = 1 << self.machine.shape.cluster_of(core);
         let elsewhere = entry.llc & !own_cluster;
         entry.llc &= own_cluster;
         self.leave_llcs(line, elsewhere);
@@ -370,10 +379,10 @@ impl Coherence {
                     self.counts.write_backs += 1;
                 }
                 // The data is in the owner's last-level cache from now on.
-                self.into_llc(self.machine.shape.cluster_of(owner), line);
+                self.into_llc(self.cluster_of(owner), line);
             }
             Outcome {
-                latency: self.machine.transfer(owner, core, dirty),
+                latency: self.transfer(owner, core, dirty),
                 from: From::Core(entry.owner),
                 // An owner that stays one answers the next reader as well.
                 exclusive: self.directory[line as usize].owner == NONE,
@@ -411,7 +420,7 @@ impl Coherence {
     fn clean_source(&self, core: usize, line: u32) -> (Picos, From) {
         let shape = &self.machine.shape;
         let entry = &self.directory[line as usize];
-        let own = shape.cluster_of(core);
+        let own = self.cluster_of(core);
         if entry.llc & 1 << own != 0 {
             return (self.machine.llc.latency, From::Llc);
         }
@@ -421,7 +430,7 @@ impl Coherence {
         };
         if let Some(from) = forwarder {
             return (
-                self.machine.transfer(from, core, false),
+                self.transfer(from, core, false),
                 From::Core(from as u16),
             );
         }
@@ -447,7 +456,7 @@ impl Coherence {
             while bits != 0 {
                 let sharer = index * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let distance = self.machine.shape.distance(sharer, core);
+                let distance = self.distance(sharer, core);
                 if sharer != core && nearest.is_none_or(|(best, _)| distance < best) {
                     nearest = Some((distance, sharer));
                 }
@@ -456,8 +465,43 @@ impl Coherence {
         nearest.map(|(_, sharer)| sharer)
     }
 
+    /// `Shape::distance`, without its divisions.
+    #[inline(always)]
+    fn distance(&self, a: usize, b: usize) -> Distance {
+        let ((cluster_a, socket_a), (cluster_b, socket_b)) = (self.places[a], self.places[b]);
+        if socket_a != socket_b {
+            Distance::OtherPackage
+        } else if cluster_a != cluster_b {
+            Distance::OtherLlc
+        } else if a != b {
+            Distance::SameLlc
+        } else {
+            Distance::SmtSibling
+        }
+    }
+
+    #[inline(always)]
     fn is_remote(&self, a: usize, b: usize) -> bool {
-        self.machine.shape.distance(a, b) == Distance::OtherPackage
+        self.places[a].1 != self.places[b].1
+    }
+
+    #[inline(always)]
+    fn cluster_of(&self, core: usize) -> usize {
+        self.places[core].0.into()
+    }
+
+    /// Latency of a line taken from core `from` by core `to`.
+    #[inline(always)]
+    fn transfer(&self, from: usize, to: usize, dirty: bool) -> Picos {
+        let transfers = &self.machine.transfers;
+        let distance = self.distance(from, to) as usize;
+        if !dirty {
+            transfers.clean[distance]
+        } else if transfers.matrix.is_empty() {
+            transfers.dirty[distance]
+        } else {
+            transfers.matrix[from * self.machine.shape.cores() + to].into()
+        }
     }
 
     fn is_shared(&self, line: u32) -> bool {
@@ -495,8 +539,8 @@ impl Coherence {
             Origin::Demand if touched & words != 0 => self.counts.true_sharing += 1,
             Origin::Demand => self.counts.false_sharing += 1,
         }
+        let distance = self.distance(by, victim);
         if let Some(ledger) = &mut self.ledger {
-            let distance = self.machine.shape.distance(by, victim);
             ledger.steal(line, words, touched, origin, distance, invalidated);
         }
     }
@@ -504,7 +548,7 @@ impl Coherence {
     /// Put a line into a core that does not hold it.
     fn fill(&mut self, core: usize, line: u32, state: u32, origin: Origin, words: u32) {
         if self.machine.llc_policy == LlcPolicy::Inclusive {
-            self.into_llc(self.machine.shape.cluster_of(core), line);
+            self.into_llc(self.cluster_of(core), line);
         }
         let (way, evicted) = self.l2[core].insert(line);
         let at = self.at(core, line);
@@ -563,7 +607,7 @@ impl Coherence {
             self.counts.write_backs += 1;
         }
         self.remove(core, line);
-        self.into_llc(self.machine.shape.cluster_of(core), line);
+        self.into_llc(self.cluster_of(core), line);
         if self.checker.is_some() {
             self.check(line);
         }

@@ -208,17 +208,4 @@ impl Machine {
         self.prefetchers = Prefetchers::default();
         self
     }
-
-    /// Latency of a line taken from core `from` by core `to`.
-    #[inline]
-    pub fn transfer(&self, from: usize, to: usize, dirty: bool) -> Picos {
-        let distance = self.shape.distance(from, to) as usize;
-        if !dirty {
-            self.transfers.clean[distance]
-        } else if self.transfers.matrix.is_empty() {
-            self.transfers.dirty[distance]
-        } else {
-            self.transfers.matrix[from * self.shape.cores() + to].into()
-        }
-    }
 }
