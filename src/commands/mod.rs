@@ -12,6 +12,7 @@ mod prefetch;
 mod probe;
 mod resolve;
 mod run;
+mod sim;
 
 /// A subcommand of `hitm`.
 #[derive(Subcommand)]
@@ -28,6 +29,8 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
+    /// Run the same experiment on a machine model
+    Sim(sim::Args),
 }
 
 impl Command {
@@ -40,6 +43,7 @@ impl Command {
             Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
+            Command::Sim(args) => sim::run(args),
         }
     }
 }
