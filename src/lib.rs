@@ -15,5 +15,6 @@ pub mod prefetch;
 pub mod report;
 pub mod results;
 pub mod scenario;
-pub mod stats;
+
 pub mod sim;
+pub mod stats;
