@@ -17,7 +17,7 @@ pub struct CpuModel {
     pub family: u8,
     /// CPUID model, extended model included.
     pub model: u8,
-    /// AMD: CPUID Fn8000_0021 EAX[13].
+    /// AMD: bit 13 of CPUID Fn8000_0021 EAX (PrefetchCtlMsr).
     pub prefetch_control: bool,
     /// Whether CPUID announces a hypervisor.
     pub hypervisor: bool,
