@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod commands;
+pub mod counters;
 pub mod error;
 pub mod experiment;
 pub mod fault;
@@ -14,4 +15,6 @@ pub mod prefetch;
 pub mod report;
 pub mod results;
 pub mod scenario;
+
+pub mod sim;
 pub mod stats;

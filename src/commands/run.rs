@@ -6,7 +6,7 @@ use crate::backend::native::{Arm, Faults, Native, SOFTWARE_COUNTERS, pool::Timin
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Design};
 use crate::machine::{CpuId, Placement, Topology, environment::Environment};
-use crate::results::{Unmeasured, run_id};
+use crate::results::{Unmeasured, address_map, run_id};
 use crate::scenario;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -19,6 +19,9 @@ pub struct Args {
     /// Allow more threads than CPUs
     #[arg(long)]
     oversubscribe: bool,
+    /// Write where every VMA, lock and field lies, for `layout resolve`; each arm then keeps its place
+    #[arg(long, value_name = "FILE")]
+    address_map: Option<PathBuf>,
     /// Go on with the run in this folder, with its layouts, scenarios and seed
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "shard", "seed", "threads"])]
     resume: Option<PathBuf>,
@@ -49,6 +52,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     let cpus = cpus(design, &topology, args.oversubscribe)?;
     let mut backend = Native::new(build, cpus, Timing::default())?;
+    if let Some(path) = &args.address_map {
+        address_map::write(path, &backend.fix_places(&environment.design))?;
+    }
     let run = Run {
         counters: SOFTWARE_COUNTERS.map(str::to_owned).to_vec(),
         limits: args.options.limits(),

@@ -9,13 +9,14 @@ pub mod program;
 mod rendezvous;
 
 use crate::error::{Error, Result};
-use crate::experiment::{Backend, Cell, Measured, ThreadFaults};
+use crate::experiment::{Backend, Cell, Design, Measured, Point, ThreadFaults};
 use crate::fault::arena::{Arena, PAGE};
 use crate::fault::path::PageWork;
 use crate::fault::world::World;
 use crate::layout;
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
+use crate::results::address_map::{self, Mapped};
 use crate::scenario;
 use pool::{Pool, Report, Timing};
 use program::{Program, Spec};
@@ -62,6 +63,12 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Every design point with every arm.
+    fn cells(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let arms = self.arms.len();
+        (0..self.points.len()).flat_map(move |point| (0..arms).map(move |arm| (point, arm)))
+    }
+
     fn spec(&self, point: usize, arm: usize, first_slot: usize) -> Spec {
         let (scenario, threads) = self.points[point];
         let Arm {
@@ -81,8 +88,7 @@ impl Faults {
 
 impl Build for Faults {
     fn bytes(&self) -> usize {
-        let cells = (0..self.points.len()).flat_map(|p| (0..self.arms.len()).map(move |a| (p, a)));
-        cells
+        self.cells()
             .map(|(point, arm)| {
                 let spec = self.spec(point, arm, 0);
                 World::bytes_for(spec.layout.table(), spec.size())
@@ -105,8 +111,7 @@ pub struct Native<B> {
     cpus: Vec<Vec<CpuId>>,
     timing: Timing,
     pool: Pool,
-    arena: Option<Arena>,
-    bytes: usize,
+    arenas: Arenas,
     /// One clock a design point.
     steal: Vec<StealClock>,
 }
@@ -122,24 +127,93 @@ impl<B: Build> Native<B> {
             cpus,
             timing,
             pool: Pool::default(),
-            arena: None,
-            bytes,
+            arenas: Arenas::shared(bytes),
         })
+    }
+}
+
+/// Where programs are laid out.
+struct Arenas {
+    bytes: usize,
+    /// By design point and arm if each keeps its place, else one for all.
+    arenas: BTreeMap<(usize, usize), Arena>,
+    fixed: bool,
+}
+
+impl Arenas {
+    /// One arena for all: the arms of a block lie at the same addresses, and blocks move about, so
+    /// that no arm keeps a lucky place.
+    fn shared(bytes: usize) -> Arenas {
+        Arenas {
+            bytes,
+            arenas: BTreeMap::new(),
+            fixed: false,
+        }
+    }
+
+    fn key(&self, cell: &Cell) -> (usize, usize) {
+        if self.fixed {
+            (cell.point, cell.arm)
+        } else {
+            (0, 0)
+        }
+    }
+
+    fn take(&mut self, cell: &Cell) -> Arena {
+        let arena = self.arenas.remove(&self.key(cell));
+        let mut arena = arena.unwrap_or_else(|| Arena::new(self.bytes));
+        let start = if self.fixed {
+            0
+        } else {
+            cell.seed % START_PAGES
+        };
+        arena.reset(start as usize * PAGE);
+        arena
+    }
+
+    fn give_back(&mut self, cell: &Cell, arena: Arena) {
+        self.arenas.insert(self.key(cell), arena);
+    }
+}
+
+impl Native<Faults> {
+    /// Give every arm of every design point a place of its own for the whole run, and say what
+    /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts.
+    pub fn fix_places(&mut self, design: &Design) -> Vec<Mapped> {
+        self.arenas.fixed = true;
+        let mut rows = Vec::new();
+        for (point, arm) in self.build.cells() {
+            let cell = Cell::first(point, arm);
+            let spec = self.build.spec(point, arm, 0);
+            let world = World::new(self.arenas.take(&cell), spec.layout.table(), spec.size());
+            let Point {
+                scenario, threads, ..
+            } = &design.points[point];
+            rows.extend(address_map::rows(
+                &world,
+                &design.arms[arm],
+                scenario,
+                *threads,
+            ));
+            self.arenas.give_back(&cell, world.into_arena());
+        }
+        rows
     }
 }
 
 impl<B: Build> Backend for Native<B> {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
         let cpus = &self.cpus[cell.point];
-        let mut arena = self.arena.take().unwrap_or_else(|| Arena::new(self.bytes));
-        arena.reset((cell.seed % START_PAGES) as usize * PAGE);
+        let arena = self.arenas.take(cell);
         let program = self.build.build(cell, arena);
         let steal = &mut self.steal[cell.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());
         let before = stolen_ns()?;
         let (reports, program) = self.pool.sample(program, cpus, self.timing, cell.seed)?;
         let stolen = stolen_ns()?.saturating_sub(before);
-        self.arena = program.into_arena();
+        if let Some(arena) = program.into_arena() {
+            self.arenas.give_back(cell, arena);
+        }
         Ok(measured(&reports, stolen))
     }
 }
