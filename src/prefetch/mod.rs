@@ -157,6 +157,14 @@ impl Control {
         &self.place
     }
 
+    /// The prefetcher that fetches the other line of a pair: Intel's adjacent-line, AMD's up/down.
+    pub fn pair_completer(&self) -> Prefetcher {
+        match self.model().vendor {
+            Vendor::Intel => Prefetcher::Adjacent,
+            Vendor::Amd => Prefetcher::UpDown,
+        }
+    }
+
     /// How every known prefetcher of the selected CPUs stands.
     pub fn status(&self) -> Result<Vec<Reading>> {
         let selection = self.select(Which::All)?;
