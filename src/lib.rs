@@ -6,9 +6,12 @@
 pub mod backend;
 pub mod commands;
 pub mod error;
+pub mod experiment;
 pub mod fault;
 pub mod layout;
 pub mod machine;
+pub mod report;
 pub mod results;
 pub mod scenario;
 pub mod sim;
+pub mod stats;

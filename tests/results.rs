@@ -2,8 +2,8 @@
 
 use hitm::error::Error;
 use hitm::results::{
-    RunFolder, SAMPLE_COLUMNS, Sample, VERDICT_COLUMNS, VerdictRow, read_samples, read_verdicts,
-    run_id, verdicts_csv,
+    RunFolder, RunRecord, SAMPLE_COLUMNS, Sample, VERDICT_COLUMNS, VerdictRow, read_samples,
+    read_verdicts, run_id, verdicts_csv,
 };
 use proptest::prelude::*;
 use std::fs;
@@ -178,7 +178,9 @@ fn whole_files_are_replaced_and_leave_nothing_beside_them() {
     folder.write("report.html", b"first").unwrap();
     folder.write("report.html", b"second").unwrap();
     folder
-        .write_environment(&serde_json::json!({"cpu": "x"}))
+        .write_environment(
+            &serde_json::json!({"run": RunRecord::default(), "machine": {"cpu": "x"}}),
+        )
         .unwrap();
     folder.write_verdicts(&[]).unwrap();
     // A folder of that name is in the way of the rename, after the new contents were written.

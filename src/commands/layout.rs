@@ -1,6 +1,11 @@
-//! `hitm layout`: what the layouts look like.
+//! `hitm layout`: what the layouts look like and how a fault uses them.
 
+use super::options::Format;
 use crate::error::Result;
+use crate::fault::uses::{Footprint, Uses, footprint};
+use crate::layout::{self, BuiltIn, Field, LINE, LockPlace, PAIR, Table, rwsem};
+use serde::Serialize;
+use std::fmt::Write as _;
 
 /// Arguments of `hitm layout`.
 #[derive(clap::Args)]
@@ -12,17 +17,253 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum Action {
     /// All layouts, a row each
-    List,
+    List {
+        /// With the variants of larger kernel configurations
+        #[arg(long)]
+        all: bool,
+        /// How the rows are printed
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// One layout, a row a field: offset, size, line, pair, and what a fault does with it
+    Show {
+        /// Its name, as `layout list --all` prints it
+        name: String,
+        /// How the rows are printed
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
 }
 
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
-    match args.action {
-        Action::List => {
-            for layout in crate::layout::BuiltIn::ALL {
-                println!("{}", layout.name());
-            }
-            Ok(())
+    let text = match args.action {
+        Action::List { all, format } => list(all, format),
+        Action::Show { name, format } => show(layout::find(&name)?, format),
+    };
+    super::print(&text)
+}
+
+/// A row of `layout list`.
+#[derive(Serialize)]
+struct Listed {
+    layout: &'static str,
+    lock_protocol: &'static str,
+    bytes_vma: usize,
+    bytes_lock: usize,
+    objects_per_slab: usize,
+    pages_per_1000_vmas: usize,
+}
+
+impl Listed {
+    fn of(table: &Table) -> Listed {
+        Listed {
+            layout: table.name,
+            lock_protocol: table.protocol.name(),
+            bytes_vma: table.bytes_vma,
+            bytes_lock: table.bytes_lock(),
+            objects_per_slab: table.cache.objects(),
+            pages_per_1000_vmas: table.pages_per_1000(),
         }
+    }
+}
+
+fn list(all: bool, format: Format) -> String {
+    let rows: Vec<Listed> = BuiltIn::ALL
+        .iter()
+        .flat_map(|l| {
+            let variants = if all { l.variants() } else { &[] };
+            std::iter::once(l.table()).chain(variants)
+        })
+        .map(Listed::of)
+        .collect();
+    match format {
+        Format::Csv => super::csv(&rows),
+        Format::Json => super::json(&rows),
+        Format::Table => {
+            let mut text = format!(
+                "{:<26} {:<9} {:>9} {:>10} {:>12} {:>10}\n",
+                "layout", "lock", "VMA bytes", "lock bytes", "VMAs a slab", "pages/1000"
+            );
+            for row in rows {
+                let _ = writeln!(
+                    text,
+                    "{:<26} {:<9} {:>9} {:>10} {:>12} {:>10}",
+                    row.layout,
+                    row.lock_protocol,
+                    row.bytes_vma,
+                    if row.bytes_lock == 0 {
+                        "-".to_owned()
+                    } else {
+                        row.bytes_lock.to_string()
+                    },
+                    row.objects_per_slab,
+                    row.pages_per_1000_vmas
+                );
+            }
+            text
+        }
+    }
+}
+
+/// A row of `layout show`.
+#[derive(Serialize)]
+struct Shown {
+    object: &'static str,
+    field: String,
+    offset: usize,
+    size: usize,
+    line: usize,
+    pair: usize,
+    loads: u32,
+    stores: u32,
+    read_modify_writes: u32,
+}
+
+fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
+    let row = |object, field: &str, offset, size, uses: Uses| Shown {
+        object,
+        field: field.to_owned(),
+        offset,
+        size,
+        line: offset / LINE,
+        pair: offset / PAIR,
+        loads: uses.loads,
+        stores: uses.stores,
+        read_modify_writes: uses.rmws,
+    };
+    let mut rows: Vec<Shown> = table
+        .placed()
+        .into_iter()
+        .map(|(field, extent)| {
+            let uses = footprint.fields.get(&field).copied().unwrap_or_default();
+            row("vma", &field.name(), extent.offset, extent.size, uses)
+        })
+        .collect();
+    if let LockPlace::Split(_) = table.lock {
+        rows.push(row(
+            "lock",
+            &Field::rwsem.name(),
+            0,
+            rwsem::BYTES,
+            footprint.split_lock,
+        ));
+    }
+    rows
+}
+
+fn show(table: &Table, format: Format) -> String {
+    let footprint = footprint(table);
+    let rows = shown(table, &footprint);
+    match format {
+        Format::Csv => super::csv(&rows),
+        Format::Json => super::json(&rows),
+        Format::Table => {
+            let mut text = heading(table);
+            let _ = writeln!(
+                text,
+                "\n  {:<21} {:>6} {:>5} {:>5} {:>5}   one anonymous write fault",
+                "field", "offset", "size", "line", "pair"
+            );
+            let mut end = 0;
+            for row in &rows {
+                if row.object == "vma" && row.offset > end {
+                    let _ = writeln!(
+                        text,
+                        "  {:<21} {:>6} {:>5}",
+                        "(hole)",
+                        end,
+                        row.offset - end
+                    );
+                }
+                end = row.offset + row.size;
+                if row.object == "lock" {
+                    text.push_str("\n  the lock object\n");
+                }
+                let _ = writeln!(
+                    text,
+                    "  {:<21} {:>6} {:>5} {:>5} {:>5}   {}",
+                    row.field,
+                    row.offset,
+                    row.size,
+                    row.line,
+                    row.pair,
+                    in_words(row)
+                );
+            }
+            let _ = writeln!(
+                text,
+                "\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.",
+                footprint.tree.loads,
+                mm_in_words(footprint.mm)
+            );
+            text
+        }
+    }
+}
+
+fn heading(table: &Table) -> String {
+    let mut text = format!("{}: {}\n", table.name, table.source);
+    let lock = match table.lock {
+        LockPlace::Mm => "no lock of its own, mmap_lock".to_owned(),
+        LockPlace::Embedded => format!("{} inside", table.protocol.name()),
+        LockPlace::Split(cache) => format!(
+            "{} in an object of {} bytes, {} a page",
+            table.protocol.name(),
+            cache.slot,
+            cache.objects()
+        ),
+    };
+    let _ = writeln!(text, "  {} bytes a VMA; {lock}", table.bytes_vma);
+    let _ = writeln!(
+        text,
+        "  {} VMAs in a slab of {} pages, slots of {} bytes; {} pages for 1000 VMAs with their locks",
+        table.cache.objects(),
+        table.cache.pages,
+        table.cache.slot,
+        table.pages_per_1000()
+    );
+    let aligned = if table.cache.is_line_aligned() {
+        "every VMA starts on a line of its own"
+    } else {
+        "VMAs float: lines and pairs below hold for slot 0, and neighbours share lines"
+    };
+    let _ = writeln!(text, "  {aligned}");
+    let parity = table.cache.slot % PAIR;
+    if table.cache.is_line_aligned() && parity != 0 {
+        let _ = writeln!(
+            text,
+            "  pairs below hold for even slots; in odd slots every line is in the other half of its pair"
+        );
+    }
+    text
+}
+
+/// What a fault does with a field, for people.
+fn in_words(row: &Shown) -> String {
+    let mut parts = Vec::new();
+    let mut part = |count: u32, what: &str| match count {
+        0 => {}
+        1 => parts.push(what.to_owned()),
+        n => parts.push(format!("{what} x {n}")),
+    };
+    part(row.read_modify_writes, "locked RMW");
+    part(row.stores, "store");
+    part(row.loads, "load");
+    if parts.is_empty() {
+        "-".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+fn mm_in_words(uses: Uses) -> String {
+    if uses.stores + uses.rmws == 0 {
+        format!("{}", uses.loads)
+    } else {
+        format!(
+            "{} (and {} locked RMWs, {} stores on mmap_lock)",
+            uses.loads, uses.rmws, uses.stores
+        )
     }
 }

@@ -1,9 +1,14 @@
 //! The subcommands, one file each. Here: their registration.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use clap::Subcommand;
 
+mod conduct;
 mod layout;
+mod options;
+mod plot;
+mod probe;
+mod run;
 mod sim;
 
 /// A subcommand of `hitm`.
@@ -13,6 +18,12 @@ pub enum Command {
     Layout(layout::Args),
     /// Run the same experiment on a machine model
     Sim(sim::Args),
+    /// Show what this machine is and allows: topology, placements, latencies, permissions
+    Probe(probe::Args),
+    /// Measure on this machine: what each layout costs, with verdicts
+    Run(run::Args),
+    /// Draw samples.csv as SVG plots and an HTML report
+    Plot(plot::Args),
 }
 
 impl Command {
@@ -21,6 +32,39 @@ impl Command {
         match self {
             Command::Layout(args) => layout::run(args),
             Command::Sim(args) => sim::run(args),
+            Command::Probe(args) => probe::run(args),
+            Command::Run(args) => run::run(args),
+            Command::Plot(args) => plot::run(args),
         }
     }
+}
+
+/// Write a finished text to stdout. A reader that has gone (`| head`) is no failure.
+fn print(text: &str) -> Result<()> {
+    use std::io::{ErrorKind, Write};
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Refused(format!(
+            "cannot write to standard output: {error}; is the disk full?"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Rows as CSV with a header.
+fn csv<T: serde::Serialize>(rows: &[T]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        // Writing plain fields to memory cannot fail.
+        let _ = writer.serialize(row);
+    }
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+/// Rows as a JSON array.
+fn json<T: serde::Serialize>(rows: &[T]) -> String {
+    serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
 }

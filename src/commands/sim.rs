@@ -91,7 +91,9 @@ fn run_pattern(args: &Args, pattern: Pattern) -> Result<()> {
             })
         ),
         Format::Csv => {
-            println!("machine,cores,accesses,hits,invalidations,write_backs,simulated_ns,wall_seconds");
+            println!(
+                "machine,cores,accesses,hits,invalidations,write_backs,simulated_ns,wall_seconds"
+            );
             println!(
                 "{name},{},{},{},{},{},{},{}",
                 args.cores,
@@ -113,7 +115,10 @@ fn run_pattern(args: &Args, pattern: Pattern) -> Result<()> {
                 println!("{what:<16}{value:>14}");
             }
             println!("{:<16}{:>14.0} ns", "simulated", report.simulated_ns);
-            println!("{:<16}{:>14.4} s ({rate:.1} M accesses/s)", "wall", report.wall_seconds);
+            println!(
+                "{:<16}{:>14.4} s ({rate:.1} M accesses/s)",
+                "wall", report.wall_seconds
+            );
         }
     }
     Ok(())

@@ -10,5 +10,6 @@ pub mod path;
 pub mod refcount;
 pub mod rwsem;
 pub mod tree;
+pub mod uses;
 pub mod vma_lock;
 pub mod world;

@@ -10,7 +10,8 @@ use crate::layout::{Field, Layout, LockProtocol};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What a fault does between entering and leaving the VMA, beside reading its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PageWork {
     /// Nothing.
     None,

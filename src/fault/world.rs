@@ -8,7 +8,7 @@ use super::memory::Addr;
 use super::tree::{self, Range};
 use crate::layout::{Field, LockPlace, LockProtocol, PAIR, Table, mm, rwsem};
 
-/// Virtual addresses that one VMA covers: 1 MiB, as far from the next as it is long.
+/// Virtual addresses that one VMA covers: 1 MiB.
 pub const VMA_SPAN: u64 = 1 << 20;
 /// Virtual address of the first VMA.
 const FIRST_ADDRESS: u64 = 0x7f00_0000_0000;
@@ -31,17 +31,19 @@ pub struct Size {
 impl Size {
     /// Pages to clear, of all threads.
     fn pages(&self) -> usize {
-        if self.pages { self.threads * PAGES_PER_THREAD } else { 0 }
+        if self.pages {
+            self.threads * PAGES_PER_THREAD
+        } else {
+            0
+        }
     }
 }
 
-/// One range of the address space that a VMA covers or may cover.
-#[derive(Clone, Copy, Debug)]
-pub struct Region {
-    /// First address.
-    pub start: u64,
-    /// The leaf slot of the tree that holds its VMA.
-    pub tree_slot: Addr,
+/// First address of the range that belongs to slab slot `slot` at the start. Ranges are as far
+/// apart as they are long.
+#[inline(always)]
+pub const fn start_of(slot: usize) -> u64 {
+    FIRST_ADDRESS + 2 * slot as u64 * VMA_SPAN
 }
 
 /// What lies at an address.
@@ -78,7 +80,8 @@ pub struct World {
     table: Table,
     size: Size,
     mm: Addr,
-    regions: Vec<Region>,
+    /// The leaf slot of the tree for the range of each slab slot.
+    tree_slots: Vec<Addr>,
     nodes: Vec<Addr>,
     vma_slab: Addr,
     lock_slab: Addr,
@@ -93,10 +96,7 @@ impl World {
         let locks = table.lock_cache().map_or(0, |cache| cache.pages_for(slots));
         let pages = table.cache.pages_for(slots) + locks + size.pages();
         // Alignment between the parts costs less than a page each.
-        mm::BYTES
-            + tree::bytes_for(2 * slots + 1)
-            + size.threads * PAIR
-            + (pages + 5) * PAGE
+        mm::BYTES + tree::bytes_for(2 * slots + 1) + size.threads * PAIR + (pages + 5) * PAGE
     }
 
     /// Lay out everything for `table` in `arena`, which is empty: VMA `i` in slab slot `i`,
@@ -116,7 +116,7 @@ impl World {
             table: table.clone(),
             size,
             mm,
-            regions: Vec::new(),
+            tree_slots: Vec::new(),
             nodes: Vec::new(),
             vma_slab,
             lock_slab,
@@ -135,7 +135,6 @@ impl World {
     /// Gap, region 0, gap, region 1, …: every region, mapped or not, has a leaf slot of its own.
     fn build_tree(&mut self) {
         let count = self.size.vmas + self.size.spare_slots;
-        let start_of = |i: usize| FIRST_ADDRESS + 2 * i as u64 * VMA_SPAN;
         let mut ranges = Vec::with_capacity(2 * count + 1);
         for i in 0..count {
             ranges.push(Range {
@@ -155,19 +154,14 @@ impl World {
         });
         let tree = tree::build(&mut self.arena, self.mm, &ranges);
         self.nodes = tree.nodes;
-        self.regions = (0..count)
-            .map(|i| Region {
-                start: start_of(i),
-                tree_slot: tree.slots[2 * i + 1],
-            })
-            .collect();
+        self.tree_slots = (0..count).map(|i| tree.slots[2 * i + 1]).collect();
     }
 
     /// Fill slab slot `slot`: a VMA of region `slot` if it is mapped, a free object otherwise.
     fn init_vma(&self, slot: usize) {
         let vma = self.vma(slot);
         let mapped = slot < self.size.vmas;
-        let start = self.regions[slot].start;
+        let start = start_of(slot);
         let write = |field: Field, value: u64| {
             if self.table.has(field) {
                 self.arena.write(vma.at(self.table.offset(field)), value);
@@ -230,9 +224,9 @@ impl World {
         Some(self.lock_slab.at(cache.offset(slot)))
     }
 
-    /// The range of the address space that belongs to slot `slot` at the start.
-    pub fn region(&self, slot: usize) -> Region {
-        self.regions[slot]
+    /// The leaf slot of the tree for the range of slab slot `slot`.
+    pub fn tree_slot(&self, slot: usize) -> Addr {
+        self.tree_slots[slot]
     }
 
     /// What it was made to hold.

@@ -68,6 +68,18 @@ impl Field {
         ]
     };
 
+    /// Bytes it takes on x86-64, padding left out.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Field::detached => 1,
+            Field::vm_lock_seq | Field::vm_refcnt => 4,
+            Field::anon_vma_chain => 16,
+            Field::shared => 32,
+            Field::rwsem => super::rwsem::BYTES,
+            _ => 8,
+        }
+    }
+
     /// The kernel's name for it.
     pub fn name(self) -> String {
         match self {

@@ -83,6 +83,14 @@ impl Table {
         }
     }
 
+    /// The field that the byte at `offset` belongs to; `None` in a hole.
+    pub fn field_at(&self, offset: usize) -> Option<Field> {
+        Field::ALL.into_iter().find(|field| {
+            self.fields[*field as usize]
+                .is_some_and(|e| (e.offset..e.offset + e.size).contains(&offset))
+        })
+    }
+
     /// The fields the layout has, by offset.
     pub fn placed(&self) -> Vec<(Field, Extent)> {
         let mut placed: Vec<(Field, Extent)> = Field::ALL
@@ -138,13 +146,18 @@ pub(crate) const fn size_of_field<S, F>(_field: fn(&S) -> *const F) -> usize {
 /// that every field lies where the kernel's does.
 macro_rules! fields {
     ($ty:ident, $bytes:literal: $($field:ident @ $offset:literal),* $(,)?) => {{
-        $(assert!(std::mem::offset_of!($ty, $field) == $offset);)*
+        $(
+            assert!(std::mem::offset_of!($ty, $field) == $offset);
+            // A lock may carry padding up to its line or pair.
+            let bytes = $crate::layout::table::size_of_field(|s: &$ty| &raw const s.$field);
+            assert!(bytes >= $crate::layout::Field::$field.bytes());
+        )*
         assert!(size_of::<$ty>() == $bytes);
         let mut fields = [None; $crate::layout::Field::COUNT];
         $(
             fields[$crate::layout::Field::$field as usize] = Some($crate::layout::table::Extent {
                 offset: std::mem::offset_of!($ty, $field),
-                size: $crate::layout::table::size_of_field(|s: &$ty| &raw const s.$field),
+                size: $crate::layout::Field::$field.bytes(),
             });
         )*
         fields

@@ -4,9 +4,14 @@
 //! environment record, what is permitted. Not here: hardware counters (`counters`) and
 //! prefetchers (`prefetch`).
 
+pub mod accounting;
+pub mod environment;
+pub mod pairs;
 pub mod pin;
 mod placement;
+pub mod preflight;
 mod topology;
+pub mod transfer;
 
-pub use placement::{Placement, Plan, possible};
+pub use placement::{Placement, Plan, cpu_list, possible};
 pub use topology::{Cpu, CpuId, Distance, Llc, Topology};

@@ -109,20 +109,26 @@ impl Placement {
         }
         let order = self.candidates(topology);
         if order.is_empty() {
-            let needs = match self {
-                Placement::Smt => "two usable SMT siblings on a core",
-                Placement::OneLlc => "a known last-level cache",
-                Placement::CrossLlc => "two usable last-level caches in one socket",
-                Placement::CrossSocket => "two usable sockets",
-                _ => "a CPU this process may use",
-            };
             return Err(Error::Refused(format!(
-                "placement {self} needs {needs}; this machine has {}; possible: {}",
+                "placement {self} needs {}; this machine has {}; possible: {}",
+                self.needs(),
                 topology.summary(),
                 describe_possible(topology),
             )));
         }
         Ok(order.into_iter().map(|cpu| cpu.id).collect())
+    }
+
+    /// What a machine must have for it, in words.
+    pub fn needs(&self) -> &'static str {
+        match self {
+            Placement::Compact | Placement::Scatter => "a CPU this process may use",
+            Placement::Smt => "two usable SMT siblings on a core",
+            Placement::OneLlc => "a known last-level cache",
+            Placement::CrossLlc => "two usable last-level caches in one socket",
+            Placement::CrossSocket => "two usable sockets",
+            Placement::Explicit(_) => "these CPUs",
+        }
     }
 
     /// As `order`, empty where the machine lacks what the placement is about.
@@ -202,7 +208,7 @@ fn check_listed(topology: &Topology, id: CpuId) -> Result<()> {
     let usable: Vec<CpuId> = topology.allowed().map(|cpu| cpu.id).collect();
     Err(Error::Refused(format!(
         "CPU {id} {why} from {}",
-        list(sorted(usable))
+        cpu_list(sorted(usable))
     )))
 }
 
@@ -217,7 +223,7 @@ fn mixed_kinds(topology: &Topology, cpus: &[CpuId]) -> Option<String> {
     }
     let kinds: Vec<String> = by_kind
         .into_iter()
-        .map(|(kind, cpus)| format!("{} on CPU {}", topology.kinds[kind], list(sorted(cpus))))
+        .map(|(kind, cpus)| format!("{} on CPU {}", topology.kinds[kind], cpu_list(sorted(cpus))))
         .collect();
     Some(format!(
         "threads run on different kinds of core ({}): threads are not alike; for one kind, list \
@@ -301,7 +307,7 @@ fn sorted(mut cpus: Vec<CpuId>) -> Vec<CpuId> {
 }
 
 /// `0,2,4-7`: ascending runs are joined, the order is kept.
-fn list(cpus: impl IntoIterator<Item = CpuId>) -> String {
+pub fn cpu_list(cpus: impl IntoIterator<Item = CpuId>) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for CpuId(cpu) in cpus {
         match runs.last_mut() {
@@ -328,7 +334,7 @@ impl fmt::Display for Placement {
             Placement::OneLlc => "one-llc",
             Placement::CrossLlc => "cross-llc",
             Placement::CrossSocket => "cross-socket",
-            Placement::Explicit(cpus) => return f.pad(&list(cpus.iter().copied())),
+            Placement::Explicit(cpus) => return f.pad(&cpu_list(cpus.iter().copied())),
         })
     }
 }

@@ -39,8 +39,10 @@ pub struct Cpu {
     pub smt_rank: usize,
     /// Last-level cache, an index into [`Topology::llcs`]; `None` where no cache is known to be
     /// shared between cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub llc: Option<usize>,
     /// NUMA node, the operating system's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<usize>,
     /// Package (socket).
     pub package: usize,
@@ -57,6 +59,7 @@ pub struct Llc {
     /// 3 for an L3.
     pub level: usize,
     /// Size, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 

@@ -42,17 +42,20 @@ impl CsvFile {
             .from_reader(text);
         let mut rows = Vec::new();
         let mut header: Option<Vec<String>> = None;
+        let (mut line, mut counted) = (1, 0);
         loop {
-            let start = reader.position().byte() as usize;
+            let start = record_start(text, reader.position().byte() as usize);
+            line += newlines(&text[counted..start]);
+            counted = start;
             let mut record = StringRecord::new();
             match reader.read_record(&mut record) {
                 Ok(false) => break,
                 Ok(true) => {}
-                Err(error) => return Err(damaged(path, text, start, &error)),
+                Err(error) => return Err(damaged(path, line, &error)),
             }
             match &header {
                 None => header = Some(checked_header(path, columns, &record)?),
-                Some(_) => rows.push((line_of(text, start), record)),
+                Some(_) => rows.push((line, record)),
             }
         }
         let header = header.ok_or_else(|| {
@@ -226,7 +229,7 @@ pub(super) fn or_empty<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> 
     value.map(print).unwrap_or_default()
 }
 
-fn damaged(path: &Path, text: &[u8], start: usize, error: &csv::Error) -> Error {
+fn damaged(path: &Path, line: usize, error: &csv::Error) -> Error {
     let what = match error.kind() {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
@@ -238,24 +241,19 @@ fn damaged(path: &Path, text: &[u8], start: usize, error: &csv::Error) -> Error 
         }
         _ => error.to_string().replace('\n', " "),
     };
-    Error::Input(format!(
-        "{}, line {}: {what}",
-        path.display(),
-        line_of(text, start)
-    ))
+    Error::Input(format!("{}, line {line}: {what}", path.display()))
 }
 
-/// The line, from 1, of the record that is read from byte `start` on: comments and empty lines
-/// before it are passed over, as the reader does.
-fn line_of(text: &[u8], start: usize) -> usize {
-    let mut at = start;
+/// Where the record that is read from byte `at` on begins: comments and empty lines before it are
+/// passed over, as the reader does.
+fn record_start(text: &[u8], mut at: usize) -> usize {
     while let Some(b'#' | b'\n' | b'\r') = text.get(at) {
         match text[at..].iter().position(|b| *b == b'\n') {
             Some(end) => at += end + 1,
             None => break,
         }
     }
-    newlines(&text[..at]) + 1
+    at
 }
 
 fn newlines(text: &[u8]) -> usize {

@@ -171,7 +171,8 @@ impl RunFolder {
         )
     }
 
-    /// Write `environment.json`, whole or not at all.
+    /// Write `environment.json`, whole or not at all: an object whose `run` is a
+    /// [`RunRecord`](super::RunRecord) and whose `machine` is free.
     pub fn write_environment(&self, environment: &impl serde::Serialize) -> Result<()> {
         let mut json = serde_json::to_vec_pretty(environment)
             .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;

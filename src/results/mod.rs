@@ -6,10 +6,13 @@
 mod cells;
 mod files;
 mod folder;
+mod record;
 mod row;
 
 pub use files::{SamplesFile, read_samples, read_verdicts, samples_path, verdicts_csv};
 pub use folder::{RunFolder, run_id, write_whole};
+pub(crate) use folder::{slug, unwritable};
+pub use record::{RunRecord, Unmeasured};
 pub use row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VERDICT_COLUMNS, VerdictRow};
 
 /// The arm that is the baseline measured once more: the A/A line.

@@ -6,7 +6,7 @@
 
 use super::{Cx, FEWEST_VMAS, Scenario, Thread};
 use crate::fault::memory::{Addr, Memory};
-use crate::fault::world::{Size, VMA_SPAN};
+use crate::fault::world::{Size, VMA_SPAN, start_of};
 use crate::fault::{mmap_lock, tree, vma_lock};
 use crate::layout::mm::MAP_COUNT;
 use crate::layout::{Field, Layout, LockProtocol, rwsem};
@@ -133,8 +133,9 @@ pub fn map<M: Memory, L: Layout>(
         reap(cx, thread);
         cx.m.relax();
     };
-    let (m, mm, vma) = (&cx.m, cx.world.mm(), cx.world.vma(slot));
-    let region = cx.world.region(region_of(cx, thread));
+    let (m, mm, vma) = (&cx.m, cx.mm, cx.world.vma(slot));
+    let region = region_of(cx, thread);
+    let start = start_of(region);
     let table = cx.layout.table();
     mmap_lock::write_lock(m, mm, thread.task());
     if reclaim == Reclaim::CallRcu && table.protocol == LockProtocol::Rwsem {
@@ -147,22 +148,18 @@ pub fn map<M: Memory, L: Layout>(
         m.store(lock.at(rwsem::OWNER), 0u64, Relaxed);
     }
     vma_lock::start_write(m, &cx.layout, mm, vma, thread.task());
-    m.store(cx.field(slot, Field::vm_start), region.start, Relaxed);
-    m.store(
-        cx.field(slot, Field::vm_end),
-        region.start + VMA_SPAN,
-        Relaxed,
-    );
+    m.store(cx.field(slot, Field::vm_start), start, Relaxed);
+    m.store(cx.field(slot, Field::vm_end), start + VMA_SPAN, Relaxed);
     m.store(cx.field(slot, Field::vm_mm), mm.0, Relaxed);
     m.store(cx.field(slot, Field::vm_page_prot), 0u64, Relaxed);
     m.store(cx.field(slot, Field::vm_flags), 0u64, Relaxed);
     m.store(cx.field(slot, Field::anon_vma), 0u64, Relaxed);
     m.store(cx.field(slot, Field::vm_ops), 0u64, Relaxed);
-    m.store(cx.field(slot, Field::vm_pgoff), region.start >> 12, Relaxed);
+    m.store(cx.field(slot, Field::vm_pgoff), start >> 12, Relaxed);
     m.store(cx.field(slot, Field::vm_file), 0u64, Relaxed);
     m.store(cx.field(slot, Field::vm_policy), 0u64, Relaxed);
     vma_lock::attach(m, &cx.layout, vma);
-    tree::store(m, region.tree_slot, vma);
+    tree::store(m, cx.world.tree_slot(region), vma);
     let count: u32 = m.load(mm.at(MAP_COUNT), Relaxed);
     m.store(mm.at(MAP_COUNT), count.wrapping_add(1), Relaxed);
     mmap_lock::write_unlock(m, mm);
@@ -176,11 +173,11 @@ pub fn unmap<M: Memory, L: Layout>(
     reclaim: Reclaim,
     slot: usize,
 ) {
-    let (m, mm, vma) = (&cx.m, cx.world.mm(), cx.world.vma(slot));
-    let region = cx.world.region(region_of(cx, thread));
+    let (m, mm, vma) = (&cx.m, cx.mm, cx.world.vma(slot));
+    let region = region_of(cx, thread);
     mmap_lock::write_lock(m, mm, thread.task());
     vma_lock::start_write(m, &cx.layout, mm, vma, thread.task());
-    tree::store(m, region.tree_slot, Addr::NULL);
+    tree::store(m, cx.world.tree_slot(region), Addr::NULL);
     vma_lock::detach(m, &cx.layout, vma);
     let count: u32 = m.load(mm.at(MAP_COUNT), Relaxed);
     m.store(mm.at(MAP_COUNT), count.wrapping_sub(1), Relaxed);

@@ -15,7 +15,7 @@ mod vma_per_thread;
 use crate::error::{Error, Result};
 use crate::fault::memory::{Addr, Memory};
 use crate::fault::path::{self, Outcome, PageWork};
-use crate::fault::world::{Size, VMA_SPAN, World};
+use crate::fault::world::{Size, VMA_SPAN, World, start_of};
 use crate::layout::Layout;
 
 /// What one thread of a scenario works on.
@@ -26,6 +26,8 @@ pub struct Cx<'w, M, L> {
     pub layout: L,
     /// The address space.
     pub world: &'w World,
+    /// Its `mm_struct`, kept at hand: the loop must not look it up.
+    pub mm: Addr,
     /// Slab slot of the first VMA in use; its parity is a factor of the experiment.
     pub first_slot: usize,
     /// What each fault does beside reading fields.
@@ -33,7 +35,7 @@ pub struct Cx<'w, M, L> {
 }
 
 /// What one thread carries from step to step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Thread {
     /// Number of the thread, from 0.
     pub id: usize,
@@ -95,9 +97,9 @@ impl<M: Memory, L: Layout> Cx<'_, M, L> {
         let outcome = path::fault(
             &self.m,
             &self.layout,
-            self.world.mm(),
+            self.mm,
             thread.task(),
-            self.world.region(slot).start + (page << 12),
+            start_of(slot) + (page << 12),
             self.work,
             self.world.page(thread.id, thread.faults),
         );

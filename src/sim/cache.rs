@@ -35,10 +35,7 @@ impl Cache {
         };
         Cache {
             spec,
-            mask: spec
-                .sets
-                .is_power_of_two()
-                .then_some(spec.sets as u32 - 1),
+            mask: spec.sets.is_power_of_two().then_some(spec.sets as u32 - 1),
             full: u32::MAX >> (32 - spec.ways),
             sets: vec![Set::default(); tracked],
             tags: vec![0; tracked * spec.ways],

@@ -140,8 +140,10 @@ impl Coherence {
             l2_latency: machine.l2.latency,
             places: (0..cores)
                 .map(|core| {
-                    let (cluster, socket) =
-                        (machine.shape.cluster_of(core), machine.shape.socket_of(core));
+                    let (cluster, socket) = (
+                        machine.shape.cluster_of(core),
+                        machine.shape.socket_of(core),
+                    );
                     (cluster as u8, socket as u8)
                 })
                 .collect(),
@@ -304,10 +306,7 @@ impl Coherence {
                     Origin::Prefetch => self.counts.prefetch_rfo_hitm += 1,
                 }
             }
-            (
-                self.transfer(owner, core, dirty),
-                From::Core(entry.owner),
-            )
+            (self.transfer(owner, core, dirty), From::Core(entry.owner))
         } else {
             self.clean_source(core, line)
         };
@@ -429,10 +428,7 @@ impl Coherence {
             forward => Some(forward as usize),
         };
         if let Some(from) = forwarder {
-            return (
-                self.transfer(from, core, false),
-                From::Core(from as u16),
-            );
+            return (self.transfer(from, core, false), From::Core(from as u16));
         }
         if entry.llc == 0 {
             return (self.machine.memory, From::Memory);
@@ -675,10 +671,8 @@ impl Coherence {
         for core in 0..self.cores {
             let copy = self.copies[self.at(core, line)];
             let state = copy & STATE;
-            let listed = self.sharers[line as usize * self.sharer_words + core / 64]
-                >> (core % 64)
-                & 1
-                == 1;
+            let listed =
+                self.sharers[line as usize * self.sharer_words + core / 64] >> (core % 64) & 1 == 1;
             assert_eq!(listed, state != INVALID, "directory and core {core} differ");
             if state == INVALID {
                 continue;

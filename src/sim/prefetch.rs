@@ -104,10 +104,7 @@ impl Prefetch {
             && acts(&mut core.rng, share)
         {
             let up = line >= core.last;
-            ask(
-                if up { line + 1 } else { line.wrapping_sub(1) },
-                Want::Read,
-            );
+            ask(if up { line + 1 } else { line.wrapping_sub(1) }, Want::Read);
         }
         if want == Want::Read
             && let Some(share) = self.spec.next_line
@@ -201,10 +198,7 @@ mod tests {
             (7, Want::Read, true),
             (9, Want::Own, false),
         ];
-        assert_eq!(
-            asked(pair(true), &seen),
-            [(5, Want::Own), (6, Want::Read)]
-        );
+        assert_eq!(asked(pair(true), &seen), [(5, Want::Own), (6, Want::Read)]);
         assert_eq!(
             asked(pair(false), &seen),
             [(5, Want::Read), (6, Want::Read)]

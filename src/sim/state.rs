@@ -487,7 +487,9 @@ impl State {
                 latency / FILLS_AT_ONCE
             } else {
                 let own = Want::Own;
-                let filled = self.coherence.transact(core, line, own, Origin::Demand, words);
+                let filled = self
+                    .coherence
+                    .transact(core, line, own, Origin::Demand, words);
                 filled.latency / FILLS_AT_ONCE
             };
         }
@@ -506,7 +508,11 @@ impl State {
             Seen {
                 core,
                 line: op.line,
-                want: if op.kind.writes() { Want::Own } else { Want::Read },
+                want: if op.kind.writes() {
+                    Want::Own
+                } else {
+                    Want::Read
+                },
                 missed_l2,
             },
             &mut wanted,
@@ -546,7 +552,9 @@ impl State {
                 self.stores_moved(thread, now);
                 self.drain(thread, now);
             }
-            Job::Fetch(_) if self.coherence.line(line).free > now || self.arbiter.is_waiting(line) => {
+            Job::Fetch(_)
+                if self.coherence.line(line).free > now || self.arbiter.is_waiting(line) =>
+            {
                 // Prefetches have the lowest priority: one that finds its line busy is dropped.
                 self.coherence.line(line).pending -= 1;
                 self.free.push(id);
@@ -593,7 +601,11 @@ impl State {
                     (Job::Drain, Some(store)) => *store,
                     _ => t.op,
                 };
-                let want = if op.kind.writes() { Want::Own } else { Want::Read };
+                let want = if op.kind.writes() {
+                    Want::Own
+                } else {
+                    Want::Read
+                };
                 (Some(op), want, Origin::Demand)
             }
         };
@@ -610,7 +622,11 @@ impl State {
                 self.coherence.l2_hit(core, line, words, own);
             }
             let entry = self.coherence.line(line);
-            let arriving = if entry.filler == core as u16 { entry.ready } else { 0 };
+            let arriving = if entry.filler == core as u16 {
+                entry.ready
+            } else {
+                0
+            };
             ready = arriving.max(now + self.machine.request);
             entry.free = entry.free.max(ready + rmw);
         } else {
@@ -631,7 +647,16 @@ impl State {
                 ledger.queued(line, words, queued);
             }
             if let Some(timeline) = &mut self.timeline {
-                timeline.fill(thread, origin, want, line, request.arrives, now, ready, outcome.from);
+                timeline.fill(
+                    thread,
+                    origin,
+                    want,
+                    line,
+                    request.arrives,
+                    now,
+                    ready,
+                    outcome.from,
+                );
             }
             if let Some(op) = op {
                 self.show_prefetch(thread, op, now, true);
@@ -686,13 +711,21 @@ impl State {
         if op.line != line || !self.coherence.holds(core, line, own) {
             return;
         }
-        if self.arbiter.take(line, core, |waiting| waiting == id).is_none() {
+        if self
+            .arbiter
+            .take(line, core, |waiting| waiting == id)
+            .is_none()
+        {
             return;
         }
         self.free.push(id);
         self.coherence.line(line).pending -= 1;
         self.coherence.l2_hit(core, line, op.words, own);
-        let rmw = if op.kind.is_rmw() { self.machine.rmw } else { 0 };
+        let rmw = if op.kind.is_rmw() {
+            self.machine.rmw
+        } else {
+            0
+        };
         let done = ready + rmw;
         let entry = self.coherence.line(line);
         entry.free = entry.free.max(done);

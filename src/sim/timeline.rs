@@ -84,7 +84,11 @@ impl Timeline {
                     "queued_ns": (fill.served - fill.asked) as f64 / 1e3,
                 },
             });
-            let comma = if index + 1 < self.fills.len() { "," } else { "" };
+            let comma = if index + 1 < self.fills.len() {
+                ","
+            } else {
+                ""
+            };
             writeln!(out, "{event}{comma}")?;
         }
         writeln!(out, "]")

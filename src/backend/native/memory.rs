@@ -68,7 +68,8 @@ impl Memory for Native<'_> {
 
     #[inline(always)]
     fn store<W: Word>(&self, at: Addr, value: W, order: Ordering) {
-        atomic!(W, at, |cell, Cast| cell.store(Cast::narrow(value.widen()), order))
+        atomic!(W, at, |cell, Cast| cell
+            .store(Cast::narrow(value.widen()), order))
     }
 
     #[inline(always)]
@@ -91,14 +92,18 @@ impl Memory for Native<'_> {
     #[inline(always)]
     fn fetch_add<W: Word>(&self, at: Addr, delta: W, order: Ordering) -> W {
         atomic!(W, at, |cell, Cast| {
-            W::narrow(Cast::widen(cell.fetch_add(Cast::narrow(delta.widen()), order)))
+            W::narrow(Cast::widen(
+                cell.fetch_add(Cast::narrow(delta.widen()), order),
+            ))
         })
     }
 
     #[inline(always)]
     fn fetch_sub<W: Word>(&self, at: Addr, delta: W, order: Ordering) -> W {
         atomic!(W, at, |cell, Cast| {
-            W::narrow(Cast::widen(cell.fetch_sub(Cast::narrow(delta.widen()), order)))
+            W::narrow(Cast::widen(
+                cell.fetch_sub(Cast::narrow(delta.widen()), order),
+            ))
         })
     }
 

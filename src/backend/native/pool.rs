@@ -6,7 +6,9 @@
 use super::program::Program;
 use super::rendezvous::{Failed, Rendezvous};
 use crate::error::{Error, Result};
-use crate::machine::{CpuId, accounting::{self, ThreadCounts}, pin, transfer::Ring};
+use crate::machine::accounting::{ThreadCounts, ThreadWatch};
+use crate::machine::transfer::Ring;
+use crate::machine::{CpuId, pin};
 use crate::scenario::Thread;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -53,7 +55,8 @@ pub struct Report {
     pub fallbacks: u64,
     /// Its own length of the window.
     pub elapsed: Duration,
-    /// One-way line-transfer latency of the ring of all threads just before, in nanoseconds.
+    /// One-way line-transfer latency of the ring of all threads just before, in nanoseconds; the
+    /// first thread reports it.
     pub probe_ns: Option<f64>,
     /// Context switches and page faults in the window.
     pub kernel: ThreadCounts,
@@ -96,7 +99,8 @@ impl Pool {
     ) -> Result<(Vec<Report>, Box<dyn Program>)> {
         let seats = self.seats(cpus)?;
         let program = Arc::new(program);
-        let ring = Arc::new(Ring::new(cpus.len()));
+        let oversubscribed = (1..cpus.len()).any(|i| cpus[..i].contains(&cpus[i]));
+        let ring = Arc::new(Ring::new(cpus.len(), oversubscribed));
         let rendezvous = Arc::new(Rendezvous::new(cpus.len()));
         let (reply, replies) = channel();
         for (thread, seat) in seats.into_iter().enumerate() {
@@ -180,7 +184,10 @@ impl Worker {
                 ))
             })?;
         pinned.recv().unwrap_or_else(|_| {
-            Err(Error::Refused(format!("the thread for CPU {} ended at once", cpu.0)))
+            Err(Error::Refused(format!(
+                "the thread for CPU {} ended at once",
+                cpu.0
+            )))
         })?;
         Ok(Worker {
             cpu,
@@ -202,7 +209,13 @@ impl Drop for Worker {
 fn serve(cpu: CpuId, inbox: &Receiver<Order>) {
     for order in inbox {
         let outcome = catch_unwind(AssertUnwindSafe(|| take_sample(cpu, &order)));
-        let Order { program, rendezvous, reply, .. } = order;
+        let Order {
+            program,
+            rendezvous,
+            ring,
+            reply,
+            ..
+        } = order;
         // The program must be free again before the reply is seen.
         drop(program);
         let answer = match outcome {
@@ -214,13 +227,19 @@ fn serve(cpu: CpuId, inbox: &Receiver<Order>) {
         };
         if answer.is_err() {
             rendezvous.fail();
+            ring.abandon();
         }
         let _ = reply.send(answer);
     }
 }
 
 fn take_sample(cpu: CpuId, order: &Order) -> Result<Report> {
-    let Order { program, timing, rendezvous, .. } = order;
+    let Order {
+        program,
+        timing,
+        rendezvous,
+        ..
+    } = order;
     let stopped = |_: Failed| Error::Refused("another thread of the sample failed".to_owned());
     let mut thread = Thread::new(order.thread, order.seed);
 
@@ -230,11 +249,9 @@ fn take_sample(cpu: CpuId, order: &Order) -> Result<Report> {
     program.leave(&mut thread);
 
     rendezvous.wait().map_err(stopped)?;
-    let probe_ns = (order.threads > 1)
-        .then(|| order.ring.run(order.thread, timing.probe))
-        .flatten();
+    let probe_ns = order.ring.run(order.thread, timing.probe);
 
-    let before = accounting::ThreadCounts::now()?;
+    let watch = ThreadWatch::start();
     let (faults, fallbacks) = (thread.faults, thread.fallbacks);
     rendezvous.wait().map_err(stopped)?;
     program.enter(&mut thread);
@@ -246,7 +263,7 @@ fn take_sample(cpu: CpuId, order: &Order) -> Result<Report> {
         elapsed = start.elapsed();
     }
     program.leave(&mut thread);
-    let kernel = accounting::ThreadCounts::now()?.since(&before);
+    let kernel = watch.counts();
 
     Ok(Report {
         thread: order.thread,

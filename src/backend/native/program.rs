@@ -1,8 +1,9 @@
 //! What the workers run: a scenario on a layout, compiled into one loop.
 
 use super::memory::Native;
+use crate::fault::arena::Arena;
 use crate::fault::path::PageWork;
-use crate::fault::world::World;
+use crate::fault::world::{Size, World};
 use crate::layout::{self, Layout, WithLayout};
 use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
 
@@ -16,6 +17,8 @@ pub trait Program: Send + Sync {
     fn enter(&self, _thread: &mut Thread) {}
     /// Called by the thread when it ends a window.
     fn leave(&self, _thread: &mut Thread) {}
+    /// The arena it ran in, for the next program.
+    fn into_arena(self: Box<Self>) -> Option<Arena>;
 }
 
 /// A scenario on a layout in a world.
@@ -37,6 +40,7 @@ impl<S: Scenario, L: Layout> Faults<S, L> {
             m: unsafe { Native::new(&self.world) },
             layout: self.layout,
             world: &self.world,
+            mm: self.world.mm(),
             first_slot: self.first_slot,
             work: self.work,
         }
@@ -47,9 +51,12 @@ impl<S: Scenario, L: Layout> Program for Faults<S, L> {
     #[inline(never)]
     fn run(&self, thread: &mut Thread, steps: u32) {
         let cx = self.cx();
+        // A copy of its own lets the counts live in registers.
+        let mut local = std::mem::take(thread);
         for _ in 0..steps {
-            self.scenario.step(&cx, thread);
+            self.scenario.step(&cx, &mut local);
         }
+        *thread = local;
         if self.handicap_permille > 0 {
             let counted = (thread.faults, thread.writes);
             for _ in 0..thread.handicap(steps * self.handicap_permille) {
@@ -69,6 +76,10 @@ impl<S: Scenario, L: Layout> Program for Faults<S, L> {
 
     fn leave(&self, thread: &mut Thread) {
         self.scenario.leave(&self.cx(), thread);
+    }
+
+    fn into_arena(self: Box<Self>) -> Option<Arena> {
+        Some(self.world.into_arena())
     }
 }
 
@@ -90,11 +101,11 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Calls `with` on the scenario's size.
-    pub fn size(&self) -> crate::fault::world::Size {
+    /// What its world has to hold.
+    pub fn size(&self) -> Size {
         struct Sizer(usize, bool);
         impl WithScenario for Sizer {
-            type Out = crate::fault::world::Size;
+            type Out = Size;
             fn call<S: Scenario + 'static>(self, scenario: S) -> Self::Out {
                 scenario.size(self.0, self.1)
             }

@@ -246,12 +246,18 @@ impl Source<'_> {
             (Some(value), false) => Err(self.error(
                 key,
                 value,
-                &format!("contradicts {why} = {}: there is no such distance; delete it", needed_by.get_ref()),
+                &format!(
+                    "contradicts {why} = {}: there is no such distance; delete it",
+                    needed_by.get_ref()
+                ),
             )),
             (None, true) => Err(self.error(
                 key,
                 needed_by,
-                &format!("missing, and {why} = {} needs it (allowed: 0 to {MAX_LATENCY_NS})", needed_by.get_ref()),
+                &format!(
+                    "missing, and {why} = {} needs it (allowed: 0 to {MAX_LATENCY_NS})",
+                    needed_by.get_ref()
+                ),
             )),
         }
     }
@@ -293,7 +299,12 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             1,
             64,
         )?,
-        cores_per_llc: s.count("topology.cores_per_llc", &raw.topology.cores_per_llc, 1, 512)?,
+        cores_per_llc: s.count(
+            "topology.cores_per_llc",
+            &raw.topology.cores_per_llc,
+            1,
+            512,
+        )?,
         threads_per_core: s.count(
             "topology.threads_per_core",
             &raw.topology.threads_per_core,

@@ -1,0 +1,356 @@
+//! How often the statistics err, and how soon they decide, on simulated log-ratios.
+//!
+//! `cargo bench --bench calibration -- 2000` simulates 2000 comparisons a cell (200 if no number
+//! is given). First table: fixed numbers of units, one look, by estimator. Second table: the
+//! sequential comparison as `hitm run` uses it. Seeded, so the tables are reproducible.
+
+use std::f64::consts::TAU;
+
+use hitm::stats::{Block, Comparison, Interval, Look, Parity, Rule, TRIM, Units, Verdict};
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use rayon::prelude::*;
+
+/// Noise of one block's log-ratio, where the shape is a bell.
+const SD: f64 = 0.05;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (numbers, words): (Vec<&String>, Vec<&String>) = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .partition(|argument| argument.parse::<u64>().is_ok());
+    // `cargo test` runs benches without `--bench`; `cargo bench -- WORD` asks for what has WORD
+    // in its name.
+    let wanted = words.iter().all(|word| "calibration".contains(*word));
+    if !arguments.iter().any(|argument| argument == "--bench") || !wanted {
+        return;
+    }
+    let comparisons = numbers.first().map_or(200, |n| n.parse().unwrap_or(200));
+    estimators(comparisons);
+    sequential(comparisons);
+}
+
+/// Random numbers of the distributions the shapes are made of.
+struct Source(Pcg64Mcg);
+
+impl Source {
+    fn uniform(&mut self) -> f64 {
+        ((self.0.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    fn exponential(&mut self) -> f64 {
+        -self.uniform().ln()
+    }
+
+    fn normal(&mut self) -> f64 {
+        (2.0 * self.exponential()).sqrt() * (TAU * self.uniform()).cos()
+    }
+
+    fn chance(&mut self, probability: f64) -> bool {
+        self.uniform() < probability
+    }
+
+    fn sign(&mut self) -> f64 {
+        if self.chance(0.5) { 1.0 } else { -1.0 }
+    }
+}
+
+/// What the log-ratios of successive blocks look like when the arms do not differ.
+#[derive(Clone, Copy)]
+enum Shape {
+    Normal,
+    Laplace,
+    /// One block in ten has five times the noise.
+    Contaminated,
+    /// Student's t with two degrees of freedom: the variance is infinite.
+    T2,
+    /// Two clusters, two standard deviations apart, whatever the parity.
+    Bimodal,
+    /// A sample takes 2.5 times as long in the machine's slow mode, which starts or ends before
+    /// one sample in 33: between the arms of a block, or before both.
+    Modes,
+    /// Spells of 20 blocks with four times the noise.
+    Spells,
+    /// Even and odd slots four standard deviations apart.
+    Parity,
+    /// Exponential noise; its own trimmed mean is the truth.
+    Skewed,
+    /// The machine's speed drifts from sample to sample, arms in random order.
+    Drift,
+    /// Units depend on the one before: autocorrelation 0.1, 0.2 or 0.3. Random order within
+    /// blocks does not leave this; it is here to see how much is survived.
+    Dependent(f64),
+}
+
+const SHAPES: [(&str, Shape); 13] = [
+    ("normal", Shape::Normal),
+    ("laplace", Shape::Laplace),
+    ("contaminated", Shape::Contaminated),
+    ("t(2)", Shape::T2),
+    ("bimodal", Shape::Bimodal),
+    ("modes", Shape::Modes),
+    ("spells", Shape::Spells),
+    ("parity", Shape::Parity),
+    ("skewed", Shape::Skewed),
+    ("drift", Shape::Drift),
+    ("dependent 0.1", Shape::Dependent(0.1)),
+    ("dependent 0.2", Shape::Dependent(0.2)),
+    ("dependent 0.3", Shape::Dependent(0.3)),
+];
+
+/// Blocks of one comparison.
+struct Noise {
+    shape: Shape,
+    source: Source,
+    /// Slow mode, or noisy spell.
+    slow: bool,
+    /// Speed of the drifting machine, or the latest dependent unit.
+    level: f64,
+    number: u64,
+}
+
+impl Noise {
+    fn new(shape: Shape, seed: u64) -> Noise {
+        let mut source = Source(Pcg64Mcg::seed_from_u64(seed));
+        let slow = source.chance(0.5);
+        Noise {
+            shape,
+            source,
+            slow,
+            level: 0.0,
+            number: 0,
+        }
+    }
+
+    /// Log-ratio of the next block.
+    fn next(&mut self) -> f64 {
+        let odd = !self.number.is_multiple_of(2);
+        self.number += 1;
+        let source = &mut self.source;
+        match self.shape {
+            Shape::Normal => SD * source.normal(),
+            Shape::Laplace => SD / 2_f64.sqrt() * source.exponential() * source.sign(),
+            Shape::Contaminated => {
+                let scale = if source.chance(0.1) { 5.0 } else { 1.0 };
+                scale * SD * source.normal()
+            }
+            Shape::T2 => SD * source.normal() / source.exponential().sqrt(),
+            Shape::Bimodal => SD * (source.sign() + source.normal() / 2.0),
+            Shape::Modes => {
+                let mut sample = || {
+                    self.slow ^= source.chance(0.03);
+                    let mode = if self.slow { 2.5_f64.ln() } else { 0.0 };
+                    mode + SD / 2_f64.sqrt() * source.normal()
+                };
+                let (first, second) = (sample(), sample());
+                source.sign() * (first - second)
+            }
+            Shape::Spells => {
+                self.slow ^= source.chance(0.05);
+                let scale = if self.slow { 4.0 } else { 1.0 };
+                scale * SD * source.normal()
+            }
+            Shape::Parity => SD * (source.normal() + if odd { 2.0 } else { -2.0 }),
+            Shape::Skewed => SD * (source.exponential() - 1.0),
+            Shape::Drift => {
+                let mut sample = || {
+                    self.level = 0.98 * self.level + SD / 2.0 * source.normal();
+                    self.level + SD / 2_f64.sqrt() * source.normal()
+                };
+                let (first, second) = (sample(), sample());
+                source.sign() * (first - second)
+            }
+            Shape::Dependent(r) => {
+                if !odd {
+                    let fresh = SD / 2_f64.sqrt() * source.normal();
+                    self.level = r * self.level + (1.0 - r * r).sqrt() * fresh;
+                }
+                self.level
+            }
+        }
+    }
+
+    fn block(&mut self, shift: f64) -> Block {
+        Block {
+            parity: Parity::of(self.number),
+            log_ratio: shift + self.next(),
+            valid: true,
+        }
+    }
+
+    fn units(&mut self, count: usize) -> Vec<f64> {
+        let mut units = Units::default();
+        (0..2 * count).for_each(|_| units.push(self.block(0.0)));
+        units.values().to_vec()
+    }
+}
+
+/// The trimmed mean of the shape itself, of a million units: 0 but for the skewed one.
+fn truth(shape: Shape, trim: f64) -> f64 {
+    match shape {
+        Shape::Skewed => {
+            let mut units = Noise::new(shape, 0).units(1_000_000);
+            units.sort_unstable_by(f64::total_cmp);
+            let cut = (units.len() as f64 * trim) as usize;
+            let kept = &units[cut.min(499_999)..units.len() - cut.min(499_999)];
+            kept.iter().sum::<f64>() / kept.len() as f64
+        }
+        _ => 0.0,
+    }
+}
+
+fn share(count: usize, of: usize) -> String {
+    format!("{:.1}", 100.0 * count as f64 / of as f64)
+}
+
+/// One look at a fixed number of units, at a nominal 5 %, without the guard against dependence.
+fn estimators(comparisons: u64) {
+    println!("One look at 8, 16 and 64 units: misses in %, nominal 5 (median width in %).");
+    println!("{comparisons} comparisons a cell.\n");
+    print!("{:<16}", "");
+    let trims = [0.0, 0.1, TRIM, 0.25, 0.5];
+    for trim in trims {
+        print!("{:>33}", format!("trim {trim}"));
+    }
+    println!();
+    for (name, shape) in SHAPES {
+        print!("{name:<16}");
+        for trim in trims {
+            let truth = truth(shape, trim);
+            for count in [8, 16, 64] {
+                let mut intervals: Vec<Interval> = (0..comparisons)
+                    .into_par_iter()
+                    .filter_map(|seed| {
+                        let units = Noise::new(shape, seed).units(count);
+                        Interval::of(&units, trim, 0.05, seed)
+                    })
+                    .collect();
+                let width = |i: &Interval| i.high - i.low;
+                let misses = intervals.iter().filter(|i| i.low > truth || i.high < truth);
+                let misses = share(misses.count(), intervals.len());
+                intervals.sort_by(|a, b| width(a).total_cmp(&width(b)));
+                let median = width(&intervals[intervals.len() / 2]);
+                print!("{:>11}", format!("{misses} ({:.1})", 100.0 * median));
+            }
+        }
+        println!();
+    }
+    println!();
+}
+
+/// A column of the sequential table.
+struct Case {
+    title: &'static str,
+    ratio: f64,
+    margin: f64,
+    /// Units the budget is good for.
+    units: usize,
+    /// Comparisons are this many times fewer.
+    fewer: u64,
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        title: "A/A, 65 units",
+        ratio: 1.0,
+        margin: 0.02,
+        units: 65,
+        fewer: 1,
+    },
+    Case {
+        title: "A/A, 65, margin 0",
+        ratio: 1.0,
+        margin: 0.0,
+        units: 65,
+        fewer: 1,
+    },
+    Case {
+        title: "A/A, 300 units",
+        ratio: 1.0,
+        margin: 0.02,
+        units: 300,
+        fewer: 2,
+    },
+    Case {
+        title: "+5 %, 65 units",
+        ratio: 1.05,
+        margin: 0.02,
+        units: 65,
+        fewer: 1,
+    },
+    Case {
+        title: "+1 %, 1000, margin 0.5",
+        ratio: 1.01,
+        margin: 0.005,
+        units: 1000,
+        fewer: 10,
+    },
+    Case {
+        title: "+1 %, 1000, margin 2",
+        ratio: 1.01,
+        margin: 0.02,
+        units: 1000,
+        fewer: 10,
+    },
+];
+
+/// One comparison as `hitm run` makes it: to its first decision, or to the end of the budget.
+/// The last look, and whether any interval on the way missed the truth.
+fn compare(shape: Shape, case: &Case, truth: f64, seed: u64) -> (Look, bool) {
+    let rule = Rule {
+        margin: case.margin,
+        ..Rule::default()
+    };
+    let effect = case.ratio.ln();
+    let missed = |look: &Look| look.interval.low > effect || look.interval.high < effect;
+    let mut noise = Noise::new(shape, seed);
+    let mut comparison = Comparison::new(rule, seed);
+    let mut any_missed = false;
+    for _ in 0..2 * case.units {
+        if comparison.push(noise.block(effect - truth)) {
+            any_missed |= comparison.latest().is_some_and(missed);
+            if comparison.is_decided() {
+                break;
+            }
+        }
+    }
+    let look = comparison.finish().expect("more than five units");
+    (look, any_missed || missed(&look))
+}
+
+fn sequential(comparisons: u64) {
+    println!("Sequential comparisons, block noise {SD}: % regression / improvement / equivalent;");
+    println!("% any interval missed; mean units to the end. {comparisons} comparisons a cell.\n");
+    print!("{:<16}", "");
+    for case in &CASES {
+        print!("{:>30}", case.title);
+    }
+    println!();
+    for (name, shape) in SHAPES {
+        print!("{name:<16}");
+        let truth = truth(shape, TRIM);
+        for case in &CASES {
+            let looks: Vec<(Look, bool)> = (0..comparisons / case.fewer)
+                .into_par_iter()
+                .map(|seed| compare(shape, case, truth, seed))
+                .collect();
+            let called = |verdict| {
+                let count = looks.iter().filter(|(look, _)| look.verdict == verdict);
+                share(count.count(), looks.len())
+            };
+            let missed = looks.iter().filter(|(_, missed)| *missed).count();
+            let blocks: u64 = looks.iter().map(|(look, _)| look.blocks).sum();
+            let cell = format!(
+                "{}/{}/{}; {}; {}",
+                called(Verdict::Regression),
+                called(Verdict::Improvement),
+                called(Verdict::Equivalent),
+                share(missed, looks.len()),
+                blocks / 2 / looks.len() as u64,
+            );
+            print!("{cell:>30}");
+        }
+        println!();
+    }
+}

@@ -1,0 +1,360 @@
+//! `hitm probe`: what this machine is and allows, and what a line transfer takes now.
+
+use crate::error::{Error, Result};
+use crate::machine::environment::Environment;
+use crate::machine::pairs::{self, Pair};
+use crate::machine::preflight::{self, Check};
+use crate::machine::transfer::{Mode, modes};
+use crate::machine::{CpuId, Distance, Placement, Topology, cpu_list};
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::time::Duration;
+
+/// Arguments of `hitm probe`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long to measure line transfers, in seconds, all pairs of CPUs together
+    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
+    seconds: Duration,
+
+    /// How to print what was found
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// Aligned, for reading
+    Table,
+    /// One object
+    Json,
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("give a number of seconds from 0.01 to 3600".to_owned()),
+    }
+}
+
+/// A latency is taken over so long a window: as the probe before a sample.
+const WINDOW: Duration = Duration::from_micros(200);
+
+/// All that was found.
+#[derive(Serialize)]
+struct Findings {
+    environment: Environment,
+    placements: Vec<Room>,
+    line_transfer: Vec<Transfer>,
+    permitted: Vec<Check>,
+}
+
+/// What a placement has room for.
+#[derive(Serialize)]
+struct Room {
+    placement: String,
+    max_threads: usize,
+    /// In the order threads get them.
+    cpus: Vec<CpuId>,
+    /// What the machine lacks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<&'static str>,
+}
+
+/// One-way latency of a line between two CPUs.
+#[derive(Serialize)]
+struct Transfer {
+    cpus: [CpuId; 2],
+    distance: Distance,
+    windows: usize,
+    #[serde(flatten)]
+    quantiles: Option<Quantiles>,
+    modes: Vec<Mode>,
+}
+
+#[derive(Serialize)]
+struct Quantiles {
+    median_ns: f64,
+    p5_ns: f64,
+    p95_ns: f64,
+}
+
+/// Run it.
+pub fn run(args: Args) -> Result<()> {
+    let topology = Topology::here()?;
+    let findings = Findings {
+        environment: Environment::record(&topology, None),
+        placements: Placement::NAMED
+            .map(|placed| room(&placed, &topology))
+            .into(),
+        line_transfer: measure(&pairs::pairs(&topology), args.seconds)?,
+        permitted: preflight::checks(&topology),
+    };
+    let text = match args.format {
+        Format::Table => table(&findings),
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&findings)
+                .map_err(|why| Error::Input(format!("the findings make no JSON: {why}")))?;
+            json + "\n"
+        }
+    };
+    // Colour only where it is wanted; a closed pipe is no failure.
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(why) if why.kind() != ErrorKind::BrokenPipe => Err(Error::Input(format!(
+            "standard output cannot be written: {why}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn room(placement: &Placement, topology: &Topology) -> Room {
+    let cpus = placement.order(topology).unwrap_or_default();
+    Room {
+        placement: placement.to_string(),
+        max_threads: cpus.len(),
+        needs: cpus.is_empty().then(|| placement.needs()),
+        cpus,
+    }
+}
+
+fn measure(pairs: &[Pair], total: Duration) -> Result<Vec<Transfer>> {
+    let each = total / pairs.len().max(1) as u32;
+    pairs
+        .iter()
+        .map(|&pair| {
+            let mut latencies_ns = pairs::measure(pair, each, WINDOW)?;
+            latencies_ns.sort_by(f64::total_cmp);
+            let quantile = |q: f64| {
+                let last = latencies_ns.len().checked_sub(1)?;
+                latencies_ns
+                    .get((q * last as f64).round() as usize)
+                    .copied()
+            };
+            let quantiles = || {
+                Some(Quantiles {
+                    median_ns: quantile(0.5)?,
+                    p5_ns: quantile(0.05)?,
+                    p95_ns: quantile(0.95)?,
+                })
+            };
+            Ok(Transfer {
+                cpus: pair.cpus,
+                distance: pair.distance,
+                windows: latencies_ns.len(),
+                quantiles: quantiles(),
+                modes: modes(&latencies_ns),
+            })
+        })
+        .collect()
+}
+
+const HEADING: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Yellow.on_default();
+
+fn table(findings: &Findings) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write_machine(&mut out, &findings.environment);
+    let _ = write_placements(&mut out, &findings.placements);
+    let _ = write_transfers(&mut out, &findings.line_transfer);
+    let _ = write_permitted(&mut out, &findings.permitted);
+    out
+}
+
+fn write_machine(out: &mut String, environment: &Environment) -> std::fmt::Result {
+    let cpu = &environment.cpu;
+    let name = cpu.model_name.as_deref().unwrap_or("a CPU without a name");
+    let numbers: Vec<String> = [
+        ("family", cpu.family),
+        ("model", cpu.model),
+        ("stepping", cpu.stepping),
+    ]
+    .into_iter()
+    .filter_map(|(what, number)| Some(format!("{what} {}", number?)))
+    .collect();
+    let hypervisor = match environment.machine.hypervisor.as_deref() {
+        Some("none") => "bare metal".to_owned(),
+        Some(name) => format!("a guest of {name}"),
+        None => "hypervisor not known".to_owned(),
+    };
+    let kernel = &environment.kernel;
+    writeln!(
+        out,
+        "{HEADING}{name}{HEADING:#}, {}, {hypervisor}",
+        numbers.join(" ")
+    )?;
+    write!(out, "Linux {}", kernel.release)?;
+    if let Some(vma) = &kernel.vm_area_struct {
+        write!(out, ", vm_area_struct {} bytes", vma.bytes)?;
+        if let (Some(objects), Some(pages)) = (vma.objects_per_slab, vma.pages_per_slab) {
+            let s = if pages == 1 { "" } else { "s" };
+            write!(out, ", {objects} in a slab of {pages} page{s}")?;
+        }
+    }
+    let topology = &environment.topology;
+    writeln!(
+        out,
+        "\n\n{HEADING}Topology{HEADING:#}  {}",
+        topology.summary
+    )?;
+    for row in topology_rows(&topology.topology) {
+        writeln!(out, "  {row}")?;
+    }
+    if !topology.topology.offline.is_empty() {
+        let offline = cpu_list(topology.topology.offline.iter().copied());
+        writeln!(out, "  {BAD}offline{BAD:#}: {offline}")?;
+    }
+    Ok(())
+}
+
+/// A line for the CPUs of one kind below one last-level cache.
+fn topology_rows(topology: &Topology) -> Vec<String> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for cpu in &topology.cpus {
+        let key = (cpu.package, cpu.llc, cpu.node, cpu.kind);
+        groups.entry(key).or_default().push(cpu);
+    }
+    groups
+        .into_iter()
+        .map(|((package, llc, node, kind), cpus)| {
+            let mut row = format!("socket {package}");
+            if let Some(node) = node {
+                let _ = write!(row, "  node {node}");
+            }
+            if let Some(llc) = llc {
+                let cache = &topology.llcs[llc];
+                let size = match cache.bytes {
+                    Some(bytes) => format!("{} MiB ", bytes >> 20),
+                    None => String::new(),
+                };
+                let _ = write!(row, "  LLC {llc:<3} ({size}L{})", cache.level);
+            }
+            let mut ids: Vec<CpuId> = cpus.iter().map(|cpu| cpu.id).collect();
+            ids.sort_unstable();
+            let cores = cpus.iter().filter(|cpu| cpu.smt_rank == 0).count();
+            let _ = write!(row, "  {cores:>3} cores  CPUs {}", cpu_list(ids));
+            if topology.is_hybrid() {
+                let _ = write!(row, "  {}", topology.kinds[kind]);
+            }
+            let forbidden = cpus.iter().filter(|cpu| !cpu.allowed);
+            let mut forbidden: Vec<CpuId> = forbidden.map(|cpu| cpu.id).collect();
+            if !forbidden.is_empty() {
+                forbidden.sort_unstable();
+                let _ = write!(row, "  {BAD}not allowed{BAD:#}: {}", cpu_list(forbidden));
+            }
+            row
+        })
+        .collect()
+}
+
+/// So many CPUs of a placement are shown.
+const SHOWN_CPUS: usize = 8;
+
+fn write_placements(out: &mut String, rooms: &[Room]) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n{HEADING}Placements{HEADING:#}    max threads  on CPUs, in this order"
+    )?;
+    for room in rooms {
+        let name = &room.placement;
+        if let Some(needs) = room.needs {
+            writeln!(
+                out,
+                "  {FAINT}{name:<12}            -  needs {needs}{FAINT:#}"
+            )?;
+            continue;
+        }
+        let first: Vec<String> = room
+            .cpus
+            .iter()
+            .take(SHOWN_CPUS)
+            .map(CpuId::to_string)
+            .collect();
+        let more = if room.cpus.len() > SHOWN_CPUS {
+            ", …"
+        } else {
+            ""
+        };
+        let cpus = first.join(", ");
+        writeln!(out, "  {name:<12}  {:>11}  {cpus}{more}", room.max_threads)?;
+    }
+    Ok(())
+}
+
+fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\n{HEADING}Line transfer{HEADING:#}, one way, over windows of 200 µs"
+    )?;
+    if transfers.is_empty() {
+        writeln!(out, "  {FAINT}needs two CPUs this process may use{FAINT:#}")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "  {FAINT}CPUs     distance         median    5 % to 95 %  modes{FAINT:#}"
+    )?;
+    for transfer in transfers {
+        let [a, b] = transfer.cpus;
+        let pair = format!("{a} {b}");
+        let distance = transfer.distance.name();
+        let Some(q) = &transfer.quantiles else {
+            writeln!(
+                out,
+                "  {pair:<7}  {distance:<12}  {BAD}kept from its CPUs{BAD:#}"
+            )?;
+            continue;
+        };
+        let range = format!("{:.1} to {:.1}", q.p5_ns, q.p95_ns);
+        let modes: Vec<String> = transfer
+            .modes
+            .iter()
+            .map(|mode| format!("{:.1} ns {:.0} %", mode.ns, 100.0 * mode.share))
+            .collect();
+        writeln!(
+            out,
+            "  {pair:<7}  {distance:<12}  {:>6.1} ns  {range:>13}  {}",
+            q.median_ns,
+            modes.join(", ")
+        )?;
+    }
+    if transfers.iter().any(|transfer| transfer.modes.len() > 1) {
+        writeln!(
+            out,
+            "  {BAD}Several modes{BAD:#}: the hypervisor or a frequency governor moves these CPUs \
+             between states;\n  `hitm run` takes the latency before every sample and marks \
+             blocks that mix modes."
+        )?;
+    }
+    Ok(())
+}
+
+fn write_permitted(out: &mut String, checks: &[Check]) -> std::fmt::Result {
+    writeln!(out, "\n{HEADING}Permitted{HEADING:#}")?;
+    let width = checks
+        .iter()
+        .map(|check| check.what.len())
+        .max()
+        .unwrap_or(0);
+    for check in checks {
+        let (style, word) = if check.granted {
+            (GOOD, "yes")
+        } else {
+            (BAD, "no ")
+        };
+        writeln!(
+            out,
+            "  {style}{word}{style:#}  {:<width$}  {}",
+            check.what, check.found
+        )?;
+        if let Some(remedy) = check.remedy {
+            writeln!(out, "       {:<width$}  {FAINT}→ {remedy}{FAINT:#}", "")?;
+        }
+    }
+    Ok(())
+}

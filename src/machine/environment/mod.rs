@@ -1,0 +1,369 @@
+//! What is recorded about a machine beside its figures: `environment.json`.
+//!
+//! Here: the record and where each entry is read. Not here: whether something is permitted
+//! (`preflight`), and measured figures. What cannot be read is absent and named, with the reason,
+//! under `unavailable`; nothing is guessed.
+
+mod kernel_struct;
+mod sources;
+
+use super::Topology;
+use serde::Serialize;
+use sources::{Found, Sources};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::SystemTime;
+
+pub use kernel_struct::KernelStruct;
+
+/// What a run can only be understood with. Entries that are `None` have their dotted path as a
+/// key in `unavailable`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Environment {
+    /// Version of `hitm`.
+    pub hitm: &'static str,
+    /// How it was called.
+    pub command_line: Vec<String>,
+    /// Seed of the run, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// When the record was made: UTC, RFC 3339.
+    pub date: String,
+    /// The processor.
+    pub cpu: CpuModel,
+    /// The computer it is in.
+    pub machine: Machine,
+    /// CPUs and what they share.
+    pub topology: TopologyRecord,
+    /// The running kernel.
+    pub kernel: Kernel,
+    /// What an administrator can set.
+    pub settings: Settings,
+    /// Load averages over 1, 5 and 15 minutes.
+    pub loadavg: Option<[f64; 3]>,
+    /// What could not be read, and why.
+    pub unavailable: BTreeMap<String, String>,
+}
+
+/// The processor, as `/proc/cpuinfo` names it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CpuModel {
+    /// `GenuineIntel`, `AuthenticAMD`, …
+    pub vendor: Option<String>,
+    /// The marketing name.
+    pub model_name: Option<String>,
+    /// Family number.
+    pub family: Option<u32>,
+    /// Model number.
+    pub model: Option<u32>,
+    /// Stepping.
+    pub stepping: Option<u32>,
+    /// Microcode revision, hexadecimal.
+    pub microcode: Option<String>,
+}
+
+/// The computer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Machine {
+    /// `none` on bare metal.
+    pub hypervisor: Option<String>,
+    /// Maker and product.
+    pub product: Option<String>,
+    /// Memory the kernel manages.
+    pub memory_bytes: Option<u64>,
+}
+
+/// The topology with its summary.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TopologyRecord {
+    /// In one line.
+    pub summary: String,
+    /// CPU by CPU.
+    #[serde(flatten)]
+    pub topology: Topology,
+}
+
+/// The running kernel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// Those of its boot parameters that change what is measured.
+    pub parameters: Option<Vec<String>>,
+    /// `vm_area_struct` of this kernel.
+    pub vm_area_struct: Option<KernelStruct>,
+}
+
+/// What an administrator can set.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Settings {
+    /// Frequency governor, with the CPUs it governs.
+    pub governor: Option<BTreeMap<String, String>>,
+    /// `on` or `off`.
+    pub turbo: Option<&'static str>,
+    /// SMT control of the kernel: `on`, `off`, `notsupported`, …
+    pub smt: Option<String>,
+    /// Vulnerability, and what the kernel does about it.
+    pub mitigations: Option<BTreeMap<String, String>>,
+    /// `always`, `madvise` or `never`.
+    pub transparent_hugepages: Option<String>,
+    /// `kernel.randomize_va_space`: 0 is off.
+    pub aslr: Option<String>,
+    /// `kernel.numa_balancing`: 0 is off.
+    pub numa_balancing: Option<String>,
+    /// What the kernel reads time from.
+    pub clocksource: Option<String>,
+    /// `kernel.perf_event_paranoid`.
+    pub perf_event_paranoid: Option<String>,
+    /// CPUs the scheduler keeps free; empty if none.
+    pub isolated_cpus: Option<String>,
+    /// CPUs the cgroup of this process may use.
+    pub cgroup_cpus: Option<String>,
+}
+
+impl Environment {
+    /// Record it now. `topology` is that of this machine.
+    pub fn record(topology: &Topology, seed: Option<u64>) -> Environment {
+        record_from(Path::new("/"), topology, seed)
+    }
+}
+
+/// Boot parameters worth recording; the rest of the command line may hold names and addresses.
+const PARAMETERS: [&str; 16] = [
+    "clocksource",
+    "default_hugepagesz",
+    "hugepages",
+    "idle",
+    "intel_idle.max_cstate",
+    "intel_pstate",
+    "amd_pstate",
+    "isolcpus",
+    "mitigations",
+    "nohz_full",
+    "norandmaps",
+    "nosmt",
+    "numa_balancing",
+    "processor.max_cstate",
+    "rcu_nocbs",
+    "transparent_hugepage",
+];
+
+/// The record of a machine whose `/proc` and `/sys` lie below `root`.
+fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environment {
+    let mut from = Sources::new(root);
+    let uname = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    Environment {
+        hitm: env!("CARGO_PKG_VERSION"),
+        command_line: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect(),
+        seed,
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        cpu: from.cpu_model(),
+        machine: Machine {
+            hypervisor: from.note("machine.hypervisor", hypervisor()),
+            product: from.product(),
+            memory_bytes: from.memory_bytes(),
+        },
+        topology: TopologyRecord {
+            summary: topology.summary(),
+            topology: topology.clone(),
+        },
+        kernel: Kernel {
+            release: text(uname.release()),
+            version: text(uname.version()),
+            parameters: from.parameters(&PARAMETERS),
+            vm_area_struct: from.kernel_struct("kernel.vm_area_struct", "vm_area_struct"),
+        },
+        settings: Settings {
+            governor: from.governor(topology),
+            turbo: from.turbo(),
+            smt: from.text("settings.smt", "sys/devices/system/cpu/smt/control"),
+            mitigations: from.mitigations(),
+            transparent_hugepages: from.transparent_hugepages(),
+            aslr: from.text("settings.aslr", "proc/sys/kernel/randomize_va_space"),
+            numa_balancing: from.text("settings.numa_balancing", "proc/sys/kernel/numa_balancing"),
+            clocksource: from.text(
+                "settings.clocksource",
+                "sys/devices/system/clocksource/clocksource0/current_clocksource",
+            ),
+            perf_event_paranoid: from.text(
+                "settings.perf_event_paranoid",
+                "proc/sys/kernel/perf_event_paranoid",
+            ),
+            isolated_cpus: from.text("settings.isolated_cpus", "sys/devices/system/cpu/isolated"),
+            cgroup_cpus: from.cgroup_cpus(),
+        },
+        loadavg: from.loadavg(),
+        unavailable: from.into_unavailable(),
+    }
+}
+
+/// The hypervisor by CPUID leaf 0x4000_0000, or `none`.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn hypervisor() -> Found<String> {
+    use raw_cpuid::{CpuId, Hypervisor};
+    let cpuid = CpuId::new();
+    let is_guest = cpuid
+        .get_feature_info()
+        .is_some_and(|features| features.has_hypervisor());
+    if !is_guest {
+        return Ok("none".to_owned());
+    }
+    match cpuid.get_hypervisor_info().map(|info| info.identify()) {
+        Some(Hypervisor::Unknown(b, c, d)) => {
+            let signature: Vec<u8> = [b, c, d].into_iter().flat_map(u32::to_le_bytes).collect();
+            Ok(format!("unknown ({})", signature.escape_ascii()))
+        }
+        Some(known) => Ok(format!("{known:?}")),
+        None => Err("a hypervisor is there, but does not say which".to_owned()),
+    }
+}
+
+/// As above, where there is no CPUID.
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+fn hypervisor() -> Found<String> {
+    Err("found by CPUID, which only x86 has".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// Dotted paths of all entries that are null.
+    fn absent(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Null => found.push(path.to_owned()),
+            Value::Object(entries) => {
+                for (name, value) in entries {
+                    let path = match path {
+                        "" => name.clone(),
+                        _ => format!("{path}.{name}"),
+                    };
+                    absent(value, &path, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn absent_and_explained(environment: &Environment) -> (Vec<String>, Vec<String>) {
+        let json = serde_json::to_value(environment).unwrap();
+        let mut found = Vec::new();
+        absent(&json, "", &mut found);
+        found.sort();
+        (found, environment.unavailable.keys().cloned().collect())
+    }
+
+    #[test]
+    fn every_absent_entry_says_why_and_nothing_else_does() {
+        let topology = Topology::here().unwrap();
+        let here = Environment::record(&topology, Some(7));
+        let (absent, explained) = absent_and_explained(&here);
+        assert_eq!(absent, explained);
+        assert!(here.unavailable.values().all(|why| !why.is_empty()));
+    }
+
+    #[test]
+    fn a_machine_that_shows_nothing_is_recorded_as_unavailable_not_as_zero() {
+        let empty = tempfile::tempdir().unwrap();
+        let topology = Topology::from_synthetic("pack:1 core:2 pu:1").unwrap();
+        let nothing = record_from(empty.path(), &topology, None);
+        let (absent, explained) = absent_and_explained(&nothing);
+        assert_eq!(absent, explained);
+        for entry in ["cpu.microcode", "settings.governor", "loadavg"] {
+            assert!(
+                absent.iter().any(|path| path == entry),
+                "{entry}: {absent:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_machine_is_recorded_as_its_files_describe_it() {
+        let root = tempfile::tempdir().unwrap();
+        let cpu = "sys/devices/system/cpu";
+        let slab = "sys/kernel/slab/vm_area_struct";
+        for (path, text) in [
+            (
+                "proc/cpuinfo",
+                "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 79\n\
+                 model name\t: A CPU @ 2.40GHz\nstepping\t: 1\nmicrocode\t: 0xb000040\n",
+            ),
+            (
+                "proc/cmdline",
+                "ro root=/dev/secret mitigations=off isolcpus=2-3 quiet\n",
+            ),
+            ("proc/loadavg", "0.52 1.25 2.00 1/200 4711\n"),
+            ("proc/meminfo", "MemTotal:       1024 kB\nMemFree: 3 kB\n"),
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/b/cpuset.cpus.effective", "0-1\n"),
+            (
+                &format!("{cpu}/cpu0/cpufreq/scaling_governor"),
+                "performance\n",
+            ),
+            (
+                &format!("{cpu}/cpu1/cpufreq/scaling_governor"),
+                "powersave\n",
+            ),
+            (&format!("{cpu}/intel_pstate/no_turbo"), "1\n"),
+            (&format!("{cpu}/isolated"), "\n"),
+            (
+                &format!("{cpu}/vulnerabilities/meltdown"),
+                "Mitigation: PTI\n",
+            ),
+            (
+                "sys/kernel/mm/transparent_hugepage/enabled",
+                "always [madvise] never\n",
+            ),
+            ("sys/class/dmi/id/sys_vendor", "Maker\n"),
+            ("sys/class/dmi/id/product_name", "Box\n"),
+            (&format!("{slab}/object_size"), "184\n"),
+            (&format!("{slab}/slab_size"), "192\n"),
+            (&format!("{slab}/objs_per_slab"), "42\n"),
+            (&format!("{slab}/order"), "1\n"),
+            (&format!("{slab}/align"), "64\n"),
+        ] {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let topology = Topology::from_synthetic("pack:1 core:2 pu:1").unwrap();
+        let record = record_from(root.path(), &topology, None);
+
+        let cpu = &record.cpu;
+        assert_eq!(
+            (cpu.family, cpu.model, cpu.stepping),
+            (Some(6), Some(79), Some(1))
+        );
+        assert_eq!(cpu.model_name.as_deref(), Some("A CPU @ 2.40GHz"));
+        assert_eq!(cpu.microcode.as_deref(), Some("0xb000040"));
+        assert_eq!(record.machine.memory_bytes, Some(1 << 20));
+        assert_eq!(record.machine.product.as_deref(), Some("Maker Box"));
+        assert_eq!(record.loadavg, Some([0.52, 1.25, 2.0]));
+        let parameters = record.kernel.parameters.unwrap();
+        assert_eq!(parameters, ["mitigations=off", "isolcpus=2-3"]);
+        let settings = &record.settings;
+        let governor = settings.governor.as_ref().unwrap();
+        assert_eq!(governor["performance"], "0");
+        assert_eq!(governor["powersave"], "1");
+        assert_eq!(settings.turbo, Some("off"));
+        assert_eq!(settings.transparent_hugepages.as_deref(), Some("madvise"));
+        assert_eq!(
+            settings.mitigations.as_ref().unwrap()["meltdown"],
+            "Mitigation: PTI"
+        );
+        assert_eq!(settings.isolated_cpus.as_deref(), Some(""));
+        assert_eq!(settings.cgroup_cpus.as_deref(), Some("0-1"));
+        let vma = record.kernel.vm_area_struct.unwrap();
+        assert_eq!((vma.bytes, vma.slot_bytes), (184, Some(192)));
+        assert_eq!(
+            (vma.objects_per_slab, vma.pages_per_slab),
+            (Some(42), Some(2))
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! What this process is permitted to do here, found by trying it.
+//!
+//! Here: each check with what was found and what would change it. Not here: doing anything with
+//! it; every check leaves the machine as it was.
+
+use super::accounting::StealClock;
+use super::pin::pin_current_thread;
+use super::topology::{CpuId, Topology, plural};
+use perf_event::Builder;
+use perf_event::events::{Event, Hardware, Software};
+use serde::Serialize;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// One thing that may or may not be permitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was tried.
+    pub what: &'static str,
+    /// Whether it worked.
+    pub granted: bool,
+    /// What was seen, or the reason it did not work.
+    pub found: String,
+    /// What would make it work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
+}
+
+/// A finding: what was seen, or the reason and the remedy.
+type Finding = Result<String, (String, &'static str)>;
+
+/// All checks, in the order of what a run needs most.
+pub fn checks(topology: &Topology) -> Vec<Check> {
+    let cpus: Vec<CpuId> = topology.allowed().map(|cpu| cpu.id).collect();
+    let findings = [
+        ("pinning threads", pinning(&cpus)),
+        ("software counters", perf(Software::CONTEXT_SWITCHES.into())),
+        ("hardware counters", perf(Hardware::CPU_CYCLES.into())),
+        ("prefetcher registers", msr(&cpus)),
+        ("stolen time", steal(&cpus)),
+        ("clock", clock()),
+        ("frequency control", governor(&cpus)),
+        ("transparent huge pages", transparent_hugepages()),
+        ("reserved huge pages", reserved_hugepages()),
+        ("real-time scheduling", real_time()),
+        ("slab of the kernel's VMAs", vma_slab()),
+    ];
+    findings
+        .into_iter()
+        .map(|(what, finding)| {
+            let granted = finding.is_ok();
+            let (found, remedy) = match finding {
+                Ok(found) => (found, None),
+                Err((found, remedy)) => (found, Some(remedy)),
+            };
+            Check {
+                what,
+                granted,
+                found,
+                remedy,
+            }
+        })
+        .collect()
+}
+
+fn pinning(cpus: &[CpuId]) -> Finding {
+    for &cpu in cpus {
+        std::thread::spawn(move || pin_current_thread(cpu))
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            .map_err(|why| (why.to_string(), "free the CPUs of this process"))?;
+    }
+    Ok(format!("proven on {}", plural(cpus.len(), "CPU")))
+}
+
+fn perf(event: Event) -> Finding {
+    let is_hardware = matches!(event, Event::Hardware(_));
+    let Err(why) = Builder::new().kind(event).build() else {
+        return Ok("perf_event_open".to_owned());
+    };
+    let remedy = match why.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            "sysctl kernel.perf_event_paranoid=-1, or run with CAP_PERFMON"
+        }
+        Some(libc::ENOSYS) => "use a kernel with CONFIG_PERF_EVENTS, outside of seccomp filters",
+        _ if is_hardware => {
+            "the kernel sees no PMU, as in most virtual machines: pass one through, or use bare \
+             metal"
+        }
+        _ => "use a kernel with CONFIG_PERF_EVENTS",
+    };
+    Err((format!("perf_event_open: {}", describe(&why)), remedy))
+}
+
+/// Reads the time-stamp counter, register 0x10 on every x86 (Intel SDM volume 4, table 2-2).
+fn msr(cpus: &[CpuId]) -> Finding {
+    const TIME_STAMP_COUNTER: u64 = 0x10;
+    let Some(cpu) = cpus.first() else {
+        return Err(("no usable CPU".to_owned(), "free the CPUs of this process"));
+    };
+    let path = format!("/dev/cpu/{cpu}/msr");
+    let read =
+        File::open(&path).and_then(|file| file.read_exact_at(&mut [0; 8], TIME_STAMP_COUNTER));
+    let Err(why) = read else {
+        return Ok(format!("{path} can be read"));
+    };
+    let remedy = match why.kind() {
+        io::ErrorKind::NotFound => "modprobe msr; a virtual machine has no prefetcher to switch",
+        io::ErrorKind::PermissionDenied => "run as root, with kernel lockdown off",
+        _ => "use bare metal",
+    };
+    Err((format!("{path}: {}", describe(&why)), remedy))
+}
+
+fn steal(cpus: &[CpuId]) -> Finding {
+    let stolen_ns: u64 = StealClock::open(cpus)
+        .and_then(|mut clock| clock.stolen_ns())
+        .map_err(|why| (why.to_string(), "mount /proc"))?
+        .iter()
+        .sum();
+    Ok(match stolen_ns {
+        0 => "none since boot, or the hypervisor does not tell".to_owned(),
+        ns => format!(
+            "{:.2} s since boot; samples it falls into are set aside",
+            ns as f64 / 1e9
+        ),
+    })
+}
+
+/// Clock sources the kernel lets a program read without a system call: those of x86 with a
+/// `vdso_clock_mode`, and the ARM counter.
+const FAST_CLOCKS: [&str; 4] = [
+    "tsc",
+    "kvm-clock",
+    "hyperv_clocksource_tsc_page",
+    "arch_sys_counter",
+];
+
+fn clock() -> Finding {
+    let name = read("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+        .map_err(|why| (why, "mount /sys"))?;
+    if FAST_CLOCKS.contains(&name.as_str()) {
+        return Ok(format!("{name}, read without a system call"));
+    }
+    Err((
+        format!("{name}, read by a system call of about a microsecond"),
+        "boot with clocksource=tsc if the TSC is stable here",
+    ))
+}
+
+fn governor(cpus: &[CpuId]) -> Finding {
+    let cpu = cpus.first().copied().unwrap_or(CpuId(0));
+    let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
+    let governor = read(&path).map_err(|why| {
+        (
+            why,
+            "the kernel controls no frequency here; the hypervisor or firmware does",
+        )
+    })?;
+    match rustix::fs::access(&path, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Ok(format!("governor {governor}")),
+        Err(why) => Err((
+            format!(
+                "governor {governor}, not ours to change: {}",
+                describe(&why.into())
+            ),
+            "run as root",
+        )),
+    }
+}
+
+fn transparent_hugepages() -> Finding {
+    read("/sys/kernel/mm/transparent_hugepage/enabled")
+        .map_err(|why| (why, "use a kernel with CONFIG_TRANSPARENT_HUGEPAGE"))
+}
+
+fn reserved_hugepages() -> Finding {
+    let remedy = "sysctl vm.nr_hugepages=64";
+    let free = read("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+        .map_err(|why| (why, "use a kernel with CONFIG_HUGETLBFS"))?;
+    match free.as_str() {
+        "0" => Err(("no 2 MiB page is reserved".to_owned(), remedy)),
+        free => Ok(format!("{free} free pages of 2 MiB")),
+    }
+}
+
+/// Tries it on a thread of its own, which then ends.
+fn real_time() -> Finding {
+    let tried = std::thread::spawn(|| {
+        let priority = libc::sched_param { sched_priority: 1 };
+        // SAFETY: pid 0 is the calling thread, and `priority` outlives the call.
+        match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    });
+    tried
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        .map(|()| "SCHED_FIFO".to_owned())
+        .map_err(|why| {
+            (
+                format!("SCHED_FIFO: {}", describe(&why)),
+                "run with CAP_SYS_NICE, or raise RLIMIT_RTPRIO (ulimit -r)",
+            )
+        })
+}
+
+fn vma_slab() -> Finding {
+    let path = "/sys/kernel/slab/vm_area_struct/slab_size";
+    read(path)
+        .map(|bytes| format!("{bytes} bytes a slot"))
+        .map_err(|why| (why, "run as root, on a kernel with SLUB's sysfs"))
+}
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(|why| format!("{path}: {}", describe(&why)))
+}
+
+/// The message without the number of the error.
+fn describe(why: &io::Error) -> String {
+    let text = why.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_refused_has_a_reason_and_a_remedy() {
+        let checks = checks(&Topology::here().unwrap());
+        assert!(checks.iter().any(|check| check.what == "hardware counters"));
+        for check in checks {
+            assert!(!check.found.is_empty(), "{check:?}");
+            assert_eq!(check.granted, check.remedy.is_none(), "{check:?}");
+            assert!(!check.found.contains('\n'), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn trying_out_a_policy_or_a_pin_leaves_the_calling_thread_as_it_was() {
+        let state = || {
+            // SAFETY: pid 0 is the calling thread.
+            let policy = unsafe { libc::sched_getscheduler(0) };
+            let affinity = rustix::thread::sched_getaffinity(None).unwrap();
+            (policy, affinity.count())
+        };
+        let topology = Topology::here().unwrap();
+        let before = state();
+        checks(&topology);
+        assert_eq!(state(), before);
+    }
+}

@@ -1,0 +1,177 @@
+//! Samples by design point and arm: which there are, in which order they are shown, and the time
+//! per fault of each.
+//!
+//! Not here: comparisons of arms, which are `stats`'s and arrive as verdicts.
+
+use crate::layout::BuiltIn;
+use crate::results::{BASELINE_AGAIN, Sample, VerdictRow};
+use statrs::distribution::{Binomial, DiscreteCDF};
+use std::collections::BTreeMap;
+
+/// Where arms are compared: everything but the layout.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Point {
+    /// `native`, `sim` or `kernel`.
+    pub backend: String,
+    /// The machine.
+    pub machine: String,
+    /// Who faults where.
+    pub scenario: String,
+    /// How threads were placed.
+    pub placement: String,
+    /// State of the prefetchers.
+    pub prefetch: String,
+    /// Threads that took part.
+    pub threads: usize,
+}
+
+impl From<&Sample> for Point {
+    fn from(s: &Sample) -> Point {
+        Point {
+            backend: s.backend.clone(),
+            machine: s.machine.clone(),
+            scenario: s.scenario.clone(),
+            placement: s.placement.clone(),
+            prefetch: s.prefetch.clone(),
+            threads: s.threads,
+        }
+    }
+}
+
+impl From<&VerdictRow> for Point {
+    fn from(v: &VerdictRow) -> Point {
+        Point {
+            backend: v.backend.clone(),
+            machine: v.machine.clone(),
+            scenario: v.scenario.clone(),
+            placement: v.placement.clone(),
+            prefetch: v.prefetch.clone(),
+            threads: v.threads,
+        }
+    }
+}
+
+/// The time per fault of one arm at one design point, over its valid samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arm {
+    /// Where.
+    pub point: Point,
+    /// The layout, or `baseline-again`.
+    pub layout: String,
+    /// Median of the time per fault, in nanoseconds.
+    pub median_ns: f64,
+    /// An interval of at least 95 % for that median, from order statistics; `None` below six
+    /// samples, of which no interval is that sure.
+    pub interval_ns: Option<(f64, f64)>,
+    /// Valid samples.
+    pub samples: usize,
+}
+
+/// The arms in `samples`, by point and in the order they are shown in. An arm without a valid
+/// sample is not among them.
+pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<Arm> {
+    let mut times: BTreeMap<Point, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
+    for s in samples {
+        if s.valid && s.ns_per_fault.is_finite() {
+            let arms = times.entry(Point::from(s)).or_default();
+            arms.entry(s.layout.clone())
+                .or_default()
+                .push(s.ns_per_fault);
+        }
+    }
+    let mut arms = Vec::new();
+    for (point, mut times) in times {
+        for layout in in_order(times.keys().cloned(), baseline(&point, verdicts)) {
+            let mut times = times.remove(&layout).unwrap_or_default();
+            times.sort_by(f64::total_cmp);
+            arms.push(Arm {
+                point: point.clone(),
+                layout,
+                median_ns: median(&times),
+                interval_ns: median_interval(&times),
+                samples: times.len(),
+            });
+        }
+    }
+    arms
+}
+
+/// The baseline that verdicts at this point were made against.
+pub fn baseline<'a>(point: &Point, verdicts: &'a [VerdictRow]) -> Option<&'a str> {
+    let row = verdicts.iter().find(|row| Point::from(*row) == *point)?;
+    Some(&row.baseline)
+}
+
+/// Layouts in the order they are shown in: the baseline, its second measurement, the built-in
+/// layouts by age, all others by name.
+pub fn in_order(layouts: impl Iterator<Item = String>, baseline: Option<&str>) -> Vec<String> {
+    let mut layouts: Vec<String> = layouts.collect();
+    let rank = |layout: &String| {
+        let age = BuiltIn::ALL
+            .iter()
+            .position(|b| b.name() == layout)
+            .unwrap_or(usize::MAX);
+        let first = Some(layout.as_str()) != baseline;
+        (first, layout != BASELINE_AGAIN, age, layout.clone())
+    };
+    layouts.sort_by_cached_key(rank);
+    layouts.dedup();
+    layouts
+}
+
+/// The median of sorted values, of which there is at least one.
+pub fn median(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[half]
+    } else {
+        (sorted[half - 1] + sorted[half]) / 2.0
+    }
+}
+
+/// The k-th smallest and k-th largest value, k as large as 95 % allow: how many of n values lie
+/// below the median is binomial(n, 1/2).
+fn median_interval(sorted: &[f64]) -> Option<(f64, f64)> {
+    let n = sorted.len();
+    let below = Binomial::new(0.5, n as u64).ok()?;
+    let k = below.inverse_cdf(0.025) as usize;
+    (k > 0).then(|| (sorted[k - 1], sorted[n - k]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_median_has_the_ranks_of_the_binomial_table() {
+        let values = |n: usize| (1..=n).map(|v| v as f64).collect::<Vec<_>>();
+        // Ranks for 95 %: Conover, Practical Nonparametric Statistics, table A3 (p = 0.5).
+        assert_eq!(median_interval(&values(5)), None);
+        assert_eq!(median_interval(&values(6)), Some((1.0, 6.0)));
+        assert_eq!(median_interval(&values(10)), Some((2.0, 9.0)));
+        assert_eq!(median_interval(&values(20)), Some((6.0, 15.0)));
+        assert_eq!(median_interval(&values(100)), Some((40.0, 61.0)));
+    }
+
+    #[test]
+    fn the_baseline_comes_first_and_its_second_measurement_after_it() {
+        let names = [
+            "zzz",
+            "mmap-lock",
+            "baseline-again",
+            "embedded-refcount-192",
+            "split-aligned",
+        ];
+        let order = in_order(names.map(str::to_owned).into_iter(), Some("split-aligned"));
+        assert_eq!(
+            order,
+            [
+                "split-aligned",
+                "baseline-again",
+                "mmap-lock",
+                "embedded-refcount-192",
+                "zzz"
+            ]
+        );
+    }
+}

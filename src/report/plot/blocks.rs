@@ -1,0 +1,248 @@
+//! Block by block: the time per fault of every arm and the probe before it, in the order they were
+//! measured, so that modes and drift are seen.
+//!
+//! Every strip shows the same range relative to the median of its arm, so strips compare.
+
+use super::axis::{Axis, Scale};
+use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, colour, short};
+use crate::report::arms::{Point, in_order, median};
+use crate::report::units;
+use crate::results::Sample;
+use plotters::style::RGBColor;
+use std::collections::HashMap;
+
+const WIDTH: i32 = 960;
+const LEFT: i32 = 92;
+const RIGHT: i32 = 740;
+const TOP: i32 = 100;
+const STRIP: i32 = 58;
+const GAP: i32 = 12;
+/// More blocks than this are thinned: a dot is about two pixels wide.
+const MOST_BLOCKS: usize = 320;
+
+/// A sample at its place along the blocks.
+type Placed<'a> = (usize, &'a Sample);
+
+/// Title and SVG of the plot of these samples, all of one point.
+pub fn draw(
+    point: &Point,
+    caption: &str,
+    samples: &[&Sample],
+    baseline: Option<&str>,
+) -> (String, String) {
+    let threads = units::count(point.threads, "thread");
+    let title = format!("{}, {threads}: block by block", point.scenario);
+    let mut blocks: HashMap<(&str, u64), usize> = HashMap::new();
+    let mut placed: Vec<Placed> = Vec::new();
+    for sample in samples {
+        let next = blocks.len();
+        let at = *blocks.entry((&sample.run, sample.block)).or_insert(next);
+        placed.push((at, sample));
+    }
+    // An odd step, so that slots of both parities stay.
+    let every = blocks.len().div_ceil(MOST_BLOCKS) | 1;
+    placed.retain(|(at, _)| at % every == 0);
+    let layouts = in_order(samples.iter().map(|s| s.layout.clone()), baseline);
+    let probed = placed.iter().any(|(_, sample)| sample.probe_ns.is_some());
+    let strips = layouts.len() as i32 + i32::from(probed);
+    let bottom = TOP + strips * (STRIP + GAP) - GAP;
+    let last = blocks.len() - 1;
+    let x = Axis::over(
+        [0.0, last as f64].into_iter(),
+        Scale::Linear,
+        0.01,
+        (LEFT, RIGHT),
+    );
+    let spread = spread(&placed, &layouts);
+    let svg = canvas::svg((WIDTH, bottom + 60), &title, caption, |canvas| {
+        legend(canvas);
+        shade_invalid(canvas, &x, &placed, every, bottom);
+        for (n, layout) in layouts.iter().enumerate() {
+            let arm: Vec<Placed> = placed
+                .iter()
+                .filter(|(_, s)| s.layout == *layout)
+                .copied()
+                .collect();
+            let strip = Strip {
+                canvas,
+                x: &x,
+                top: TOP + n as i32 * (STRIP + GAP),
+            };
+            strip.arm(layout, &arm, spread, colour(layout, n));
+        }
+        if probed {
+            let strip = Strip {
+                canvas,
+                x: &x,
+                top: bottom - STRIP,
+            };
+            strip.probe(&placed);
+        }
+        for tick in x.ticks(8) {
+            let number = format!("{tick}");
+            canvas.text((x.px(tick), bottom + 16), &number, 12, INK, Anchor::Middle);
+        }
+        let mut axis = "block, in the order of measurement".to_owned();
+        if every > 1 {
+            axis.push_str(&format!(" (1 in {every} is drawn)"));
+        }
+        canvas.text(
+            ((LEFT + RIGHT) / 2, bottom + 40),
+            &axis,
+            13,
+            INK,
+            Anchor::Middle,
+        );
+        canvas.upwards(
+            (18, (TOP + bottom) / 2),
+            "time per fault, and probe latency",
+            13,
+        );
+    });
+    (title, svg)
+}
+
+/// How far from its median, as a share of it, a strip reaches: all but the outermost hundredth of
+/// the valid samples, and at least 2 %.
+fn spread(placed: &[Placed], layouts: &[String]) -> f64 {
+    let mut away: Vec<f64> = Vec::new();
+    for layout in layouts {
+        let times = valid_times(placed.iter().filter(|(_, s)| s.layout == *layout));
+        if !times.is_empty() {
+            let middle = median(&times);
+            away.extend(times.iter().map(|time| (time / middle - 1.0).abs()));
+        }
+    }
+    away.sort_by(f64::total_cmp);
+    let most = away.get((away.len() * 99 / 100).min(away.len().saturating_sub(1)));
+    most.map_or(0.02, |most| (most * 1.15).max(0.02))
+}
+
+/// The times per fault of the valid samples, sorted.
+fn valid_times<'a>(placed: impl Iterator<Item = &'a Placed<'a>>) -> Vec<f64> {
+    let mut times: Vec<f64> = placed
+        .filter(|(_, s)| s.valid && s.ns_per_fault.is_finite())
+        .map(|(_, s)| s.ns_per_fault)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+fn legend(canvas: &Canvas) {
+    let y = TOP - 26;
+    canvas.dot((LEFT + 4, y), 2, FAINT);
+    canvas.text((LEFT + 14, y), "even slab slot", 12, FAINT, Anchor::Start);
+    canvas.ring((LEFT + 124, y), 2, FAINT, 1);
+    canvas.text((LEFT + 134, y), "odd slab slot", 12, FAINT, Anchor::Start);
+    canvas.cross((LEFT + 236, y), INVALID);
+    canvas.text(
+        (LEFT + 246, y),
+        "invalid, its block shaded",
+        12,
+        FAINT,
+        Anchor::Start,
+    );
+    let edge = "a dot on the edge of its strip lies beyond it";
+    canvas.text((LEFT + 414, y), edge, 12, FAINT, Anchor::Start);
+}
+
+fn shade_invalid(canvas: &Canvas, x: &Axis, placed: &[Placed], every: usize, bottom: i32) {
+    let mut shaded = None;
+    for (at, sample) in placed {
+        if !sample.valid && shaded != Some(*at) {
+            shaded = Some(*at);
+            let half = every as f64 / 2.0;
+            let (left, right) = (x.px(*at as f64 - half), x.px(*at as f64 + half));
+            canvas.rect((left, TOP), (right.max(left + 2), bottom), SHADE);
+        }
+    }
+}
+
+/// A horizontal strip of the plot.
+struct Strip<'a, 'c> {
+    canvas: &'a Canvas<'c>,
+    x: &'a Axis,
+    top: i32,
+}
+
+impl Strip<'_, '_> {
+    fn arm(&self, layout: &str, placed: &[Placed], spread: f64, colour: RGBColor) {
+        let times = valid_times(placed.iter());
+        let Some(middle) = (!times.is_empty()).then(|| median(&times)) else {
+            self.frame(&short(layout), "no valid sample", &[], None);
+            return;
+        };
+        let (low, high) = (middle * (1.0 - spread).max(0.0), middle * (1.0 + spread));
+        let y = self.axis(low, high, Scale::Linear);
+        let share = if spread < 0.1 { 1 } else { 0 };
+        let range = format!("{} ± {:.share$} %", units::time(middle), spread * 100.0);
+        self.frame(&short(layout), &range, &[low, middle, high], Some(&y));
+        for (at, sample) in placed {
+            if !sample.ns_per_fault.is_finite() {
+                continue;
+            }
+            let place = (self.x.px(*at as f64), y.px_within(sample.ns_per_fault));
+            match sample.first_slot {
+                _ if !sample.valid => self.canvas.cross(place, INVALID),
+                Some(slot) if slot % 2 == 1 => self.canvas.ring(place, 2, colour, 1),
+                _ => self.canvas.dot(place, 2, colour),
+            }
+        }
+    }
+
+    fn probe(&self, placed: &[Placed]) {
+        let latencies = || placed.iter().filter_map(|(_, s)| s.probe_ns);
+        let (low, high) = latencies().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+            (l.min(v), h.max(v))
+        });
+        let y = self.axis(low, high, Scale::fit(latencies(), 3.0));
+        let ends = if high > low {
+            vec![low, high]
+        } else {
+            vec![low]
+        };
+        self.frame(
+            "line-transfer probe",
+            "one way, before each sample",
+            &ends,
+            Some(&y),
+        );
+        for (at, sample) in placed {
+            if let Some(latency_ns) = sample.probe_ns {
+                self.canvas
+                    .dot((self.x.px(*at as f64), y.px(latency_ns)), 1, INK);
+            }
+        }
+    }
+
+    fn axis(&self, low: f64, high: f64, scale: Scale) -> Axis {
+        Axis::over(
+            [low, high].into_iter(),
+            scale,
+            0.0,
+            (self.top + STRIP - 4, self.top + 4),
+        )
+    }
+
+    fn frame(&self, name: &str, note: &str, ticks: &[f64], y: Option<&Axis>) {
+        let (top, bottom) = (self.top, self.top + STRIP);
+        self.canvas.line((LEFT, bottom), (RIGHT, bottom), GRID, 1);
+        self.canvas.line((LEFT, top), (RIGHT, top), GRID, 1);
+        for tick in ticks {
+            if let Some(y) = y {
+                let at = y.px(*tick);
+                self.canvas
+                    .text((LEFT - 8, at), &units::time(*tick), 10, INK, Anchor::End);
+            }
+        }
+        if let (Some(y), [_, middle, _]) = (y, ticks) {
+            self.canvas
+                .dashed((LEFT, y.px(*middle)), (RIGHT, y.px(*middle)), FAINT);
+        }
+        let middle = (top + bottom) / 2;
+        self.canvas
+            .text((RIGHT + 16, middle - 9), name, 13, INK, Anchor::Start);
+        self.canvas
+            .text((RIGHT + 16, middle + 9), note, 12, FAINT, Anchor::Start);
+    }
+}

@@ -1,0 +1,215 @@
+//! A canvas in pixels: lines, markers and text in the colours all plots share.
+//!
+//! Here: colours, fonts, the head of a plot. Not here: values and axes (`axis`).
+
+use crate::layout::BuiltIn;
+use crate::results::BASELINE_AGAIN;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Text and axes.
+pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+/// Text that explains.
+pub const FAINT: RGBColor = RGBColor(0x66, 0x66, 0x66);
+/// Grid lines.
+pub const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
+/// Shaded areas.
+pub const SHADE: RGBColor = RGBColor(0xEF, 0xEF, 0xEF);
+/// The ground of a plot.
+pub const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
+/// What is set aside as invalid.
+pub const INVALID: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
+
+/// Colours that people with any kind of colour vision tell apart: Okabe and Ito, «Color universal
+/// design» (2008), <https://jfly.uni-koeln.de/color/>. Their yellow is darkened to show on white,
+/// and their black comes last, being the colour of the text.
+const PALETTE: [RGBColor; 8] = [
+    RGBColor(0xE6, 0x9F, 0x00),
+    RGBColor(0x56, 0xB4, 0xE9),
+    RGBColor(0xD5, 0x5E, 0x00),
+    RGBColor(0x00, 0x72, 0xB2),
+    RGBColor(0xB8, 0xA9, 0x00),
+    RGBColor(0xCC, 0x79, 0xA7),
+    RGBColor(0x00, 0x9E, 0x73),
+    RGBColor(0x22, 0x22, 0x22),
+];
+
+/// The colour of a layout: a built-in one has the same in every plot. `at` is its place among the
+/// layouts shown and decides for others.
+pub fn colour(layout: &str, at: usize) -> RGBColor {
+    if layout == BASELINE_AGAIN {
+        return RGBColor(0x88, 0x88, 0x88);
+    }
+    let built_in = BuiltIn::ALL.iter().position(|b| b.name() == layout);
+    PALETTE[built_in.unwrap_or(at) % PALETTE.len()]
+}
+
+/// A name that fits beside a plot: cut where it is longer than those of the built-in layouts.
+pub fn short(name: &str) -> String {
+    const MOST: usize = 24;
+    if name.chars().count() <= MOST {
+        return name.to_owned();
+    }
+    name.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+/// Where text lies relative to its point.
+#[derive(Clone, Copy)]
+pub enum Anchor {
+    /// To the right of the point.
+    Start,
+    /// Around the point.
+    Middle,
+    /// To the left of the point.
+    End,
+}
+
+/// A drawing surface of a given size in pixels, y downwards.
+pub struct Canvas<'a> {
+    area: DrawingArea<SVGBackend<'a>, Shift>,
+}
+
+/// Draw an SVG document of that size with that title and caption.
+pub fn svg(size: (i32, i32), title: &str, caption: &str, draw: impl FnOnce(&Canvas)) -> String {
+    let mut text = String::new();
+    let backend = SVGBackend::with_string(&mut text, (size.0 as u32, size.1 as u32));
+    let canvas = Canvas {
+        area: backend.into_drawing_area(),
+    };
+    canvas.rect((0, 0), size, PAPER);
+    canvas.label((24, 26), title, 17, INK, Anchor::Start, true);
+    canvas.text((24, 48), caption, 12, FAINT, Anchor::Start);
+    draw(&canvas);
+    canvas.area.present().expect(IN_MEMORY);
+    drop(canvas);
+    with_title(&text, title)
+}
+
+const IN_MEMORY: &str = "drawing into memory does not fail";
+
+/// Give the document the title that screen readers and browsers show.
+fn with_title(svg: &str, title: &str) -> String {
+    let title = maud::html! { title { (title) } }.into_string();
+    match svg.split_once(">\n") {
+        Some((open, rest)) => format!("{open} role=\"img\">\n{title}\n{rest}"),
+        None => svg.to_owned(),
+    }
+}
+
+impl Canvas<'_> {
+    /// A straight line.
+    pub fn line(&self, from: (i32, i32), to: (i32, i32), colour: RGBColor, width: u32) {
+        self.path(vec![from, to], colour, width);
+    }
+
+    /// A line through points.
+    pub fn path(&self, points: Vec<(i32, i32)>, colour: RGBColor, width: u32) {
+        let style = colour.stroke_width(width);
+        self.area
+            .draw(&PathElement::new(points, style))
+            .expect(IN_MEMORY);
+    }
+
+    /// A broken straight line, level or upright.
+    pub fn dashed(&self, from: (i32, i32), to: (i32, i32), colour: RGBColor) {
+        let length = (to.0 - from.0).abs().max((to.1 - from.1).abs());
+        let step = ((to.0 - from.0).signum(), (to.1 - from.1).signum());
+        for start in (0..length).step_by(8) {
+            let end = (start + 4).min(length);
+            let at = |d: i32| (from.0 + step.0 * d, from.1 + step.1 * d);
+            self.line(at(start), at(end), colour, 1);
+        }
+    }
+
+    /// A filled rectangle.
+    pub fn rect(&self, corner: (i32, i32), opposite: (i32, i32), colour: RGBColor) {
+        let element = Rectangle::new([corner, opposite], colour.filled());
+        self.area.draw(&element).expect(IN_MEMORY);
+    }
+
+    /// A dot.
+    pub fn dot(&self, at: (i32, i32), radius: i32, colour: RGBColor) {
+        self.area
+            .draw(&Circle::new(at, radius, colour.filled()))
+            .expect(IN_MEMORY);
+    }
+
+    /// A ring.
+    pub fn ring(&self, at: (i32, i32), radius: i32, colour: RGBColor, width: u32) {
+        self.area
+            .draw(&Circle::new(at, radius, colour.stroke_width(width)))
+            .expect(IN_MEMORY);
+    }
+
+    /// A diagonal cross.
+    pub fn cross(&self, at: (i32, i32), colour: RGBColor) {
+        self.area
+            .draw(&Cross::new(at, 3, colour.stroke_width(2)))
+            .expect(IN_MEMORY);
+    }
+
+    /// Text on one line, centred on the height of its point.
+    pub fn text(&self, at: (i32, i32), text: &str, size: u32, colour: RGBColor, anchor: Anchor) {
+        self.label(at, text, size, colour, anchor, false);
+    }
+
+    fn label(
+        &self,
+        at: (i32, i32),
+        text: &str,
+        size: u32,
+        colour: RGBColor,
+        anchor: Anchor,
+        bold: bool,
+    ) {
+        let style = if bold {
+            FontStyle::Bold
+        } else {
+            FontStyle::Normal
+        };
+        self.place(
+            at,
+            text,
+            ("sans-serif", points(size), style).into_font(),
+            colour,
+            anchor,
+        );
+    }
+
+    /// Text in bold.
+    pub fn bold(&self, at: (i32, i32), text: &str, size: u32) {
+        self.label(at, text, size, INK, Anchor::Start, true);
+    }
+
+    /// Text that reads upwards, centred on its point.
+    pub fn upwards(&self, at: (i32, i32), text: &str, size: u32) {
+        let font = ("sans-serif", points(size)).into_font();
+        self.place(
+            at,
+            text,
+            font.transform(FontTransform::Rotate270),
+            INK,
+            Anchor::Middle,
+        );
+    }
+
+    fn place(&self, at: (i32, i32), text: &str, font: FontDesc, colour: RGBColor, anchor: Anchor) {
+        let horizontal = match anchor {
+            Anchor::Start => HPos::Left,
+            Anchor::Middle => HPos::Center,
+            Anchor::End => HPos::Right,
+        };
+        let style = TextStyle::from(font)
+            .color(&colour)
+            .pos(Pos::new(horizontal, VPos::Center));
+        self.area
+            .draw(&Text::new(text.to_owned(), at, style))
+            .expect(IN_MEMORY);
+    }
+}
+
+/// The SVG backend divides font sizes by 1.24; this undoes it.
+fn points(size: u32) -> f64 {
+    f64::from(size) * 1.24
+}

@@ -1,0 +1,61 @@
+//! Ratios to the baseline with their intervals, the band that counts as equal, and the line at 1.
+
+use super::canvas::colour;
+use super::rows::{Row, Rows, Section};
+use crate::report::units;
+use crate::results::VerdictRow;
+
+/// Title and SVG of the plot of these verdicts, which differ in threads and layout only. `margin`
+/// is the equivalence margin, where it is known.
+pub fn draw(
+    scenario: &str,
+    caption: &str,
+    verdicts: &[&VerdictRow],
+    margin: Option<f64>,
+) -> Option<(String, String)> {
+    let baseline = &verdicts.first()?.baseline;
+    let title = format!("{scenario}: time per fault over that of {baseline}");
+    let mut threads: Vec<usize> = verdicts.iter().map(|row| row.threads).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    let section = |n: &usize| Section {
+        heading: units::count(*n, "thread"),
+        rows: verdicts
+            .iter()
+            .filter(|verdict| verdict.threads == *n)
+            .enumerate()
+            .map(|(at, verdict)| row(at, verdict))
+            .collect(),
+    };
+    let band = match margin {
+        Some(margin) => format!("; shaded: equal within {} %", margin * 100.0),
+        None => String::new(),
+    };
+    let rows = Rows {
+        title: &title,
+        caption,
+        axis: &format!("ratio with its interval, above 1 is slower{band}"),
+        tick: |ratio| format!("{}", (ratio * 1e6).round() / 1e6),
+        log_from: 2.0,
+        mark: Some(1.0),
+        band: margin.map(|margin| (1.0 / (1.0 + margin), 1.0 + margin)),
+        sections: threads.iter().map(section).collect(),
+    };
+    let svg = rows.svg();
+    Some((title, svg))
+}
+
+fn row(at: usize, verdict: &VerdictRow) -> Row {
+    let interval = verdict.ratio_low.zip(verdict.ratio_high);
+    let width = interval.map_or(f64::INFINITY, |(low, high)| high - low);
+    Row {
+        label: verdict.layout.clone(),
+        colour: colour(&verdict.layout, at),
+        value: verdict.ratio.map(|ratio| (ratio, interval)),
+        full: verdict.verdict != "inconclusive",
+        figure: verdict
+            .ratio
+            .map_or("not measured".to_owned(), |r| units::change(r, width)),
+        word: verdict.verdict.clone(),
+    }
+}

@@ -1,0 +1,146 @@
+//! A row a layout: its value as a dot, its interval as a bar, and the figure in words beside it.
+//!
+//! Shared by the ratios, and by the times where there are too few thread counts for lines.
+
+use super::axis::{Axis, Scale};
+use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, PAPER, SHADE, short};
+use plotters::style::RGBColor;
+
+/// One row.
+pub struct Row {
+    /// Its name, at the left.
+    pub label: String,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// Value, and interval if there is one.
+    pub value: Option<(f64, Option<(f64, f64)>)>,
+    /// Whether the dot is full; a ring otherwise.
+    pub full: bool,
+    /// The figure in words, at the right.
+    pub figure: String,
+    /// What follows from it, further right.
+    pub word: String,
+}
+
+/// Rows under a heading.
+pub struct Section {
+    /// The heading.
+    pub heading: String,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// A plot of rows.
+pub struct Rows<'a> {
+    pub title: &'a str,
+    pub caption: &'a str,
+    /// What the axis shows, with its unit.
+    pub axis: &'a str,
+    /// How a tick is written.
+    pub tick: fn(f64) -> String,
+    /// From which factor between values on the axis is logarithmic.
+    pub log_from: f64,
+    /// A line at this value.
+    pub mark: Option<f64>,
+    /// A shaded band.
+    pub band: Option<(f64, f64)>,
+    pub sections: Vec<Section>,
+}
+
+const WIDTH: i32 = 960;
+const TOP: i32 = 76;
+const ROW: i32 = 24;
+const HEADING: i32 = 30;
+const LEFT: i32 = 216;
+const RIGHT: i32 = 680;
+
+impl Rows<'_> {
+    /// The SVG document.
+    pub fn svg(&self) -> String {
+        let rows: usize = self.sections.iter().map(|section| section.rows.len()).sum();
+        let height = HEADING * self.sections.len() as i32 + ROW * rows as i32;
+        let bottom = TOP + height + 6;
+        canvas::svg((WIDTH, bottom + 54), self.title, self.caption, |canvas| {
+            let axis = self.axis();
+            self.ground(canvas, &axis, bottom);
+            let mut y = TOP;
+            for section in &self.sections {
+                canvas.bold((24, y + HEADING / 2 + 2), &section.heading, 13);
+                y += HEADING;
+                for row in &section.rows {
+                    self.row(canvas, &axis, y + ROW / 2, row);
+                    y += ROW;
+                }
+            }
+        })
+    }
+
+    fn axis(&self) -> Axis {
+        let values = || {
+            let rows = self.sections.iter().flat_map(|section| &section.rows);
+            rows.filter_map(|row| row.value)
+                .flat_map(|(value, interval)| {
+                    let (low, high) = interval.unwrap_or((value, value));
+                    [value, low, high]
+                })
+                .chain(self.mark)
+                .chain(self.band.into_iter().flat_map(|(low, high)| [low, high]))
+        };
+        Axis::over(
+            values(),
+            Scale::fit(values(), self.log_from),
+            0.05,
+            (LEFT, RIGHT),
+        )
+    }
+
+    fn ground(&self, canvas: &Canvas, axis: &Axis, bottom: i32) {
+        if let Some((low, high)) = self.band {
+            canvas.rect((axis.px(low), TOP), (axis.px(high), bottom), SHADE);
+        }
+        for tick in axis.ticks(8) {
+            let x = axis.px(tick);
+            canvas.line((x, TOP), (x, bottom), GRID, 1);
+            canvas.text(
+                (x, bottom + 14),
+                &(self.tick)(tick),
+                12,
+                INK,
+                Anchor::Middle,
+            );
+        }
+        if let Some(mark) = self.mark {
+            canvas.line((axis.px(mark), TOP), (axis.px(mark), bottom), FAINT, 1);
+        }
+        canvas.line((LEFT, bottom), (RIGHT, bottom), INK, 1);
+        canvas.text(
+            ((LEFT + RIGHT) / 2, bottom + 36),
+            self.axis,
+            13,
+            INK,
+            Anchor::Middle,
+        );
+    }
+
+    fn row(&self, canvas: &Canvas, axis: &Axis, y: i32, row: &Row) {
+        canvas.text((LEFT - 14, y), &short(&row.label), 13, INK, Anchor::End);
+        if let Some((value, interval)) = row.value {
+            if let Some((low, high)) = interval {
+                let (low, high) = (axis.px(low), axis.px(high));
+                canvas.line((low, y), (high, y), row.colour, 3);
+                for end in [low, high] {
+                    canvas.line((end, y - 5), (end, y + 5), row.colour, 2);
+                }
+            }
+            let at = (axis.px(value), y);
+            if row.full {
+                canvas.dot(at, 5, row.colour);
+            } else {
+                canvas.dot(at, 5, PAPER);
+                canvas.ring(at, 4, row.colour, 2);
+            }
+        }
+        canvas.text((RIGHT + 100, y), &row.figure, 13, INK, Anchor::End);
+        canvas.text((RIGHT + 116, y), &row.word, 13, INK, Anchor::Start);
+    }
+}

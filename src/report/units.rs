@@ -1,0 +1,104 @@
+//! Figures as a person reads them: times in a unit fit for the size, ratios as a change in per
+//! cent. CSV and JSON carry the bare numbers instead.
+
+/// A time in a unit fit for its size, with three significant digits: `41.2 ns`, `1.31 µs`.
+pub fn time(ns: f64) -> String {
+    // The steps lie where three digits would round up to the next unit.
+    let (value, unit) = match ns.abs() {
+        size if size < 999.5 => (ns, "ns"),
+        size if size < 999.5e3 => (ns / 1e3, "µs"),
+        size if size < 999.5e6 => (ns / 1e6, "ms"),
+        _ => (ns / 1e9, "s"),
+    };
+    let decimals = match value.abs() {
+        size if size < 9.995 => 2,
+        size if size < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// A round time on an axis: `50 ns`, `1.5 µs`.
+pub fn tick(ns: f64) -> String {
+    let text = time(ns);
+    match text.split_once(' ') {
+        Some((digits, unit)) if digits.contains('.') => {
+            format!(
+                "{} {unit}",
+                digits.trim_end_matches('0').trim_end_matches('.')
+            )
+        }
+        _ => text,
+    }
+}
+
+/// A ratio as a change: 1.25 is `+25.0 %`. `width` is that of the interval it stands beside, as a
+/// ratio; it decides the decimals, so that an interval never shrinks to a point in print.
+pub fn change(ratio: f64, width: f64) -> String {
+    let decimals = match width {
+        width if width >= 0.002 => 1,
+        width if width >= 0.0002 => 2,
+        _ => 3,
+    };
+    let text = format!("{:+.decimals$} %", (ratio - 1.0) * 100.0);
+    // A zero has no side.
+    if text.contains(|digit: char| ('1'..='9').contains(&digit)) {
+        text
+    } else {
+        text.trim_start_matches(['+', '-']).to_owned()
+    }
+}
+
+/// The interval of a change.
+pub fn change_interval(low: f64, high: f64) -> String {
+    let width = high - low;
+    format!(
+        "{} to {}",
+        change(low, width).trim_end_matches(" %"),
+        change(high, width)
+    )
+}
+
+/// `1 thread`, `2 threads`.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_three_digits_and_the_unit_that_fits() {
+        let cases = [
+            (0.5, "0.50 ns"),
+            (9.996, "10.0 ns"),
+            (41.23, "41.2 ns"),
+            (999.4, "999 ns"),
+            (999.6, "1.00 µs"),
+            (1310.0, "1.31 µs"),
+            (162_074.5, "162 µs"),
+            (2.5e6, "2.50 ms"),
+            (3e9, "3.00 s"),
+        ];
+        for (ns, expected) in cases {
+            assert_eq!(time(ns), expected);
+        }
+    }
+
+    #[test]
+    fn a_tick_has_no_idle_zeros() {
+        assert_eq!(tick(50.0), "50 ns");
+        assert_eq!(tick(1500.0), "1.5 µs");
+        assert_eq!(tick(100.0), "100 ns");
+    }
+
+    #[test]
+    fn a_change_shows_as_many_decimals_as_its_interval_needs() {
+        assert_eq!(change(1.25, 0.02), "+25.0 %");
+        assert_eq!(change(0.9998, 0.02), "0.0 %");
+        assert_eq!(change_interval(0.996, 1.008), "-0.4 to +0.8 %");
+        assert_eq!(change_interval(1.0004, 1.0009), "+0.04 to +0.09 %");
+        assert_eq!(change_interval(1.00004, 1.00009), "+0.004 to +0.009 %");
+    }
+}

@@ -1,0 +1,20 @@
+//! Statistics: from blocks to an interval to a verdict, while the blocks are still coming in.
+//!
+//! Here: units of analysis, the trimmed mean and its BCa interval, the levels of repeated looks,
+//! the four verdicts, the summary of one arm. All of it is numbers in, numbers out. Not here: how
+//! a sample is taken, when it is valid, and who decides to go on (`experiment`).
+
+mod boundary;
+mod comparison;
+mod interval;
+mod location;
+mod summary;
+mod units;
+mod verdict;
+
+pub use comparison::{Comparison, Look, Rule};
+pub use interval::Interval;
+pub use location::TRIM;
+pub use summary::Summary;
+pub use units::{Block, Parity, Units};
+pub use verdict::Verdict;
