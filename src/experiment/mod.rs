@@ -11,10 +11,11 @@ pub use drive::{Ending, Limits, Watch, drive};
 pub use plan::{Block, Cell};
 pub use verdicts::Verdicts;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::path::PageWork;
 use crate::prefetch;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::results::BASELINE_AGAIN;
 
@@ -92,6 +93,18 @@ pub struct Design {
 pub trait Backend {
     /// Take one sample.
     fn measure(&mut self, cell: &Cell) -> Result<Measured>;
+
+    /// Take all samples of a block, in its order. A backend whose samples cannot disturb each
+    /// other may take them at once.
+    fn measure_block(&mut self, block: &Block, stop: &AtomicBool) -> Result<Vec<Measured>> {
+        let cells = block.cells.iter();
+        cells
+            .map(|cell| match stop.load(Ordering::Relaxed) {
+                true => Err(Error::Interrupted),
+                false => self.measure(cell),
+            })
+            .collect()
+    }
 }
 
 /// One thread's share of a sample.

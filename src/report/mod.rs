@@ -4,6 +4,7 @@
 //! run is the one that `hitm plot` draws later. Not here: measuring and judging.
 
 pub mod arms;
+pub mod explain;
 mod html;
 mod plot;
 mod record;
