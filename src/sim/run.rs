@@ -6,7 +6,7 @@
 use super::counts::Counts;
 use super::engine::{SimMemory, Simulation};
 use super::explain::Ledger;
-use super::machine::{Machine, Picos};
+use super::machine::{Machine, Picos, picos};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
 use crate::experiment::ThreadFaults;
@@ -40,6 +40,8 @@ pub struct Spec {
     pub first_slot: usize,
     /// What each fault does beside reading fields.
     pub work: PageWork,
+    /// Local work before every access of the path, locks apart: the instructions between them.
+    pub access_ns: f64,
     /// Local work between two steps of a thread, in nanoseconds: what a fault costs before and
     /// after the path that is simulated.
     pub between_ns: u32,
@@ -145,6 +147,7 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
         spec.seed,
         spec.check,
     );
+    simulation.state().access_work = picos(spec.access_ns * machine.work_scale);
     if spec.explain {
         simulation.state().coherence.ledger = Some(Ledger::default());
     }
