@@ -11,11 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// ioctls of counters, from `linux/perf_event.h`: `PERF_EVENT_IOC_ENABLE`, `_DISABLE`, `_ID`.
-const IOCTLS: [(&str, u64); 3] = [
-    ("enable", 0x2400),
-    ("disable", 0x2401),
-    ("id", 0x8008_2407),
-];
+const IOCTLS: [(&str, u64); 3] = [("enable", 0x2400), ("disable", 0x2401), ("id", 0x8008_2407)];
 
 /// The roles that every kernel counts.
 const SOFTWARE: &str = "task_clock_ns,page_faults,cpu_migrations";

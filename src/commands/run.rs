@@ -93,7 +93,13 @@ pub fn run(args: Args) -> Result<()> {
         environment,
         folder,
     };
-    conduct(run, &mut backend, &args.options)
+    let conducted = conduct(run, &mut backend, &args.options);
+    let back = backend.switch_back();
+    if let (Err(error), Err(_)) = (&conducted, &back) {
+        eprintln!("hitm: {error}");
+    }
+    // Registers that are not as they were matter more than how the run ended.
+    back.and(conducted)
 }
 
 /// The registers of `used` CPUs, and which prefetcher to switch.

@@ -153,6 +153,13 @@ impl<'g, B: Build> Native<'g, B> {
     pub fn switch(&mut self, prefetchers: prefetch::Guard<'g>) {
         self.prefetchers = Some(prefetchers);
     }
+
+    /// Put the prefetchers back as they were, as dropping does, and say how it went.
+    pub fn switch_back(&mut self) -> Result<()> {
+        self.prefetchers
+            .take()
+            .map_or(Ok(()), prefetch::Guard::restore)
+    }
 }
 
 /// Where programs are laid out.
@@ -252,7 +259,9 @@ impl<B: Build> Backend for Native<'_, B> {
         self.scaled.extend(scaled.map(|(role, _)| *role));
         self.missing.extend(counted.missing);
         let values = counted.values.into_iter();
-        let values = values.map(|(role, reading)| (role, reading.value)).collect();
+        let values = values
+            .map(|(role, reading)| (role, reading.value))
+            .collect();
         let mut measured = measured(&reports, stolen, values);
         if let Some(guard) = &self.prefetchers {
             let drift = guard.verify()?;
