@@ -382,7 +382,8 @@ fn strike_run(nth: usize, blow: Blow, outcomes: &mut Outcomes) -> bool {
         Some(2 | 3) if end.struck.is_some() => {
             outcomes.stopped += 1;
             let last = end.stderr.lines().last().unwrap();
-            let is_explained = last.starts_with("hitm: ") && last.matches(": ").count() >= 2;
+            let remedy = last.contains("; ") || last.matches(": ").count() >= 2;
+            let is_explained = last.starts_with("hitm: ") && remedy;
             assert!(is_explained, "{context}");
         }
         _ => panic!("{:?} {context}", end.code),
@@ -416,7 +417,7 @@ fn run_stops_or_goes_on_whatever_register_call_fails() {
         let mut calls = (0..).step_by(step);
         let end = calls.find(|nth| !strike_run(*nth, blow(nth + round), &mut outcomes));
         assert!(
-            end.is_some_and(|calls| calls > 40),
+            end.is_some_and(|calls| calls > 30),
             "{end:?} calls are too few"
         );
     }
