@@ -137,6 +137,10 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
         let colour = report::table::colour_wanted();
         let text = report::table::render(options.format, &rows, &record.arms(), colour);
         super::print(&text)?;
+        if options.format == Format::Table {
+            let counted = report::why::counted(&record);
+            super::print(&report::table::counters(&counted, colour))?;
+        }
         warn_of_invalid(&record.samples);
         if options.format == Format::Table {
             super::print(&format!("\n{}\n", said(ending, &rows, &dir)))?;
