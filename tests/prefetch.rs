@@ -103,6 +103,45 @@ fn broadwell_and_genoa_are_chosen_by_model_and_vendor() {
 }
 
 #[test]
+fn sparse_files_reach_the_registers_of_amd() {
+    use std::os::unix::fs::FileExt;
+    const CONTROL: u64 = 0xc000_0108;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("cpu");
+    let files: Vec<std::fs::File> = (0..2)
+        .map(|cpu: u8| {
+            let folder = root.join(cpu.to_string());
+            std::fs::create_dir_all(&folder).unwrap();
+            let mut options = std::fs::File::options();
+            let options = options.create_new(true).read(true).write(true);
+            let file = options.open(folder.join("msr")).unwrap();
+            file.write_all_at(&[cpu, 0, 0, 0, 0, 0, 0, 0x80], CONTROL)
+                .unwrap();
+            file
+        })
+        .collect();
+    let first_bytes = || {
+        files.iter().map(|file| {
+            let mut bytes = [0; 8];
+            file.read_exact_at(&mut bytes, CONTROL).unwrap();
+            assert_eq!(bytes[1..], [0, 0, 0, 0, 0, 0, 0x80]);
+            bytes[0]
+        })
+    };
+    let root = root.to_str().unwrap();
+    for (args, expected) in [
+        (&["off", "--which", "up-down"][..], [0x20, 0x21]),
+        (&["off"], [0x2f, 0x2f]),
+        (&["on", "--cpus", "1"], [0x2f, 0]),
+        (&["restore"], [0, 1]),
+    ] {
+        let (status, error) = code(&[args, &["--msr-root", root, "--vendor", "amd"]].concat());
+        assert_eq!(status, Some(0), "{error}");
+        assert!(first_bytes().eq(expected), "{args:?}");
+    }
+}
+
+#[test]
 fn what_is_not_known_is_refused_by_name() {
     let tree = Tree::new();
     let start = tree.bytes();

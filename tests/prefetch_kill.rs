@@ -86,6 +86,7 @@ fn strike(mut command: Command, marker: &str, nth: usize, blow: Blow) -> End {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: between fork and exec, only the async-signal-safe ptrace(2) is called.
     unsafe { command.pre_exec(|| ptrace::traceme().map_err(Into::into)) };
+    #[expect(clippy::zombie_processes, reason = "waitpid reaps it")]
     let mut child = command.spawn().unwrap();
     let pid = Pid::from_raw(child.id() as i32);
     waitpid(pid, None).unwrap();

@@ -93,36 +93,39 @@ struct Figure {
 
 fn list(list: &List) -> Result<()> {
     let mut machine = Machine::this();
-    let here = match &list.arch {
-        None => true,
-        Some(name) => {
-            let table = Table::parse(name)?;
-            let here = machine.table.is_some_and(|own| own.arch == table.arch);
-            machine.table = Some(table);
-            here
-        }
-    };
-    if !here {
-        // Plan it as on a machine that has it, so that only the table decides.
-        machine.pmu = Some(4);
+    let mut here = true;
+    if let Some(name) = &list.arch {
+        let table = Table::parse(name)?;
+        here = machine.table.is_some_and(|own| own.arch == table.arch);
+        machine.table = Some(table);
     }
-    let plan = Plan::everything(&machine, Scope::User);
-    let mut missing: BTreeMap<&str, String> = BTreeMap::new();
-    let mut refuse = |refused: &[crate::counters::Missing]| {
-        for one in refused {
-            missing
-                .entry(one.role)
-                .or_insert_with(|| one.reason.clone());
-        }
-    };
-    refuse(&plan.missing);
+    let (rows, figures) = survey(&mut machine, here);
+    match list.format {
+        Format::Csv => csv(&rows),
+        Format::Json => json(&serde_json::json!({ "roles": rows, "metrics": figures })),
+        Format::Table => print(&table_of(&machine, here, &rows, &figures)),
+    }
+}
+
+/// All roles and derived figures of a machine. Here, whatever can be opened is opened; elsewhere
+/// the table alone decides.
+fn survey(machine: &mut Machine, here: bool) -> (Vec<Row>, Vec<Figure>) {
+    if !here {
+        // As on a machine of that kind that has its PMU: the number is not used.
+        machine.pmu = Some(0);
+    }
+    let plan = Plan::everything(machine, Scope::User);
+    let mut refused = plan.missing.clone();
     if here {
         for group in 0..plan.groups.len() as u64 {
-            refuse(plan.open(group).missing());
+            refused.extend_from_slice(plan.open(group).missing());
         }
     }
-    let table = machine.table;
-    let rows: Vec<Row> = roles()
+    let missing: BTreeMap<&str, String> = refused
+        .into_iter()
+        .map(|one| (one.role, one.reason))
+        .collect();
+    let rows = roles()
         .iter()
         .map(|role| {
             let reason = missing.get(role.name.as_str()).cloned();
@@ -131,10 +134,10 @@ fn list(list: &List) -> Result<()> {
                 None if here => "opens",
                 None => "exists",
             };
-            row(role, table, status, reason.unwrap_or_default())
+            row(role, machine.table, status, reason.unwrap_or_default())
         })
         .collect();
-    let figures: Vec<Figure> = metrics()
+    let figures = metrics()
         .iter()
         .map(|metric| Figure {
             name: &metric.name,
@@ -148,11 +151,7 @@ fn list(list: &List) -> Result<()> {
                 .all(|part| part == "faults" || !missing.contains_key(part.as_str())),
         })
         .collect();
-    match list.format {
-        Format::Csv => csv(&rows),
-        Format::Json => json(&serde_json::json!({ "roles": rows, "metrics": figures })),
-        Format::Table => print(&table_of(&machine, here, &rows, &figures)),
-    }
+    (rows, figures)
 }
 
 fn row(
@@ -534,5 +533,29 @@ fn print(text: &str) -> Result<()> {
             format!("cannot write to standard output: {error}"),
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_microarchitecture_is_listed_within_100_columns() {
+        for table in crate::counters::tables() {
+            let mut machine = Machine::this();
+            machine.table = Some(table);
+            let (rows, figures) = survey(&mut machine, false);
+            let text = table_of(&machine, false, &rows, &figures);
+            for line in text.lines() {
+                assert!(line.chars().count() <= WIDTH, "{}: {line}", table.arch);
+            }
+            // Each reason once, and every role somewhere.
+            for role in roles() {
+                assert!(text.contains(&role.name), "{}: {}", table.arch, role.name);
+            }
+            let general = format!("not on {}: no published event\n", table.arch);
+            assert_eq!(text.matches(&general).count(), 1, "{text}");
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! `hitm prefetch`: how the prefetchers stand, switching them, putting them back.
 
+use super::options::Format;
+use super::print;
 use crate::error::{Error, Result};
+use crate::machine::CpuId;
 use crate::prefetch::{
-    Control, Machine, Options, Place, Prefetcher, Reading, Restored, State, Vendor, Which, cpulist,
-    leftover, restore,
+    Control, CpuModel, Options, Place, Prefetcher, Reading, Restored, State, Vendor, Which,
+    cpulist, leftover, restore,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Arguments of `hitm prefetch`.
@@ -71,13 +73,6 @@ struct PlaceArgs {
     model: Option<String>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Format {
-    Table,
-    Csv,
-    Json,
-}
-
 impl PlaceArgs {
     fn place(&self) -> Result<Place> {
         match &self.msr_root {
@@ -94,7 +89,7 @@ impl RegisterArgs {
         let model = place.model.as_deref().map(family_and_model).transpose()?;
         let described = match (&place.msr_root, place.vendor) {
             (None, _) => None,
-            (Some(_), Some(vendor)) => Some(Machine::described(vendor, model)),
+            (Some(_), Some(vendor)) => Some(CpuModel::described(vendor, model)),
             (Some(_), None) => {
                 return Err(Error::Input(
                     "--msr-root needs --vendor intel or amd: the files do not tell whose \
@@ -156,8 +151,7 @@ fn switch(args: &SwitchArgs, state: State) -> Result<()> {
     print(&format!(
         "prefetchers ({which}) of CPUs {} are {state}; {written}\n",
         applied.cpus
-    ));
-    Ok(())
+    ))
 }
 
 fn put_back(place: &Place) -> Result<()> {
@@ -169,8 +163,7 @@ fn put_back(place: &Place) -> Result<()> {
             .to_owned(),
         Restored::PutBack(cpus) => format!("prefetchers of CPUs {cpus} are as they were"),
     };
-    print(&format!("{line}\n"));
-    Ok(())
+    print(&format!("{line}\n"))
 }
 
 fn status(args: &RegisterArgs, format: Format) -> Result<()> {
@@ -178,10 +171,9 @@ fn status(args: &RegisterArgs, format: Format) -> Result<()> {
     let readings = control.status()?;
     print(&match format {
         Format::Table => table(&control, &readings),
-        Format::Csv => csv(&readings)?,
-        Format::Json => json(&control, &readings)?,
-    });
-    Ok(())
+        Format::Csv => super::csv(&readings.iter().map(Row::from).collect::<Vec<_>>()),
+        Format::Json => json(&control, &readings),
+    })
 }
 
 /// A prefetcher a line, however many CPUs there are.
@@ -227,7 +219,7 @@ fn table(control: &Control, readings: &[Reading]) -> String {
             .collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
-    let mut values: BTreeMap<(u32, u64), Vec<usize>> = BTreeMap::new();
+    let mut values: BTreeMap<(u32, u64), Vec<CpuId>> = BTreeMap::new();
     for reading in readings {
         let cpus = values
             .entry((reading.bit.register, reading.value))
@@ -259,7 +251,7 @@ fn table(control: &Control, readings: &[Reading]) -> String {
 /// A prefetcher of a CPU a row.
 #[derive(serde::Serialize)]
 struct Row<'a> {
-    cpu: usize,
+    cpu: CpuId,
     core: &'a str,
     prefetcher: &'a str,
     register: String,
@@ -282,41 +274,22 @@ impl<'a> From<&'a Reading> for Row<'a> {
     }
 }
 
-fn csv(readings: &[Reading]) -> Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for reading in readings {
-        writer.serialize(Row::from(reading)).map_err(unwritable)?;
-    }
-    let bytes = writer.into_inner().map_err(unwritable)?;
-    String::from_utf8(bytes).map_err(unwritable)
-}
-
-fn json(control: &Control, readings: &[Reading]) -> Result<String> {
-    let machine = control.machine();
+fn json(control: &Control, readings: &[Reading]) -> String {
+    let model = control.model();
     let rows: Vec<Row> = readings.iter().map(Row::from).collect();
     let sources: BTreeMap<&str, &str> = readings
         .iter()
         .map(|reading| (reading.core.name, reading.core.source))
         .collect();
     let value = serde_json::json!({
-        "vendor": machine.vendor,
-        "family": machine.family,
-        "model": machine.model,
+        "vendor": model.vendor,
+        "family": model.family,
+        "model": model.model,
         "writes_forbidden": control.place().writes_forbidden(),
         "held_by": control.place().holder(),
         "left_changed": leftover(control.place()),
         "prefetchers": rows,
         "sources": sources,
     });
-    let text = serde_json::to_string_pretty(&value).map_err(unwritable)?;
-    Ok(text + "\n")
-}
-
-fn unwritable(error: impl std::fmt::Display) -> Error {
-    Error::Refused(format!("cannot write the table: {error}"))
-}
-
-/// To standard output; a reader that has gone away is no failure.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    format!("{value:#}\n")
 }

@@ -6,6 +6,7 @@
 //! count (`preflight`). Not here: what the backends do in the window, and the CSV.
 
 mod machine;
+mod metric;
 mod open;
 mod plan;
 pub mod preflight;
@@ -13,9 +14,8 @@ mod refusal;
 mod table;
 
 pub use machine::{Core, Cpu, Machine, Vendor};
+pub use metric::{Metric, metrics};
 pub use open::{Open, Reading, Readings};
 pub use plan::{Group, Missing, Plan, Planned, Scope};
 pub use refusal::{Call, Conditions};
-pub use table::{
-    Event, Metric, Proof, Reach, Role, Served, Table, metrics, role, roles, select, tables,
-};
+pub use table::{Event, Proof, Reach, Role, Served, Table, role, roles, select, tables};

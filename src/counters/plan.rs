@@ -48,7 +48,7 @@ pub struct Planned {
 pub type Group = Vec<Planned>;
 
 /// Which roles are counted in which block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The groups; block `n` is counted with group `n % groups.len()`. Roles that cost no
     /// general-purpose counter are in every group.
@@ -129,6 +129,17 @@ impl Plan {
             .map(|role| role.name.as_str())
             .collect();
         Plan::new(machine, &names, scope).expect("all names are roles")
+    }
+
+    /// The roles that some group counts.
+    pub fn roles(&self) -> Vec<&'static str> {
+        let mut roles: Vec<&'static str> = Vec::new();
+        for planned in self.groups.iter().flatten() {
+            if !roles.contains(&planned.role) {
+                roles.push(planned.role);
+            }
+        }
+        roles
     }
 
     /// Number of the group that counts in a block.

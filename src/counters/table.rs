@@ -1,4 +1,4 @@
-//! The data: roles, event tables by microarchitecture, derived figures.
+//! The data: roles, and event tables by microarchitecture.
 //!
 //! Here: their shapes, and how an event becomes perf's numbers. The data itself is in
 //! `events/*.toml`, compiled in; a new microarchitecture is one file there and one line in
@@ -182,33 +182,12 @@ struct CpuMatch {
     core: Option<Core>,
 }
 
-/// A figure derived from counters: a sum of roles over a sum of roles.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metric {
-    /// Its name.
-    pub name: String,
-    /// The roles whose sum is divided.
-    pub of: Vec<String>,
-    /// The roles whose sum divides; `faults` is the number of faults in the window.
-    pub over: Vec<String>,
-    /// Unit of the figure.
-    pub unit: String,
-    /// What it says.
-    pub means: String,
-}
-
 #[derive(Deserialize)]
 struct RoleFile {
     role: Vec<Role>,
 }
 
-#[derive(Deserialize)]
-struct MetricFile {
-    metric: Vec<Metric>,
-}
-
-fn parse<T: for<'de> Deserialize<'de>>(name: &str, text: &str) -> T {
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(name: &str, text: &str) -> T {
     // The data is compiled in and a test reads all of it: a failure here is a bug.
     toml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
@@ -225,13 +204,6 @@ pub fn role(name: &str) -> Result<&'static Role> {
     all.iter()
         .find(|role| role.name == name)
         .ok_or_else(|| Error::unknown("counter role", name, all.iter().map(|r| r.name.as_str())))
-}
-
-/// All derived figures.
-pub fn metrics() -> &'static [Metric] {
-    static METRICS: OnceLock<Vec<Metric>> = OnceLock::new();
-    METRICS
-        .get_or_init(|| parse::<MetricFile>("metrics", include_str!("events/metrics.toml")).metric)
 }
 
 /// All event tables.
@@ -394,40 +366,6 @@ impl Table {
     }
 }
 
-impl Metric {
-    /// The figure, where every counter it needs was measured and the divisor is not 0.
-    pub fn value(&self, counters: &BTreeMap<String, f64>, faults: u64) -> Option<f64> {
-        let sum = |parts: &[String]| -> Option<f64> {
-            parts
-                .iter()
-                .map(|part| match part.as_str() {
-                    "faults" => Some(faults as f64),
-                    role => counters.get(role).copied(),
-                })
-                .sum()
-        };
-        let over = sum(&self.over)?;
-        (over > 0.0).then_some(sum(&self.of)? / over)
-    }
-
-    /// The formula, for people.
-    pub fn formula(&self) -> String {
-        let sum = |parts: &[String]| match parts {
-            [one] => one.clone(),
-            many => format!("({})", many.join(" + ")),
-        };
-        format!("{} / {}", sum(&self.of), sum(&self.over))
-    }
-
-    /// Whether a table has an event for every part.
-    pub fn exists_on(&self, table: &Table) -> bool {
-        self.of
-            .iter()
-            .chain(&self.over)
-            .all(|part| part == "faults" || table.roles.contains_key(part))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -475,20 +413,6 @@ mod tests {
                 let mask = table.counter_mask(event);
                 assert!(mask > 0 && mask < 1 << table.general_counters, "{event:?}");
             }
-        }
-        for metric in metrics() {
-            for part in metric.of.iter().chain(&metric.over) {
-                assert!(
-                    part == "faults" || names.contains(part.as_str()),
-                    "{}",
-                    metric.name
-                );
-            }
-            assert!(
-                tables().iter().any(|table| metric.exists_on(table)),
-                "{}",
-                metric.name
-            );
         }
         // A role that no machine has would be a word without a meaning.
         for role in roles().iter().filter(|role| !role.is_software()) {
@@ -609,27 +533,6 @@ mod tests {
             (0x1_0000_0265, 0)
         );
         assert_eq!(raw("neoverse-v1", "STALL_BACKEND_MEM"), (0x4005, 0));
-    }
-
-    #[test]
-    fn a_figure_is_absent_when_a_part_of_it_is() {
-        let share = metrics()
-            .iter()
-            .find(|m| m.name == "prefetch_share_of_steals")
-            .unwrap();
-        let mut counters = BTreeMap::from([("rfo_hitm".to_owned(), 30.0)]);
-        assert_eq!(share.value(&counters, 100), None);
-        counters.insert("prefetch_rfo_hitm".to_owned(), 10.0);
-        assert_eq!(share.value(&counters, 100), Some(0.25));
-        counters.values_mut().for_each(|value| *value = 0.0);
-        assert_eq!(share.value(&counters, 100), None);
-        let hitm = metrics()
-            .iter()
-            .find(|m| m.name == "hitm_per_fault")
-            .unwrap();
-        let counters = BTreeMap::from([("hitm_local".to_owned(), 30.0)]);
-        assert_eq!(hitm.value(&counters, 60), Some(0.5));
-        assert_eq!(hitm.value(&counters, 0), None);
     }
 
     #[test]

@@ -186,7 +186,7 @@ pub enum CoreType {
 pub enum Match {
     /// By CPUID family 6 and one of these models.
     Intel(&'static [u8], CoreType),
-    /// By CPUID Fn8000_0021 EAX[13] (PrefetchCtlMsr).
+    /// By bit 13 of CPUID Fn8000_0021 EAX (PrefetchCtlMsr).
     AmdPrefetchControl,
     /// By one of these families, where that bit is 0.
     AmdFamilies(&'static [u8]),
@@ -407,7 +407,7 @@ pub fn is_known(register: u32, mask: u64) -> bool {
     mask & !known == 0
 }
 
-/// Whether an AMD CPU of this family and model has CPUID Fn8000_0021 EAX[13].
+/// Whether an AMD CPU of this family and model has bit 13 of CPUID Fn8000_0021 EAX.
 ///
 /// For a folder of register files, whose CPU cannot be asked. From CPUID dumps of InstLatX64: Milan,
 /// every Zen 4 and Zen 5 have it; Vermeer, Cezanne and Rembrandt (models 0x20 to 0x5f) do not.

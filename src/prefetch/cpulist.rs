@@ -1,13 +1,14 @@
-//! Lists of CPUs in the kernel's notation: `0-3,8`.
+//! Sets of CPUs in the kernel's notation: `0-3,8`.
 
 use crate::error::{Error, Result};
+use crate::machine::{CpuId, cpu_list};
 use std::collections::BTreeSet;
 
 /// Highest CPU number accepted: NR_CPUS of the largest x86 kernel configuration (MAXSMP).
 const HIGHEST: usize = 8191;
 
 /// The CPUs that `list` names.
-pub fn parse(list: &str) -> Result<BTreeSet<usize>> {
+pub fn parse(list: &str) -> Result<BTreeSet<CpuId>> {
     let unusable = || {
         Error::Input(format!(
             "unusable CPU list '{list}'; write numbers and ranges up to {HIGHEST}, as in 0-3,8"
@@ -26,29 +27,14 @@ pub fn parse(list: &str) -> Result<BTreeSet<usize>> {
         if first > last {
             return Err(unusable());
         }
-        cpus.extend(first..=last);
+        cpus.extend((first..=last).map(CpuId));
     }
     Ok(cpus)
 }
 
-/// `cpus`, ascending, as a list.
-pub fn format(cpus: impl IntoIterator<Item = usize>) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for cpu in cpus {
-        match ranges.last_mut() {
-            Some((_, last)) if *last == cpu => {}
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            _ => ranges.push((cpu, cpu)),
-        }
-    }
-    let ranges: Vec<String> = ranges
-        .iter()
-        .map(|(first, last)| match last - first {
-            0 => first.to_string(),
-            _ => format!("{first}-{last}"),
-        })
-        .collect();
-    ranges.join(",")
+/// `cpus` as such a list.
+pub fn format(cpus: impl IntoIterator<Item = CpuId>) -> String {
+    cpu_list(cpus.into_iter().collect::<BTreeSet<_>>())
 }
 
 #[cfg(test)]
@@ -56,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_reads_back_as_it_was_written() {
+    fn a_set_reads_back_as_it_was_written() {
         for list in ["0", "0-3", "0-3,8", "1,3,5-6"] {
             assert_eq!(format(parse(list).unwrap()), list);
         }

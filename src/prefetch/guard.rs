@@ -4,13 +4,14 @@
 //! changes in a register meanwhile is another's business and stays. If nothing else writes, the
 //! register ends as it began, bit for bit.
 
-use super::catalogue::{Bit, Which, is_known};
+use super::catalogue::{Which, is_known};
 use super::journal::{Journal, Saved, Scope};
 use super::place::{Hold, Place};
 use super::registers::{self, MsrFiles, Registers};
 use super::signals::Deferred;
-use super::{Control, cpulist};
+use super::{Control, Selection, cpulist};
 use crate::error::{Error, Result};
+use crate::machine::CpuId;
 use std::fmt;
 
 /// Of a prefetcher.
@@ -34,7 +35,7 @@ impl fmt::Display for State {
 
 /// A register under control.
 struct Target {
-    cpu: usize,
+    cpu: CpuId,
     register: u32,
     /// The bits to change.
     managed: u64,
@@ -54,7 +55,7 @@ struct Target {
 pub struct Guard<'a> {
     control: &'a Control,
     targets: Vec<Target>,
-    without: Vec<usize>,
+    without: Vec<CpuId>,
     /// The journal from before, of a change that is to last.
     earlier: Option<Journal>,
     journal: Journal,
@@ -69,7 +70,7 @@ pub struct Drift(Vec<Drifted>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Drifted {
-    cpu: usize,
+    cpu: CpuId,
     register: u32,
     expected: u64,
     found: u64,
@@ -82,7 +83,7 @@ impl Drift {
     }
 
     /// The CPUs whose register changed, ascending.
-    pub fn cpus(&self) -> impl Iterator<Item = usize> {
+    pub fn cpus(&self) -> impl Iterator<Item = CpuId> {
         self.0.iter().map(|drifted| drifted.cpu)
     }
 }
@@ -161,7 +162,7 @@ impl Control {
 
     fn begin(&self, which: Which, scope: Scope) -> Result<Guard<'_>> {
         let place = self.place();
-        let (bits, without) = self.select(which)?;
+        let selection = self.select(which)?;
         if let Some(why) = place.writes_forbidden() {
             return Err(Error::Refused(why));
         }
@@ -183,7 +184,7 @@ impl Control {
                  they were left alone: look at the limits of the process (`ulimit -a`)"
             ))
         })?;
-        let targets = self.targets(&bits)?;
+        let targets = self.targets(&selection)?;
         let saved = self.snapshot(&targets);
         let mut journal = Journal::new(place, scope, saved);
         if let Some(earlier) = &earlier {
@@ -198,7 +199,7 @@ impl Control {
         Ok(Guard {
             control: self,
             targets,
-            without,
+            without: selection.without,
             earlier,
             journal,
             armed: true,
@@ -207,10 +208,10 @@ impl Control {
         })
     }
 
-    /// The registers of `bits`, read.
-    fn targets(&self, bits: &[(usize, &super::Core, Bit)]) -> Result<Vec<Target>> {
+    /// The registers of `selection`, read.
+    fn targets(&self, selection: &Selection) -> Result<Vec<Target>> {
         let mut targets: Vec<Target> = Vec::new();
-        for &(cpu, _, bit) in bits {
+        for &(cpu, _, bit) in &selection.bits {
             let off = if bit.off { bit.mask() } else { 0 };
             let same = |of: &&mut Target| of.cpu == cpu && of.register == bit.register;
             if let Some(target) = targets.iter_mut().find(same) {
@@ -323,7 +324,7 @@ impl Guard<'_> {
     }
 
     /// Selected CPUs that have no such prefetcher and are left alone (E-cores, for one).
-    pub fn without(&self) -> &[usize] {
+    pub fn without(&self) -> &[CpuId] {
         &self.without
     }
 
@@ -433,7 +434,7 @@ fn make_all(
     registers: &dyn Registers,
     place: &Place,
 ) -> Result<()> {
-    let failed: Vec<(usize, String)> = changes
+    let failed: Vec<(CpuId, String)> = changes
         .filter_map(|change| {
             let error = change.make(registers, place).err()?;
             Some((change.cpu, error))
@@ -452,7 +453,7 @@ fn make_all(
 
 /// Bits to be written to a register.
 struct Change {
-    cpu: usize,
+    cpu: CpuId,
     register: u32,
     managed: u64,
     bits: u64,

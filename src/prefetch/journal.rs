@@ -6,6 +6,7 @@
 use super::cpulist;
 use super::place::Place;
 use crate::error::{Error, Result};
+use crate::machine::CpuId;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -28,7 +29,7 @@ pub enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
     /// The CPU.
-    pub cpu: usize,
+    pub cpu: CpuId,
     /// Number of the register.
     #[serde(with = "hex")]
     pub register: u32,
@@ -238,7 +239,7 @@ mod tests {
 
     fn saved(cpu: usize, original: u64, managed: u64) -> Saved {
         Saved {
-            cpu,
+            cpu: CpuId(cpu),
             register: 0x1a4,
             original,
             managed,

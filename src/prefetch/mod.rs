@@ -5,10 +5,10 @@
 //! value is on disk, and only in the bits of the prefetchers asked for.
 
 pub mod catalogue;
+mod cpu_model;
 pub mod cpulist;
 mod guard;
 mod journal;
-mod machine;
 mod place;
 mod registers;
 mod signals;
@@ -16,12 +16,13 @@ mod signals;
 mod tests;
 
 pub use catalogue::{Core, Prefetcher, Vendor, Which};
+pub use cpu_model::CpuModel;
 pub use guard::{Applied, Drift, Guard, Restored, State, restore};
-pub use machine::Machine;
 pub use place::Place;
 pub use registers::{Access, Fault, MsrFiles, Registers};
 
 use crate::error::{Error, Result};
+use crate::machine::CpuId;
 use catalogue::Bit;
 use journal::{Journal, Scope};
 use std::collections::BTreeSet;
@@ -31,10 +32,10 @@ use std::collections::BTreeSet;
 pub struct Options {
     /// This machine's registers, or a folder shaped like them.
     pub place: Place,
-    /// The machine in that folder; none for this machine's registers.
-    pub described: Option<Machine>,
+    /// The CPUs in that folder; none for this machine's registers.
+    pub described: Option<CpuModel>,
     /// CPUs to read and change; none for all.
-    pub cpus: Option<BTreeSet<usize>>,
+    pub cpus: Option<BTreeSet<CpuId>>,
     /// Whether undocumented registers may be used.
     pub unsafe_msr: bool,
 }
@@ -42,12 +43,12 @@ pub struct Options {
 /// Registers whose meaning is known and whose files are open.
 pub struct Control {
     place: Place,
-    machine: Machine,
+    model: CpuModel,
     unsafe_msr: bool,
     /// CPUs to read and change.
-    selected: Vec<usize>,
+    selected: Vec<CpuId>,
     /// Those and the others, whose registers may be the same ones.
-    all: Vec<usize>,
+    all: Vec<CpuId>,
     registers: Box<dyn Registers>,
 }
 
@@ -55,7 +56,7 @@ pub struct Control {
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The CPU.
-    pub cpu: usize,
+    pub cpu: CpuId,
     /// What it is.
     pub core: &'static Core,
     /// The bit that switches it.
@@ -75,20 +76,27 @@ impl Reading {
     }
 }
 
+/// The bits of some prefetchers.
+struct Selection {
+    bits: Vec<(CpuId, &'static Core, Bit)>,
+    /// CPUs that have none.
+    without: Vec<CpuId>,
+}
+
 impl Control {
     /// Recognise the machine and open the registers; nothing is read or written yet.
     pub fn open(options: &Options) -> Result<Control> {
         let place = options.place.clone();
-        let machine = match &options.described {
-            Some(machine) => machine.clone(),
-            None => Machine::here()?,
+        let model = match &options.described {
+            Some(model) => model.clone(),
+            None => CpuModel::here()?,
         };
         let all = registers::list(&place).map_err(|error| {
             // Say at once what else is missing: loading a module for nothing is a poor remedy.
-            let meaning = match machine.core(0) {
+            let meaning = match model.core(CpuId(0)) {
                 Err(error) => Some(error.to_string()),
                 Ok(_) if options.unsafe_msr => None,
-                Ok(_) => machine.why_undocumented(),
+                Ok(_) => model.why_undocumented(),
             };
             match (meaning, place.is_machine()) {
                 (Some(meaning), true) => Error::Refused(format!("{meaning}; also, {error}")),
@@ -114,7 +122,7 @@ impl Control {
         let unsafe_msr = options.unsafe_msr;
         Ok(Control {
             place,
-            machine,
+            model,
             unsafe_msr,
             selected,
             all,
@@ -125,13 +133,13 @@ impl Control {
     /// A control of `cpus` through `registers`, whatever these are.
     pub fn with_registers(
         place: Place,
-        machine: Machine,
-        cpus: Vec<usize>,
+        model: CpuModel,
+        cpus: Vec<CpuId>,
         registers: Box<dyn Registers>,
     ) -> Control {
         Control {
             place,
-            machine,
+            model,
             unsafe_msr: false,
             selected: cpus.clone(),
             all: cpus,
@@ -139,9 +147,9 @@ impl Control {
         }
     }
 
-    /// The machine whose registers these are.
-    pub fn machine(&self) -> &Machine {
-        &self.machine
+    /// The CPUs whose registers these are.
+    pub fn model(&self) -> &CpuModel {
+        &self.model
     }
 
     /// Where the registers lie.
@@ -149,26 +157,34 @@ impl Control {
         &self.place
     }
 
-    /// How every known prefetcher of the selected CPUs stands.
-    pub fn status(&self) -> Result<Vec<Reading>> {
-        let (bits, _) = self.select(Which::All)?;
-        bits.into_iter()
-            .map(|(cpu, core, bit)| {
-                Ok(Reading {
-                    cpu,
-                    core,
-                    bit,
-                    value: self.read(cpu, bit.register)?,
-                })
-            })
-            .collect()
+    /// The prefetcher that fetches the other line of a pair: Intel's adjacent-line, AMD's up/down.
+    pub fn pair_completer(&self) -> Prefetcher {
+        match self.model().vendor {
+            Vendor::Intel => Prefetcher::Adjacent,
+            Vendor::Amd => Prefetcher::UpDown,
+        }
     }
 
-    /// The bits that `which` means on the selected CPUs, and the CPUs that have none.
-    fn select(&self, which: Which) -> Result<(Vec<(usize, &'static Core, Bit)>, Vec<usize>)> {
+    /// How every known prefetcher of the selected CPUs stands.
+    pub fn status(&self) -> Result<Vec<Reading>> {
+        let selection = self.select(Which::All)?;
+        let bits = selection.bits.into_iter();
+        bits.map(|(cpu, core, bit)| {
+            Ok(Reading {
+                cpu,
+                core,
+                bit,
+                value: self.read(cpu, bit.register)?,
+            })
+        })
+        .collect()
+    }
+
+    /// What `which` means on the selected CPUs; refused if on none of them anything.
+    fn select(&self, which: Which) -> Result<Selection> {
         let (mut bits, mut without, mut refusal) = (Vec::new(), Vec::new(), None);
         for &cpu in &self.selected {
-            let core = self.machine.core(cpu)?;
+            let core = self.model.core(cpu)?;
             let selected = core.select(which, self.unsafe_msr);
             if selected.is_empty() {
                 without.push(cpu);
@@ -178,16 +194,16 @@ impl Control {
         }
         match refusal {
             Some(refusal) if bits.is_empty() => {
-                Err(Error::Refused(match self.machine.why_undocumented() {
+                Err(Error::Refused(match self.model.why_undocumented() {
                     Some(why) => format!("{why}; {refusal}"),
                     None => refusal,
                 }))
             }
-            _ => Ok((bits, without)),
+            _ => Ok(Selection { bits, without }),
         }
     }
 
-    fn read(&self, cpu: usize, register: u32) -> Result<u64> {
+    fn read(&self, cpu: CpuId, register: u32) -> Result<u64> {
         self.registers
             .read(cpu, register)
             .map_err(|fault| Error::Refused(fault.explain(cpu, register, &self.place)))

@@ -6,6 +6,7 @@
 
 use super::place::Place;
 use crate::error::{Error, Result};
+use crate::machine::CpuId;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -35,21 +36,21 @@ pub struct Fault {
 /// The registers of some CPUs.
 pub trait Registers {
     /// The value of `register` on `cpu`.
-    fn read(&self, cpu: usize, register: u32) -> std::result::Result<u64, Fault>;
+    fn read(&self, cpu: CpuId, register: u32) -> std::result::Result<u64, Fault>;
     /// Set `register` on `cpu` to `value`.
-    fn write(&self, cpu: usize, register: u32, value: u64) -> std::result::Result<(), Fault>;
+    fn write(&self, cpu: CpuId, register: u32, value: u64) -> std::result::Result<(), Fault>;
 }
 
 /// Registers behind `ROOT/N/msr`.
 ///
 /// The files stay open, so that putting registers back cannot fail for want of a descriptor.
 pub struct MsrFiles {
-    files: BTreeMap<usize, io::Result<File>>,
+    files: BTreeMap<CpuId, io::Result<File>>,
 }
 
 impl MsrFiles {
     /// Open the files of `cpus`. One that cannot be opened fails at its first access.
-    pub fn open(root: &Path, cpus: impl IntoIterator<Item = usize>) -> MsrFiles {
+    pub fn open(root: &Path, cpus: impl IntoIterator<Item = CpuId>) -> MsrFiles {
         let mut files = BTreeMap::new();
         for cpu in cpus {
             files.entry(cpu).or_insert_with(|| {
@@ -60,7 +61,7 @@ impl MsrFiles {
         MsrFiles { files }
     }
 
-    fn file(&self, cpu: usize) -> std::result::Result<&File, Fault> {
+    fn file(&self, cpu: CpuId) -> std::result::Result<&File, Fault> {
         let error = match self.files.get(&cpu) {
             Some(Ok(file)) => return Ok(file),
             Some(Err(error)) => match error.raw_os_error() {
@@ -80,7 +81,7 @@ impl Registers for MsrFiles {
     // A register is moved by a single system call, or not at all: two halves of different moments
     // make no value.
 
-    fn read(&self, cpu: usize, register: u32) -> std::result::Result<u64, Fault> {
+    fn read(&self, cpu: CpuId, register: u32) -> std::result::Result<u64, Fault> {
         let mut bytes = [0; 8];
         let length = self.file(cpu)?.read_at(&mut bytes, register.into());
         whole(length, io::ErrorKind::UnexpectedEof).map_err(|error| Fault {
@@ -90,7 +91,7 @@ impl Registers for MsrFiles {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    fn write(&self, cpu: usize, register: u32, value: u64) -> std::result::Result<(), Fault> {
+    fn write(&self, cpu: CpuId, register: u32, value: u64) -> std::result::Result<(), Fault> {
         let bytes = value.to_le_bytes();
         let length = self.file(cpu)?.write_at(&bytes, register.into());
         whole(length, io::ErrorKind::WriteZero).map_err(|error| Fault {
@@ -108,7 +109,7 @@ fn whole(length: io::Result<usize>, short: io::ErrorKind) -> io::Result<()> {
 }
 
 /// The CPUs with a register file under `place`, ascending.
-pub fn list(place: &Place) -> Result<Vec<usize>> {
+pub fn list(place: &Place) -> Result<Vec<CpuId>> {
     let root = place.root();
     let failed = |found: String| match place.is_machine() {
         true => no_msr_module(&found),
@@ -123,12 +124,12 @@ pub fn list(place: &Place) -> Result<Vec<usize>> {
     }
 }
 
-fn cpus_under(root: &Path) -> io::Result<Vec<usize>> {
+fn cpus_under(root: &Path) -> io::Result<Vec<CpuId>> {
     let mut cpus = Vec::new();
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name();
-        if let Some(cpu) = name.to_str().and_then(|name| name.parse().ok())
+        if let Some(cpu) = name.to_str().and_then(|name| name.parse().ok()).map(CpuId)
             && entry.path().join("msr").try_exists()?
         {
             cpus.push(cpu);
@@ -147,7 +148,7 @@ fn no_msr_module(found: &str) -> Error {
 
 impl Fault {
     /// One line: what happened, the likely cause, what to do.
-    pub fn explain(&self, cpu: usize, register: u32, place: &Place) -> String {
+    pub fn explain(&self, cpu: CpuId, register: u32, place: &Place) -> String {
         let path = place.root().join(cpu.to_string()).join("msr");
         let what = match self.access {
             Access::Open => format!("cannot open {}", path.display()),
@@ -163,7 +164,7 @@ impl Fault {
     }
 
     /// Likely cause and remedy. What each error means: Linux `arch/x86/kernel/msr.c`.
-    fn remedy(&self, cpu: usize, place: &Place) -> String {
+    fn remedy(&self, cpu: CpuId, place: &Place) -> String {
         use rustix::io::Errno;
         if matches!(
             self.error.kind(),

@@ -89,14 +89,19 @@ impl Inner {
 }
 
 impl Registers for Fake {
-    fn read(&self, cpu: usize, register: u32) -> std::result::Result<u64, Fault> {
+    fn read(&self, CpuId(cpu): CpuId, register: u32) -> std::result::Result<u64, Fault> {
         assert_eq!(register, CONTROL);
         let mut inner = self.0.lock().unwrap();
         inner.call(Access::Read)?;
         Ok(inner.values[&inner.owner(cpu)])
     }
 
-    fn write(&self, cpu: usize, register: u32, value: u64) -> std::result::Result<(), Fault> {
+    fn write(
+        &self,
+        CpuId(cpu): CpuId,
+        register: u32,
+        value: u64,
+    ) -> std::result::Result<(), Fault> {
         assert_eq!(register, CONTROL);
         let mut inner = self.0.lock().unwrap();
         inner.call(Access::Write)?;
@@ -141,8 +146,8 @@ impl Bench {
     fn control(&self) -> Control {
         Control::with_registers(
             self.place.clone(),
-            Machine::described(Vendor::Intel, Some((6, 0x4f))),
-            (0..8).collect(),
+            CpuModel::described(Vendor::Intel, Some((6, 0x4f))),
+            (0..8).map(CpuId).collect(),
             Box::new(self.fake.clone()),
         )
     }
@@ -234,7 +239,7 @@ fn a_register_that_drifts_is_named_with_its_cpu() {
         .fake
         .with(|inner| *inner.values.get_mut(&6).unwrap() ^= 0x2);
     let drift = guard.verify().unwrap();
-    assert_eq!(drift.cpus().collect::<Vec<_>>(), [6]);
+    assert_eq!(drift.cpus().collect::<Vec<_>>(), [CpuId(6)]);
     assert!(drift.to_string().contains("CPU 6"), "{drift}");
     guard.set(State::Off).unwrap();
     assert!(guard.verify().unwrap().is_none());
@@ -301,9 +306,9 @@ fn siblings_that_share_a_register_are_put_back_to_what_it_held_first() {
         .fake
         .with(|inner| inner.shared_with = (4..8).map(|cpu| (cpu, cpu - 4)).collect());
     let mut control = bench.control();
-    control.selected = vec![0, 1];
+    control.selected = [0, 1].map(CpuId).to_vec();
     control.apply(Which::All, State::Off).unwrap();
-    control.selected = vec![4, 5];
+    control.selected = [4, 5].map(CpuId).to_vec();
     control.apply(Which::All, State::Off).unwrap();
     assert_eq!(
         bench.restore().unwrap(),
@@ -331,12 +336,12 @@ fn a_change_that_ends_where_it_began_leaves_no_journal() {
 fn e_cores_are_left_alone_and_named() {
     let bench = Bench::new();
     let mut control = bench.control();
-    control.machine = Machine::described(Vendor::Intel, Some((6, 0x97)));
-    control.machine.efficient = [6, 7].into();
+    control.model = CpuModel::described(Vendor::Intel, Some((6, 0x97)));
+    control.model.efficient = [6, 7].map(CpuId).into();
     let applied = control.apply(ADJACENT, State::Off).unwrap();
     assert_eq!((&*applied.cpus, &*applied.without), ("0-5", "6-7"));
     assert_eq!(bench.fake.values()[6..], [mixed(6), mixed(7)]);
-    control.selected = vec![6, 7];
+    control.selected = [6, 7].map(CpuId).to_vec();
     let error = control.apply(ADJACENT, State::Off).unwrap_err().to_string();
     assert!(error.contains("Gracemont"), "{error}");
 }
@@ -362,7 +367,7 @@ fn two_instances_exclude_each_other() {
 /// A journal as a killed `run` leaves it.
 fn orphan(bench: &Bench) {
     let saved = |cpu| Saved {
-        cpu,
+        cpu: CpuId(cpu),
         register: CONTROL,
         original: mixed(cpu),
         managed: 0x2,
@@ -406,7 +411,7 @@ fn a_journal_of_foreign_registers_is_not_obeyed() {
     let bench = Bench::new();
     for (register, managed) in [(0x1a4, 0x20), (0x10, 1), (0x1a0, 0xf)] {
         let saved = Saved {
-            cpu: 0,
+            cpu: CpuId(0),
             register,
             original: u64::MAX,
             managed,
@@ -477,7 +482,7 @@ fn every_error_is_explained() {
                     Some(code) => io::Error::from_raw_os_error(code),
                     None => io::ErrorKind::UnexpectedEof.into(),
                 };
-                assert_explains(&Fault { access, error }.explain(3, CONTROL, place));
+                assert_explains(&Fault { access, error }.explain(CpuId(3), CONTROL, place));
             }
         }
     }

@@ -144,14 +144,14 @@ impl Simulation {
     ///
     /// # Panics
     /// When every CPU has one already, or the host has no memory for a stack.
-    pub fn spawn(&mut self, program: impl FnOnce(&SimMemory<'_>) + 'static) {
+    pub fn spawn(&mut self, program: impl FnOnce(SimMemory<'_>) + 'static) {
         let thread = self.threads.len();
         assert!(thread < self.cpus, "more programs than CPUs");
         let stack = DefaultStack::new(STACK).expect("no memory for a coroutine's stack");
         let state = self.state.clone();
         self.threads
             .push(Coroutine::with_stack(stack, move |yielder, ()| {
-                program(&SimMemory {
+                program(SimMemory {
                     state,
                     yielder,
                     thread,

@@ -8,6 +8,7 @@ pub mod pool;
 pub mod program;
 mod rendezvous;
 
+use crate::counters::{Plan, Readings};
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Cell, Design, Measured, Point, ThreadFaults};
 use crate::fault::arena::{Arena, PAGE};
@@ -16,21 +17,23 @@ use crate::fault::world::World;
 use crate::layout;
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
+use crate::prefetch;
 use crate::results::address_map::{self, Mapped};
 use crate::scenario;
-use pool::{Pool, Report, Timing};
+use pool::{Job, Pool, Report, Timing};
 use program::{Program, Spec};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
 const START_PAGES: u64 = 64;
 
-/// The counters of the native backend that need no PMU, by role.
-pub const SOFTWARE_COUNTERS: [&str; 5] = [
+/// What the native backend counts by itself, as columns: `fallbacks` are faults that went to
+/// `mmap_lock` because a writer was in the way, the others come from the kernel's own accounts.
+pub const OWN_COUNTERS: [&str; 4] = [
     "fallbacks",
     "voluntary_context_switches",
     "involuntary_context_switches",
-    "page_faults",
     "stolen_ns",
 ];
 
@@ -105,7 +108,7 @@ impl Build for Faults {
 }
 
 /// The backend.
-pub struct Native<B> {
+pub struct Native<'g, B> {
     build: B,
     /// CPUs of each design point; index = thread.
     cpus: Vec<Vec<CpuId>>,
@@ -114,11 +117,13 @@ pub struct Native<B> {
     arenas: Arenas,
     /// One clock a design point.
     steal: Vec<StealClock>,
+    counters: Arc<Plan>,
+    prefetchers: Option<prefetch::Guard<'g>>,
 }
 
-impl<B: Build> Native<B> {
+impl<'g, B: Build> Native<'g, B> {
     /// A backend for programs of `build`, on the CPUs planned for each design point.
-    pub fn new(build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<B>> {
+    pub fn new(build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<'g, B>> {
         let bytes = build.bytes() + START_PAGES as usize * PAGE;
         let steal = cpus.iter().map(|cpus| StealClock::open(cpus));
         Ok(Native {
@@ -128,7 +133,19 @@ impl<B: Build> Native<B> {
             timing,
             pool: Pool::default(),
             arenas: Arenas::shared(bytes),
+            counters: Arc::new(Plan::default()),
+            prefetchers: None,
         })
+    }
+
+    /// Count these in every window.
+    pub fn count(&mut self, counters: Plan) {
+        self.counters = Arc::new(counters);
+    }
+
+    /// Switch these prefetchers to the state that each sample asks for.
+    pub fn switch(&mut self, prefetchers: prefetch::Guard<'g>) {
+        self.prefetchers = Some(prefetchers);
     }
 }
 
@@ -176,7 +193,7 @@ impl Arenas {
     }
 }
 
-impl Native<Faults> {
+impl Native<'_, Faults> {
     /// Give every arm of every design point a place of its own for the whole run, and say what
     /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts.
     pub fn fix_places(&mut self, design: &Design) -> Vec<Mapped> {
@@ -201,7 +218,7 @@ impl Native<Faults> {
     }
 }
 
-impl<B: Build> Backend for Native<B> {
+impl<B: Build> Backend for Native<'_, B> {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
         let cpus = &self.cpus[cell.point];
         let arena = self.arenas.take(cell);
@@ -209,12 +226,29 @@ impl<B: Build> Backend for Native<B> {
         let steal = &mut self.steal[cell.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());
         let before = stolen_ns()?;
-        let (reports, program) = self.pool.sample(program, cpus, self.timing, cell.seed)?;
+        if let (Some(guard), Some(state)) = (&mut self.prefetchers, cell.prefetch.state()) {
+            guard.set(state)?;
+        }
+        let job = Job {
+            program,
+            timing: self.timing,
+            seed: cell.seed,
+            counters: Arc::clone(&self.counters),
+            block: cell.block,
+        };
+        let (reports, program) = self.pool.sample(job, cpus)?;
         let stolen = stolen_ns()?.saturating_sub(before);
         if let Some(arena) = program.into_arena() {
             self.arenas.give_back(cell, arena);
         }
-        Ok(measured(&reports, stolen))
+        let mut measured = measured(&reports, stolen);
+        if let Some(guard) = &self.prefetchers {
+            let drift = guard.verify()?;
+            if !drift.is_none() {
+                measured.invalid.push(drift.to_string());
+            }
+        }
+        Ok(measured)
     }
 }
 
@@ -239,14 +273,19 @@ fn measured(reports: &[Report], stolen_ns: u64) -> Measured {
         reports.iter().map(|r| r.fallbacks).sum(),
         kernel.voluntary_switches,
         kernel.involuntary_switches,
-        kernel.minor_faults + kernel.major_faults,
         stolen_ns,
     ];
-    let counters: BTreeMap<String, f64> = SOFTWARE_COUNTERS
-        .iter()
-        .zip(values)
-        .map(|(role, value)| ((*role).to_owned(), value as f64))
+    let own = OWN_COUNTERS.into_iter().zip(values.map(|v| v as f64));
+    let counted = Readings::total(reports.iter().map(|r| r.counters.clone()));
+    let counted: BTreeMap<&str, f64> = counted
+        .values
+        .into_iter()
+        .map(|(role, reading)| (role, reading.value))
         .collect();
+    let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
+    if migrations > 0.0 {
+        invalid.push(format!("{migrations} migrations to another CPU"));
+    }
     Measured {
         threads: reports
             .iter()
@@ -258,7 +297,10 @@ fn measured(reports: &[Report], stolen_ns: u64) -> Measured {
             .collect(),
         probe_ns: reports.iter().find_map(|r| r.probe_ns),
         invalid,
-        counters,
+        counters: own
+            .chain(counted)
+            .map(|(role, value)| (role.to_owned(), value))
+            .collect(),
         ..Measured::default()
     }
 }

@@ -5,33 +5,34 @@
 use super::catalogue::{CORES, Core, CoreType, Match, Vendor, amd_has_prefetch_control};
 use super::cpulist;
 use crate::error::{Error, Result};
+use crate::machine::CpuId;
 use std::collections::BTreeSet;
 
 /// What decides the meaning of registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct CpuModel {
     /// Vendor.
     pub vendor: Vendor,
     /// CPUID family, extended family added.
     pub family: u8,
     /// CPUID model, extended model included.
     pub model: u8,
-    /// AMD: CPUID Fn8000_0021 EAX[13].
+    /// AMD: bit 13 of CPUID Fn8000_0021 EAX (PrefetchCtlMsr).
     pub prefetch_control: bool,
     /// Whether CPUID announces a hypervisor.
     pub hypervisor: bool,
     /// E-cores of a hybrid CPU.
-    pub efficient: BTreeSet<usize>,
+    pub efficient: BTreeSet<CpuId>,
 }
 
-impl Machine {
+impl CpuModel {
     /// A machine that is not this one. Without `model`: Sapphire Rapids or Genoa.
-    pub fn described(vendor: Vendor, model: Option<(u8, u8)>) -> Machine {
+    pub fn described(vendor: Vendor, model: Option<(u8, u8)>) -> CpuModel {
         let (family, model) = model.unwrap_or(match vendor {
             Vendor::Intel => (6, 0x8f),
             Vendor::Amd => (0x19, 0x11),
         });
-        Machine {
+        CpuModel {
             vendor,
             family,
             model,
@@ -43,7 +44,7 @@ impl Machine {
 
     /// This machine.
     #[cfg(target_arch = "x86_64")]
-    pub fn here() -> Result<Machine> {
+    pub fn here() -> Result<CpuModel> {
         let cpuid = raw_cpuid::CpuId::new();
         let vendor = cpuid.get_vendor_info();
         let vendor = match vendor.as_ref().map(|vendor| vendor.as_str()) {
@@ -63,7 +64,7 @@ impl Machine {
                     .into(),
             ));
         };
-        Ok(Machine {
+        Ok(CpuModel {
             vendor,
             family: features.family_id(),
             model: features.model_id(),
@@ -82,7 +83,7 @@ impl Machine {
 
     /// This machine.
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn here() -> Result<Machine> {
+    pub fn here() -> Result<CpuModel> {
         Err(Error::Refused(
             "prefetcher registers are known for x86 only; on ARM they are set by firmware (EL3)"
                 .into(),
@@ -90,7 +91,7 @@ impl Machine {
     }
 
     /// The row of `cpu`.
-    pub fn core(&self, cpu: usize) -> Result<&'static Core> {
+    pub fn core(&self, cpu: CpuId) -> Result<&'static Core> {
         let kind = if self.efficient.contains(&cpu) {
             CoreType::Efficient
         } else {
@@ -136,9 +137,9 @@ impl Machine {
     }
 }
 
-impl std::fmt::Display for Machine {
+impl std::fmt::Display for CpuModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Machine {
+        let CpuModel {
             vendor,
             family,
             model,
@@ -157,7 +158,7 @@ fn is_hybrid() -> bool {
 
 /// The E-cores, as the kernel lists them.
 #[cfg(target_arch = "x86_64")]
-fn efficient_cpus() -> Result<BTreeSet<usize>> {
+fn efficient_cpus() -> Result<BTreeSet<CpuId>> {
     const LIST: &str = "/sys/devices/cpu_atom/cpus";
     let list = std::fs::read_to_string(LIST).map_err(|error| {
         Error::Refused(format!(
@@ -173,8 +174,8 @@ mod tests {
     use super::super::catalogue::{Prefetcher, Which};
     use super::*;
 
-    fn bits(machine: &Machine, cpu: usize, which: Which, unsafe_msr: bool) -> Vec<(u32, u8)> {
-        let core = machine.core(cpu).unwrap();
+    fn bits(model: &CpuModel, cpu: usize, which: Which, unsafe_msr: bool) -> Vec<(u32, u8)> {
+        let core = model.core(CpuId(cpu)).unwrap();
         core.select(which, unsafe_msr)
             .iter()
             .map(|bit| (bit.register, bit.bit))
@@ -185,11 +186,11 @@ mod tests {
 
     #[test]
     fn broadwell_and_sapphire_rapids_have_the_four_bits_of_1a4() {
-        for model in [0x4f, 0x56, 0x8f] {
-            let machine = Machine::described(Vendor::Intel, Some((6, model)));
-            assert_eq!(bits(&machine, 0, ADJACENT, false), [(0x1a4, 1)]);
+        for number in [0x4f, 0x56, 0x8f] {
+            let model = CpuModel::described(Vendor::Intel, Some((6, number)));
+            assert_eq!(bits(&model, 0, ADJACENT, false), [(0x1a4, 1)]);
             assert_eq!(
-                bits(&machine, 0, Which::All, true),
+                bits(&model, 0, Which::All, true),
                 [(0x1a4, 0), (0x1a4, 1), (0x1a4, 2), (0x1a4, 3)]
             );
         }
@@ -197,51 +198,48 @@ mod tests {
 
     #[test]
     fn e_cores_of_a_hybrid_cpu_have_no_adjacent_bit() {
-        let mut machine = Machine::described(Vendor::Intel, Some((6, 0x97)));
-        machine.efficient = [16, 17].into();
-        assert_eq!(bits(&machine, 0, ADJACENT, true), [(0x1a4, 1)]);
-        assert_eq!(bits(&machine, 16, ADJACENT, true), []);
+        let mut model = CpuModel::described(Vendor::Intel, Some((6, 0x97)));
+        model.efficient = [CpuId(16), CpuId(17)].into();
+        assert_eq!(bits(&model, 0, ADJACENT, true), [(0x1a4, 1)]);
+        assert_eq!(bits(&model, 16, ADJACENT, true), []);
         let next_line = Which::One(Prefetcher::NextLine);
-        assert_eq!(bits(&machine, 16, next_line, false), []);
-        assert_eq!(bits(&machine, 16, next_line, true), [(0x1321, 40)]);
+        assert_eq!(bits(&model, 16, next_line, false), []);
+        assert_eq!(bits(&model, 16, next_line, true), [(0x1321, 40)]);
     }
 
     #[test]
     fn goldmont_has_streamer_and_dcu_only() {
-        let machine = Machine::described(Vendor::Intel, Some((6, 0x5c)));
-        assert_eq!(
-            bits(&machine, 0, Which::All, true),
-            [(0x1a4, 0), (0x1a4, 2)]
-        );
+        let model = CpuModel::described(Vendor::Intel, Some((6, 0x5c)));
+        assert_eq!(bits(&model, 0, Which::All, true), [(0x1a4, 0), (0x1a4, 2)]);
     }
 
     #[test]
     fn knights_landing_swaps_the_first_two_bits() {
-        let machine = Machine::described(Vendor::Intel, Some((6, 0x57)));
+        let model = CpuModel::described(Vendor::Intel, Some((6, 0x57)));
         let dcu = Which::One(Prefetcher::Dcu);
         let streamer = Which::One(Prefetcher::Streamer);
-        assert_eq!(bits(&machine, 0, dcu, false), [(0x1a4, 0)]);
-        assert_eq!(bits(&machine, 0, streamer, false), [(0x1a4, 1)]);
+        assert_eq!(bits(&model, 0, dcu, false), [(0x1a4, 0)]);
+        assert_eq!(bits(&model, 0, streamer, false), [(0x1a4, 1)]);
     }
 
     #[test]
     fn core_2_uses_misc_enable() {
-        let machine = Machine::described(Vendor::Intel, Some((6, 0x17)));
+        let model = CpuModel::described(Vendor::Intel, Some((6, 0x17)));
         assert_eq!(
-            bits(&machine, 0, Which::All, false),
+            bits(&model, 0, Which::All, false),
             [(0x1a0, 9), (0x1a0, 19), (0x1a0, 37), (0x1a0, 39)]
         );
     }
 
     #[test]
     fn amd_registers_follow_the_announcement() {
-        let genoa = Machine::described(Vendor::Amd, None);
+        let genoa = CpuModel::described(Vendor::Amd, None);
         let register = 0xc000_0108;
         assert_eq!(
             bits(&genoa, 0, Which::All, false),
             [0, 1, 2, 3, 5].map(|bit| (register, bit))
         );
-        let rome = Machine::described(Vendor::Amd, Some((0x17, 0x31)));
+        let rome = CpuModel::described(Vendor::Amd, Some((0x17, 0x31)));
         assert_eq!(bits(&rome, 0, Which::All, false), []);
         assert_eq!(
             bits(&rome, 0, Which::All, true),
@@ -251,15 +249,15 @@ mod tests {
 
     #[test]
     fn a_model_without_a_row_is_refused_by_name() {
-        for (vendor, model) in [
+        for (vendor, number) in [
             (Vendor::Intel, (6, 0x1c)),
             (Vendor::Intel, (15, 4)),
             (Vendor::Amd, (0x15, 2)),
         ] {
-            let machine = Machine::described(vendor, Some(model));
-            let error = machine.core(0).unwrap_err();
+            let model = CpuModel::described(vendor, Some(number));
+            let error = model.core(CpuId(0)).unwrap_err();
             assert!(matches!(error, Error::Refused(_)));
-            assert!(error.to_string().contains(&format!("{:#x}", model.1)));
+            assert!(error.to_string().contains(&format!("{:#x}", number.1)));
         }
     }
 }
