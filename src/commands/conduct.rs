@@ -92,10 +92,13 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     let folder = match folder {
         Folder::New(dir) => RunFolder::create(dir.as_deref(), &design.run, &counters)?,
         Folder::Resumed(dir) => {
-            let (folder, there) = RunFolder::open_for_resume(&dir)?;
+            let (mut folder, mut there) = RunFolder::open_for_resume(&dir)?;
             for warning in &there.warnings {
                 eprintln!("hitm: {warning}");
             }
+            let cut_short = rows_of_unfinished_block(&design, &there.samples);
+            folder.forget_last(cut_short)?;
+            there.samples.truncate(there.samples.len() - cut_short);
             verdicts.replay(&design, &there.samples);
             folder
         }
@@ -143,6 +146,24 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     match ended? {
         Ending::Interrupted => Err(Error::Interrupted),
         _ => fail_on(options.fail_on, &rows),
+    }
+}
+
+/// How many rows at the end belong to a block of which some are missing: it is measured again.
+fn rows_of_unfinished_block(design: &Design, samples: &[Sample]) -> usize {
+    let block_of = |s: &Sample| (s.scenario.clone(), s.placement.clone(), s.threads, s.block);
+    let Some(last) = samples.last().map(block_of) else {
+        return 0;
+    };
+    let rows = samples
+        .iter()
+        .rev()
+        .take_while(|s| block_of(s) == last)
+        .count();
+    if rows < design.arms.len() * design.prefetch.len() {
+        rows
+    } else {
+        0
     }
 }
 
