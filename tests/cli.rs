@@ -192,6 +192,8 @@ fn a_resumed_run_takes_no_design_of_its_own() {
         "--seed 1",
         "--shard 1/2",
         "--out there",
+        "--counters none",
+        "--address-map map",
     ] {
         refused(&format!("run --resume there {option}"), 2, &["--resume"]);
     }
@@ -457,6 +459,20 @@ fn a_killed_run_goes_on_even_if_its_last_block_is_cut_off() {
         &format!("run --resume out --blocks {}", before + 1),
     );
     assert_eq!(blocks_in(&out), before + 1);
+}
+
+#[test]
+fn a_resumed_run_keeps_the_columns_of_its_file() {
+    let dir = TempDir::new().unwrap();
+    let samples = dir.path().join("out/samples.csv");
+    succeed(
+        dir.path(),
+        &format!("run {SMALL} --blocks 1 --counters none --out out"),
+    );
+    let columns = header(&samples);
+    succeed(dir.path(), "run --resume out --blocks 2");
+    assert_eq!(header(&samples), columns);
+    assert_eq!(blocks_in(&dir.path().join("out")), 2);
 }
 
 #[test]

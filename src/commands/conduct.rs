@@ -188,7 +188,13 @@ fn bar() -> ProgressBar {
 
 impl experiment::Watch for Progress {
     fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        self.folder.append_block(samples)
+        let mut samples = samples.to_vec();
+        // A resumed file keeps its columns, even if more can be counted by now.
+        for sample in &mut samples {
+            let columns = self.folder.counters();
+            sample.counters.retain(|role, _| columns.contains(role));
+        }
+        self.folder.append_block(&samples)
     }
 
     fn progress(&mut self, done: f64, decided: usize, verdicts: usize) {

@@ -43,7 +43,7 @@ pub struct Args {
     /// Go on with the run in this folder, with its layouts, scenarios and seed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "layouts", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
-        "page_work", "first_slot",
+        "page_work", "first_slot", "counters", "address_map",
     ])]
     resume: Option<PathBuf>,
 }
