@@ -93,10 +93,13 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     let folder = match folder {
         Folder::New(dir) => RunFolder::create(dir.as_deref(), &design.run, &counters)?,
         Folder::Resumed(dir) => {
-            let (folder, there) = RunFolder::open_for_resume(&dir)?;
+            let (mut folder, mut there) = RunFolder::open_for_resume(&dir)?;
             for warning in &there.warnings {
                 eprintln!("hitm: {warning}");
             }
+            let cut_short = rows_of_unfinished_block(&design, &there.samples);
+            folder.forget_last(cut_short)?;
+            there.samples.truncate(there.samples.len() - cut_short);
             verdicts.replay(&design, &there.samples);
             folder
         }
@@ -169,6 +172,24 @@ fn remark(run: &mut RunRecord, remarks: Remarks) {
     }
 }
 
+/// How many rows at the end belong to a block of which some are missing: it is measured again.
+fn rows_of_unfinished_block(design: &Design, samples: &[Sample]) -> usize {
+    let block_of = |s: &Sample| (s.scenario.clone(), s.placement.clone(), s.threads, s.block);
+    let Some(last) = samples.last().map(block_of) else {
+        return 0;
+    };
+    let rows = samples
+        .iter()
+        .rev()
+        .take_while(|s| block_of(s) == last)
+        .count();
+    if rows < design.arms.len() * design.prefetch.len() {
+        rows
+    } else {
+        0
+    }
+}
+
 struct Progress {
     folder: RunFolder,
     bar: ProgressBar,
@@ -190,7 +211,13 @@ fn bar() -> ProgressBar {
 
 impl experiment::Watch for Progress {
     fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        self.folder.append_block(samples)
+        let mut samples = samples.to_vec();
+        // A resumed file keeps its columns, even if more can be counted by now.
+        for sample in &mut samples {
+            let columns = self.folder.counters();
+            sample.counters.retain(|role, _| columns.contains(role));
+        }
+        self.folder.append_block(&samples)
     }
 
     fn progress(&mut self, done: f64, decided: usize, verdicts: usize) {

@@ -41,7 +41,10 @@ pub struct Args {
     #[command(flatten)]
     registers: RegisterArgs,
     /// Go on with the run in this folder, with its layouts, scenarios and seed
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "shard", "seed", "threads"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "layouts", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
+        "page_work", "first_slot", "counters", "address_map",
+    ])]
     resume: Option<PathBuf>,
 }
 
