@@ -158,7 +158,7 @@ impl Disturbed {
         let invalid = || samples.iter().filter(|sample| !sample.valid);
         self.samples += samples.len();
         self.invalid += invalid().count();
-        if let Some(sample) = invalid().last() {
+        if let Some(sample) = invalid().next_back() {
             self.such_as.clone_from(&sample.invalid_reason);
         }
     }

@@ -229,16 +229,16 @@ pub fn plain(cpus: &[CpuId], work: impl Fn(usize) -> (u64, Duration) + Sync) -> 
             .collect()
     });
     let mut measured = Measured::default();
+    let mut switches = 0;
     for thread in ended {
-        let (count, time, switches) = thread?;
-        measured.threads.push(ThreadFaults {
-            faults: count,
-            seconds: time.as_secs_f64(),
-        });
-        if switches > 0 {
-            let why = format!("{switches} involuntary context switches");
-            measured.invalid.push(why);
-        }
+        let (faults, time, switched_out) = thread?;
+        let seconds = time.as_secs_f64();
+        measured.threads.push(ThreadFaults { faults, seconds });
+        switches += switched_out;
+    }
+    if switches > 0 {
+        let why = format!("{switches} involuntary context switches");
+        measured.invalid.push(why);
     }
     if steal.stolen_ns()?.iter().sum::<u64>() > before {
         measured.invalid.push("stolen by the hypervisor".to_owned());
