@@ -9,7 +9,8 @@
 mod windows;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
-use hitm::backend::native::{Faults, SOFTWARE_COUNTERS};
+use hitm::backend::native::pool::Timing;
+use hitm::backend::native::{Faults, Native, SOFTWARE_COUNTERS};
 use hitm::error::Result;
 use hitm::experiment::{Design, Point, Prefetch};
 use hitm::fault::path::PageWork;
@@ -20,7 +21,7 @@ use hitm::results::{RunFolder, RunRecord, Sample, Unmeasured, run_id};
 use hitm::scenario;
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
-use windows::Windows;
+use windows::{Windows, or_exit};
 
 criterion_group! {
     name = benches;
@@ -36,10 +37,7 @@ criterion_group! {
 criterion_main!(benches);
 
 fn layouts(criterion: &mut Criterion) {
-    if let Err(error) = all(criterion) {
-        eprintln!("hitm: {error}");
-        std::process::exit(1);
-    }
+    or_exit(all(criterion));
 }
 
 fn all(criterion: &mut Criterion) -> Result<()> {
@@ -58,16 +56,8 @@ fn all(criterion: &mut Criterion) -> Result<()> {
                 let id = BenchmarkId::new(layout.name(), threads);
                 group.bench_function(id, |bencher| {
                     bencher.iter_custom(|iterations| {
-                        let taken = run.take(
-                            &mut windows,
-                            (scenario, layout),
-                            &cpus[..threads],
-                            iterations,
-                        );
-                        taken.unwrap_or_else(|error| {
-                            eprintln!("hitm: {error}");
-                            std::process::exit(1)
-                        })
+                        let cpus = &cpus[..threads];
+                        or_exit(run.take(&mut windows, (scenario, layout), cpus, iterations))
                     });
                 });
             }
@@ -109,7 +99,7 @@ impl Run {
 
     fn take(
         &mut self,
-        windows: &mut Option<Windows<Faults>>,
+        windows: &mut Option<Windows>,
         (scenario, layout): (scenario::BuiltIn, layout::BuiltIn),
         cpus: &[CpuId],
         iterations: u64,
@@ -124,7 +114,8 @@ impl Run {
                     work: PageWork::None,
                 };
                 let design = self.design(scenario, layout, cpus.len());
-                windows.insert(Windows::new(design, build, cpus.to_vec())?)
+                let native = Native::new(build, vec![cpus.to_vec()], Timing::default())?;
+                windows.insert(Windows::new(design, native))
             }
         };
         let (time, rows) = windows.take(iterations)?;

@@ -10,9 +10,11 @@ mod by_hand;
 #[path = "support/windows.rs"]
 mod windows;
 
+use by_hand::ByHand;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use hitm::backend::native::pool::Timing;
 use hitm::backend::native::program::Program;
-use hitm::backend::native::{Build, Faults};
+use hitm::backend::native::{Build, Faults, Native};
 use hitm::error::Result;
 use hitm::experiment::{Cell, Design, Point, Prefetch};
 use hitm::fault::arena::Arena;
@@ -20,7 +22,7 @@ use hitm::fault::path::PageWork;
 use hitm::machine::{Placement, Topology};
 use hitm::scenario::{self, Thread};
 use std::time::{Duration, Instant};
-use windows::Windows;
+use windows::{Windows, or_exit};
 
 criterion_group! {
     name = benches;
@@ -47,24 +49,19 @@ fn all(criterion: &mut Criterion) -> Result<()> {
         points: vec![(scenario::BuiltIn::OneVma, 1)],
         work: PageWork::None,
     };
-    let mut windows = Windows::new(design(), faults, cpus.clone())?;
+    let native = Native::new(faults, vec![cpus.clone()], Timing::default())?;
+    let mut windows = Windows::new(design(), native);
     group.bench_function("fault-loop", |bencher| {
         bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
     });
 
-    let world = by_hand::world();
+    let mut windows = Windows::new(design(), ByHand::new(cpus.clone())?);
     group.bench_function("by-hand", |bencher| {
-        bencher.iter_custom(|iterations| {
-            let measured = by_hand::plain(&cpus, |_| {
-                by_hand::faults(&world, 0, 0, WARM_UP);
-                let time = by_hand::timed(|| by_hand::faults(&world, 0, WARM_UP, iterations));
-                (iterations, time)
-            });
-            Duration::from_secs_f64(or_exit(measured).threads[0].seconds)
-        });
+        bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
     });
 
-    let mut windows = Windows::new(design(), Empties, cpus.clone())?;
+    let native = Native::new(Empties, vec![cpus], Timing::default())?;
+    let mut windows = Windows::new(design(), native);
     group.bench_function("empty-program", |bencher| {
         bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
     });
@@ -72,16 +69,6 @@ fn all(criterion: &mut Criterion) -> Result<()> {
     group.bench_function("clock", |bencher| bencher.iter(Instant::now));
     group.finish();
     Ok(())
-}
-
-/// Faults before the clock is read: well above what fills the caches and trains the predictors.
-const WARM_UP: u64 = 5_000;
-
-fn or_exit<T>(result: Result<T>) -> T {
-    result.unwrap_or_else(|error| {
-        eprintln!("hitm: {error}");
-        std::process::exit(1)
-    })
 }
 
 /// Names are for rows, and these rows go nowhere.

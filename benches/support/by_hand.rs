@@ -4,9 +4,10 @@
 //! This is what the harness is held against: the same accesses in the same order and memory,
 //! without `Memory`, `Layout`, `Scenario`, programs, pool and batches.
 
+use hitm::backend::native::pool::Timing;
 use hitm::backend::native::program::Spec;
 use hitm::error::{Error, Result};
-use hitm::experiment::{Measured, ThreadFaults};
+use hitm::experiment::{Backend, Cell, Measured, ThreadFaults};
 use hitm::fault::arena::Arena;
 use hitm::fault::path::PageWork;
 use hitm::fault::world::{VMA_SPAN, World, start_of};
@@ -173,30 +174,68 @@ unsafe fn fault(mm: *const Mm, address: u64) -> bool {
     true
 }
 
-/// A world as `one-vma` on `split-packed` has it with one thread.
-pub fn world() -> World {
-    let spec = Spec {
-        layout: layout::BuiltIn::SplitPacked,
-        scenario: scenario::BuiltIn::OneVma,
-        threads: 1,
-        first_slot: 0,
-        work: PageWork::None,
-        handicap_permille: 0,
-    };
-    let (table, size) = (spec.layout.table(), spec.size());
-    World::new(Arena::new(World::bytes_for(table, size)), table, size)
-}
-
 /// `faults` faults in the VMA of slab slot `slot`, one after another, beginning with number
 /// `first`.
 #[inline(never)]
-pub fn faults(world: &World, slot: usize, first: u64, faults: u64) {
+fn faults(world: &World, slot: usize, first: u64, faults: u64) {
     let mm = world.mm().0 as *const Mm;
     for number in first..first + faults {
         let page = number % (VMA_SPAN >> 12);
         // SAFETY: the world was made for `split-packed` and outlives the loop.
         let handled = unsafe { fault(mm, start_of(slot) + (page << 12)) };
         assert!(handled, "nobody else is in the way of a single thread");
+    }
+}
+
+/// Faults after which caches and predictors know the loop: a few hundred microseconds.
+const WARM_UP: u64 = 20_000;
+
+/// The loop as a backend: one thread that starts, warms up, reads the clock, faults, reads the
+/// clock and ends.
+pub struct ByHand {
+    cpus: Vec<CpuId>,
+    /// Faults that take about as long as a window of the harness.
+    window: u64,
+}
+
+impl ByHand {
+    /// On the one CPU of `cpus`.
+    pub fn new(cpus: Vec<CpuId>) -> Result<ByHand> {
+        let mut by_hand = ByHand {
+            cpus,
+            window: WARM_UP,
+        };
+        let mut fastest = f64::INFINITY;
+        for _ in 0..5 {
+            fastest = fastest.min(by_hand.sample(0)?.threads[0].seconds);
+        }
+        by_hand.window = (WARM_UP as f64 * Timing::default().window.as_secs_f64() / fastest) as u64;
+        Ok(by_hand)
+    }
+
+    fn sample(&self, first_slot: usize) -> Result<Measured> {
+        let spec = Spec {
+            layout: layout::BuiltIn::SplitPacked,
+            scenario: scenario::BuiltIn::OneVma,
+            threads: 1,
+            first_slot,
+            work: PageWork::None,
+            handicap_permille: 0,
+        };
+        let (table, size) = (spec.layout.table(), spec.size());
+        let world = World::new(Arena::new(World::bytes_for(table, size)), table, size);
+        plain(&self.cpus, |_| {
+            faults(&world, first_slot, 0, WARM_UP);
+            let start = Instant::now();
+            faults(&world, first_slot, WARM_UP, self.window);
+            (self.window, start.elapsed())
+        })
+    }
+}
+
+impl Backend for ByHand {
+    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
+        self.sample(cell.first_slot)
     }
 }
 
@@ -244,11 +283,4 @@ pub fn plain(cpus: &[CpuId], work: impl Fn(usize) -> (u64, Duration) + Sync) -> 
         measured.invalid.push("stolen by the hypervisor".to_owned());
     }
     Ok(measured)
-}
-
-/// Read the clock, run, read it again.
-pub fn timed(run: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    run();
-    start.elapsed()
 }

@@ -6,32 +6,30 @@
 //! fault is scaled to the number asked for: what criterion prints is `ns_per_fault`.
 
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Build, Native};
 use hitm::error::Result;
-use hitm::experiment::{Design, Limits, Verdicts, Watch, drive};
-use hitm::machine::CpuId;
+use hitm::experiment::{Backend, Design, Limits, Verdicts, Watch, drive};
 use hitm::results::Sample;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Windows of one arm at one point.
-pub struct Windows<B> {
+pub struct Windows {
     design: Design,
-    native: Native<B>,
+    backend: Box<dyn Backend>,
     verdicts: Verdicts,
     /// As the last windows had it; none before the first.
     ns_per_fault: Option<f64>,
 }
 
-impl<B: Build> Windows<B> {
-    /// For the one arm and the one point of `design`, on `cpus`.
-    pub fn new(design: Design, build: B, cpus: Vec<CpuId>) -> Result<Windows<B>> {
-        Ok(Windows {
-            native: Native::new(build, vec![cpus], Timing::default())?,
+impl Windows {
+    /// For the one arm and the one point of `design`.
+    pub fn new(design: Design, backend: impl Backend + 'static) -> Windows {
+        Windows {
+            backend: Box::new(backend),
             verdicts: Verdicts::new(&design),
             design,
             ns_per_fault: None,
-        })
+        }
     }
 
     /// About `iterations` faults of each thread: how long so many take, and the rows behind that.
@@ -47,7 +45,7 @@ impl<B: Build> Windows<B> {
         drive(
             &self.design,
             limits,
-            &mut self.native,
+            &mut *self.backend,
             &mut self.verdicts,
             &mut rows,
             &AtomicBool::new(false),
@@ -67,6 +65,14 @@ fn ns_per_fault(rows: &[Sample]) -> f64 {
     let faults: f64 = used().map(|row| row.faults as f64).sum();
     let nanos: f64 = used().map(|row| row.ns_per_fault * row.faults as f64).sum();
     nanos / faults
+}
+
+/// The value, or the end of the bench: criterion knows no errors.
+pub fn or_exit<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| {
+        eprintln!("hitm: {error}");
+        std::process::exit(1)
+    })
 }
 
 struct Rows(Vec<Sample>);
