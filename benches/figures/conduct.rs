@@ -8,7 +8,7 @@ use hitm::experiment::{
 use hitm::fault::path::PageWork;
 use hitm::machine::{CpuId, Placement, Topology};
 use hitm::results::{Sample, VerdictRow};
-use hitm::stats::Summary;
+use hitm::stats::{Block, Look, Parity, Rule, Summary};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
@@ -66,6 +66,31 @@ impl Figure {
             .iter()
             .find(|row| row.scenario == point && row.layout == arm);
         row.map_or_else(|| "not measured".to_owned(), ratio)
+    }
+
+    /// Ratio of two arms in the blocks of the only point that begin at `slot`, with its interval.
+    pub fn ratio_in_slot(&self, slot: usize, arm: &str, baseline: &str) -> String {
+        let of = |arm: &str| {
+            let samples = self.samples.iter();
+            let of = samples.filter(|s| s.layout == arm && s.first_slot == Some(slot));
+            of.collect::<Vec<_>>()
+        };
+        let pairs = of(arm).into_iter().zip(of(baseline)).enumerate();
+        // All are of one parity: neighbours in time form the units.
+        let blocks = pairs.map(|(number, (arm, baseline))| Block {
+            parity: Parity::of(number as u64),
+            log_ratio: (arm.ns_per_fault / baseline.ns_per_fault).ln(),
+            valid: arm.valid && baseline.valid,
+        });
+        match Look::once(blocks, Rule::default(), 1) {
+            Some(Look { interval, .. }) => format!(
+                "{:.4} [{:.4} to {:.4}]",
+                interval.ratio(),
+                interval.ratio_low(),
+                interval.ratio_high()
+            ),
+            None => "not measured (too few undisturbed blocks)".to_owned(),
+        }
     }
 
     /// Median time of an arm.
