@@ -10,7 +10,7 @@ mod windows;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Faults, Native, SOFTWARE_COUNTERS};
+use hitm::backend::native::{Faults, Native, OWN_COUNTERS};
 use hitm::error::Result;
 use hitm::experiment::{Design, Point, Prefetch};
 use hitm::fault::path::PageWork;
@@ -153,7 +153,7 @@ impl Run {
         let folder = match &mut self.folder {
             Some(folder) => folder,
             None => {
-                let counters = SOFTWARE_COUNTERS.map(str::to_owned);
+                let counters = OWN_COUNTERS.map(str::to_owned);
                 let folder = RunFolder::create(None, &self.id, &counters)?;
                 folder.write_environment(&EnvironmentFile::of(self))?;
                 self.folder.insert(folder)

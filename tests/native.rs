@@ -1,11 +1,12 @@
 //! What the native backend promises whatever else the machine does: which threads fault, what is
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
-use hitm::backend::native::pool::{Pool, Report, Timing};
+use hitm::backend::native::pool::{Job, Pool, Report, Timing};
 use hitm::backend::native::program::{Program, Spec};
 use hitm::backend::native::{Arm, Build, Faults, Native};
+use hitm::counters::Plan;
 use hitm::error::Error;
-use hitm::experiment::{Backend, Cell, Prefetch};
+use hitm::experiment::{Backend, Cell};
 use hitm::fault::arena::{Arena, PAGE};
 use hitm::fault::memory::Addr;
 use hitm::fault::path::PageWork;
@@ -13,6 +14,7 @@ use hitm::fault::world::World;
 use hitm::layout::{self, Field, PAIR, mm, rwsem};
 use hitm::machine::{CpuId, Placement, Topology};
 use hitm::scenario::{self, Thread};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -51,6 +53,17 @@ fn world(spec: Spec) -> World {
         table,
         spec.size(),
     )
+}
+
+/// `program` for a short while, nothing counted.
+fn job(program: Box<dyn Program>) -> Job {
+    Job {
+        program,
+        timing: SHORT,
+        seed: 3,
+        counters: Arc::new(Plan::default()),
+        block: 0,
+    }
 }
 
 /// What `steps` steps, a few at a time, leave behind: the thread and the memory.
@@ -116,13 +129,9 @@ fn every_scenario_faults_on_every_layout_in_the_threads_that_fault() {
 
 fn cell(point: usize, arm: usize, first_slot: usize) -> Cell {
     Cell {
-        point,
-        arm,
-        prefetch: Prefetch::AsIs,
-        block: 0,
-        order: 0,
         first_slot,
         seed: 11,
+        ..Cell::first(point, arm)
     }
 }
 
@@ -140,7 +149,7 @@ fn churn_leaves_the_address_space_as_it_found_it() {
                 ..spec(layout, scenario)
             };
             let (reports, program) = pool
-                .sample(spec.program(world(spec)), &cpus(2), SHORT, 3)
+                .sample(job(spec.program(world(spec))), &cpus(2))
                 .unwrap();
             assert!(reports.iter().all(|r| r.faults > 0));
             let (before, after) = (world(spec), program.into_arena().unwrap());
@@ -334,7 +343,7 @@ fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
         let mut pool = Pool::default();
         let mut sample = |thread, at| -> hitm::error::Result<Vec<Report>> {
             let program = Box::new(Panics { thread, at });
-            let (reports, _) = pool.sample(program, &cpus(2), SHORT, 1)?;
+            let (reports, _) = pool.sample(job(program), &cpus(2))?;
             Ok(reports)
         };
         for at in [

@@ -204,19 +204,19 @@ impl fmt::Display for Disturbed {
     }
 }
 
-/// Some cells go through the harness, the others are done by hand.
-pub struct Either<B, H> {
-    pub harness: Native<B>,
-    /// The cell as the harness has it; none for one that is done by hand.
-    pub through_harness: fn(&Cell) -> Option<Cell>,
-    pub by_hand: H,
+/// Two ways to measure, each for some of the cells.
+pub struct Either<B, M> {
+    pub first: Native<'static, B>,
+    /// The cell as `first` is to have it; none for one that is for `second`.
+    pub first_takes: fn(&Cell) -> Option<Cell>,
+    pub second: M,
 }
 
-impl<B: Build, H: FnMut(&Cell) -> Result<Measured>> Backend for Either<B, H> {
+impl<B: Build, M: FnMut(&Cell) -> Result<Measured>> Backend for Either<B, M> {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        match (self.through_harness)(cell) {
-            Some(cell) => self.harness.measure(&cell),
-            None => (self.by_hand)(cell),
+        match (self.first_takes)(cell) {
+            Some(cell) => self.first.measure(&cell),
+            None => (self.second)(cell),
         }
     }
 }

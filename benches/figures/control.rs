@@ -27,9 +27,9 @@ const BY_HAND: &str = "by-hand";
 pub fn figure(args: &Args) -> Result<String> {
     let cpus = cpus(2)?;
     let mut backend = Either {
-        harness: Native::new(Counters, vec![cpus.clone()], Timing::default())?,
-        through_harness: |cell| (cell.point == 0).then_some(*cell),
-        by_hand: |cell: &Cell| {
+        first: Native::new(Counters, vec![cpus.clone()], Timing::default())?,
+        first_takes: |cell| (cell.point == 0).then_some(*cell),
+        second: |cell: &Cell| {
             let pair = Pair::default();
             let apart = APART[cell.arm] / size_of::<AtomicU64>();
             plain(&cpus, |thread| by_hand(&pair.0[thread * apart]))

@@ -8,6 +8,7 @@
 mod by_hand;
 mod conduct;
 mod control;
+mod counting;
 mod overhead;
 mod sharing;
 mod trials;
@@ -46,6 +47,8 @@ enum Figure {
     },
     /// Two counters 8 bytes apart over two 64 bytes apart, added to by two threads
     Control(conduct::Args),
+    /// A fault with the counters of `hitm run` open over one with them closed, one thread
+    Counting(conduct::Args),
     /// The fault loop of the harness over the same accesses written by hand, one thread
     Overhead(conduct::Args),
     /// Locks of neighbouring VMAs packed over aligned (vma-per-thread, two threads)
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Figure::FalseAlarms(trials) => trials::false_alarms(&trials),
         Figure::Power { percent, trials } => trials::power(percent, &trials),
         Figure::Control(blocks) => control::figure(&blocks),
+        Figure::Counting(blocks) => counting::figure(&blocks),
         Figure::Overhead(blocks) => overhead::figure(&blocks),
         Figure::Sharing(blocks) => sharing::figure(&blocks),
     };

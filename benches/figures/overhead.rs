@@ -26,9 +26,9 @@ pub fn figure(args: &Args) -> Result<String> {
     };
     let mut by_hand = ByHand::new(cpus.clone())?;
     let mut backend = Either {
-        harness: Native::new(faults, vec![cpus], Timing::default())?,
-        through_harness: |cell| (cell.arm == 2).then_some(Cell { arm: 0, ..*cell }),
-        by_hand: |cell: &Cell| by_hand.measure(cell),
+        first: Native::new(faults, vec![cpus], Timing::default())?,
+        first_takes: |cell| (cell.arm == 2).then_some(Cell { arm: 0, ..*cell }),
+        second: |cell: &Cell| by_hand.measure(cell),
     };
     let figure = args.conduct(design(&ARMS, &[(POINT, 1)]), &mut backend)?;
     Ok(format!(

@@ -13,6 +13,7 @@ pub use verdicts::Verdicts;
 
 use crate::error::Result;
 use crate::fault::path::PageWork;
+use crate::prefetch;
 use std::collections::BTreeMap;
 
 pub use crate::results::BASELINE_AGAIN;
@@ -49,6 +50,15 @@ impl Prefetch {
             Prefetch::AsIs => "as-is",
             Prefetch::On => "on",
             Prefetch::Off => "off",
+        }
+    }
+
+    /// What the prefetcher is switched to, if anything.
+    pub fn state(self) -> Option<prefetch::State> {
+        match self {
+            Prefetch::AsIs => None,
+            Prefetch::On => Some(prefetch::State::On),
+            Prefetch::Off => Some(prefetch::State::Off),
         }
     }
 }

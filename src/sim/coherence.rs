@@ -1,0 +1,697 @@
+//! The coherence model: which core holds which line in which state, and what a request costs.
+//!
+//! Here: states, the directory, hits, and one request at a time, served at once. Not here: when
+//! requests are served and in which order (`engine`, `arbiter`), the values (the arena), and who
+//! asks for lines nobody needs yet (`prefetch`).
+
+use super::cache::Cache;
+use super::counts::Counts;
+use super::explain::Ledger;
+use super::machine::{Distance, LlcPolicy, Machine, Picos, Protocol};
+use std::rc::Rc;
+
+/// No core.
+const NONE: u16 = u16::MAX;
+
+// What a core holds of a line, in one word: bits 0-2 the state; then where the line is; its ways;
+// bits 16-31 which 4-byte words this core has touched since it got the line.
+const STATE: u32 = 7;
+const INVALID: u32 = 0;
+const SHARED: u32 = 1;
+const FORWARD: u32 = 2;
+const OWNED: u32 = 3;
+/// The first state in which a store needs nobody's leave; `EXCLUSIVE | 1` is `MODIFIED`.
+const EXCLUSIVE: u32 = 4;
+const MODIFIED: u32 = 5;
+const IN_L1: u32 = 1 << 3;
+const IN_L2: u32 = 1 << 4;
+/// Prefetched and not used yet.
+const PREFETCHED: u32 = 1 << 5;
+const L1_WAY: u32 = 6;
+const L2_WAY: u32 = 10;
+/// In state `INVALID`: a prefetch of another core took the line.
+const LOST_TO_PREFETCH: u32 = 1 << 15;
+const TOUCHED: u32 = 16;
+
+/// The 4-byte words that an access of `bytes` bytes at `offset` in its line touches.
+#[inline(always)]
+pub fn words(offset: usize, bytes: usize) -> u32 {
+    let count = bytes.div_ceil(4) as u32;
+    (u32::MAX >> (32 - count)) << (offset / 4)
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A copy to read.
+    Read,
+    /// The only copy, to write: an RFO, or an upgrade where the core holds a copy.
+    Own,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// An access of the program.
+    Demand,
+    /// A prefetcher.
+    Prefetch,
+}
+
+/// Where the data came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The core held it; only leave to write was asked for.
+    Itself,
+    /// Another core's cache.
+    Core(u16),
+    /// A last-level cache.
+    Llc,
+    /// DRAM.
+    Memory,
+}
+
+/// What a request got.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// From the miss to the data, uncontended.
+    pub latency: Picos,
+    /// Where the data came from.
+    pub from: From,
+    /// Whether no other request for the line can be served until the data has arrived; otherwise
+    /// the point of coherence answered by itself and is soon free again.
+    pub exclusive: bool,
+}
+
+/// What the directory knows of a line.
+#[derive(Clone, Copy)]
+pub struct Line {
+    /// When the data of the last fill reached `filler`.
+    pub ready: Picos,
+    /// When the next request for the line may be served.
+    pub free: Picos,
+    /// Clusters whose last-level cache holds it.
+    llc: u64,
+    /// Requests on their way or waiting.
+    pub pending: u16,
+    /// The core that was filled last.
+    pub filler: u16,
+    /// The core that holds it exclusive, modified or owned.
+    owner: u16,
+    /// MESIF: the core that answers reads.
+    forward: u16,
+}
+
+/// Caches and directory of a whole machine, for a memory of `lines` lines.
+pub struct Coherence {
+    machine: Rc<Machine>,
+    cores: usize,
+    lines: usize,
+    issue: Picos,
+    l2_latency: Picos,
+    /// Cluster and socket of each core.
+    places: Vec<(u8, u8)>,
+    /// `core * lines + line`.
+    copies: Vec<u32>,
+    directory: Vec<Line>,
+    /// One bit a core, `sharer_words` words a line.
+    sharers: Vec<u64>,
+    sharer_words: usize,
+    l1: Vec<Cache>,
+    l2: Vec<Cache>,
+    llc: Vec<Cache>,
+    /// Totals since the start.
+    pub counts: Counts,
+    /// Who took what from whom, where asked for.
+    pub ledger: Option<Ledger>,
+    checker: Option<super::check::Checker>,
+}
+
+impl Coherence {
+    /// An empty machine of which the first `cores` cores take part. `check` has every access checked against the invariants of the protocol,
+    /// which costs several times the simulation itself.
+    pub fn new(machine: Rc<Machine>, cores: usize, lines: usize, check: bool) -> Coherence {
+        let clusters = machine.shape.clusters();
+        let sharer_words = cores.div_ceil(64);
+        Coherence {
+            cores,
+            lines,
+            issue: machine.issue,
+            l2_latency: machine.l2.latency,
+            places: (0..cores)
+                .map(|core| {
+                    let (cluster, socket) = (
+                        machine.shape.cluster_of(core),
+                        machine.shape.socket_of(core),
+                    );
+                    (cluster as u8, socket as u8)
+                })
+                .collect(),
+            copies: vec![0; cores * lines],
+            directory: vec![
+                Line {
+                    ready: 0,
+                    free: 0,
+                    llc: 0,
+                    pending: 0,
+                    filler: NONE,
+                    owner: NONE,
+                    forward: NONE,
+                };
+                lines
+            ],
+            sharers: vec![0; lines * sharer_words],
+            sharer_words,
+            l1: (0..cores).map(|_| Cache::new(machine.l1, lines)).collect(),
+            l2: (0..cores).map(|_| Cache::new(machine.l2, lines)).collect(),
+            llc: (0..clusters)
+                .map(|_| Cache::new(machine.llc, lines))
+                .collect(),
+            counts: Counts::default(),
+            ledger: None,
+            checker: check.then(|| super::check::Checker::new(cores, lines)),
+            machine,
+        }
+    }
+
+    /// Lines of the memory.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Rc<Machine> {
+        &self.machine
+    }
+
+    /// The directory's entry of a line.
+    #[inline(always)]
+    pub fn line(&mut self, line: u32) -> &mut Line {
+        &mut self.directory[line as usize]
+    }
+
+    #[inline(always)]
+    fn at(&self, core: usize, line: u32) -> usize {
+        core * self.lines + line as usize
+    }
+
+    /// Whether the core can read, or with `own` write, the line without asking.
+    #[inline(always)]
+    pub fn holds(&self, core: usize, line: u32, own: bool) -> bool {
+        let state = self.copies[self.at(core, line)] & STATE;
+        state >= if own { EXCLUSIVE } else { SHARED }
+    }
+
+    /// An access that L1 answers: its latency, or `None` and nothing has changed.
+    #[inline(always)]
+    pub fn l1_hit(&mut self, core: usize, line: u32, words: u32, own: bool) -> Option<Picos> {
+        let at = self.at(core, line);
+        let copy = self.copies[at];
+        let needed = if own { EXCLUSIVE } else { SHARED };
+        if copy & STATE < needed || copy & IN_L1 == 0 {
+            return None;
+        }
+        self.copies[at] = copy | words << TOUCHED | own as u32;
+        self.l1[core].touch(line, copy >> L1_WAY & 15);
+        self.counts.accesses += 1;
+        self.counts.hits += 1;
+        if let Some(checker) = &mut self.checker {
+            checker.access(core, line, own);
+        }
+        Some(self.issue)
+    }
+
+    /// An access that L2 answers: its latency, or `None` and nothing has changed.
+    pub fn l2_hit(&mut self, core: usize, line: u32, words: u32, own: bool) -> Option<Picos> {
+        if !self.holds(core, line, own) {
+            return None;
+        }
+        self.into_l1(core, line);
+        let at = self.at(core, line);
+        self.copies[at] = (self.copies[at] & !PREFETCHED) | words << TOUCHED | own as u32;
+        self.counts.accesses += 1;
+        self.counts.hits += 1;
+        if let Some(checker) = &mut self.checker {
+            checker.access(core, line, own);
+        }
+        Some(self.l2_latency)
+    }
+
+    /// Serve a request that the core's own caches cannot answer: move the states, count, and say
+    /// what it cost. `words` are the words the access touches; a prefetch touches none.
+    pub fn transact(
+        &mut self,
+        core: usize,
+        line: u32,
+        want: Want,
+        origin: Origin,
+        words: u32,
+    ) -> Outcome {
+        debug_assert!(!self.holds(core, line, want == Want::Own));
+        let before = self.copies[self.at(core, line)];
+        if origin == Origin::Demand {
+            self.counts.accesses += 1;
+            self.counts.refetches_after_prefetch +=
+                u64::from(before & STATE == INVALID && before & LOST_TO_PREFETCH != 0);
+        } else {
+            self.counts.prefetches += 1;
+        }
+        let outcome = match want {
+            Want::Own => self.own(core, line, origin, words),
+            Want::Read => self.read(core, line, origin, words),
+        };
+        match outcome.from {
+            From::Llc => self.counts.llc_fills += 1,
+            From::Memory => self.counts.memory_fills += 1,
+            _ => {}
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.request(
+                line,
+                words,
+                origin,
+                before & LOST_TO_PREFETCH != 0 && before & STATE == INVALID,
+                outcome.latency,
+            );
+        }
+        if let Some(checker) = &mut self.checker {
+            checker.fill(core, line);
+            if origin == Origin::Demand {
+                checker.access(core, line, want == Want::Own);
+            }
+            self.check(line);
+        }
+        outcome
+    }
+
+    fn own(&mut self, core: usize, line: u32, origin: Origin, words: u32) -> Outcome {
+        let at = self.at(core, line);
+        let held = self.copies[at];
+        let entry = self.directory[line as usize];
+        let upgrade = held & STATE != INVALID;
+        let mut dirty = held & STATE == OWNED;
+        let (mut latency, from) = if upgrade {
+            self.counts.upgrades += 1;
+            (self.machine.llc.latency, From::Itself)
+        } else if entry.owner != NONE {
+            let owner = entry.owner as usize;
+            dirty = self.copies[self.at(owner, line)] & STATE != EXCLUSIVE;
+            if dirty {
+                let remote = self.is_remote(core, owner);
+                match origin {
+                    Origin::Demand => {
+                        self.counts.rfo_hitm += 1;
+                        self.counts.rfo_hitm_remote += u64::from(remote);
+                    }
+                    Origin::Prefetch => self.counts.prefetch_rfo_hitm += 1,
+                }
+            }
+            (self.transfer(owner, core, dirty), From::Core(entry.owner))
+        } else {
+            self.clean_source(core, line)
+        };
+
+        let mut others = false;
+        for word in 0..self.sharer_words {
+            let mut bits = self.sharers[line as usize * self.sharer_words + word];
+            while bits != 0 {
+                let victim = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if victim != core {
+                    others = true;
+                    latency = latency.max(self.transfer(victim, core, false));
+                    self.invalidate(core, victim, line, origin, words);
+                }
+            }
+        }
+
+        let own_cluster = 1 << self.cluster_of(core);
+        let entry = &mut self.directory[line as usize];
+        entry.owner = core as u16;
+        entry.forward = NONE;
+        let elsewhere = entry.llc & !own_cluster;
+        entry.llc &= own_cluster;
+        self.leave_llcs(line, elsewhere);
+        let state = match (origin, dirty) {
+            (Origin::Demand, _) | (_, true) => MODIFIED,
+            (Origin::Prefetch, false) => EXCLUSIVE,
+        };
+        if upgrade {
+            self.copies[at] = (held & !STATE & !PREFETCHED) | state | words << TOUCHED;
+            if origin == Origin::Prefetch {
+                self.copies[at] |= PREFETCHED;
+            } else {
+                self.into_l1(core, line);
+            }
+        } else {
+            self.fill(core, line, state, origin, words);
+        }
+        Outcome {
+            latency,
+            from,
+            exclusive: others || matches!(from, From::Core(_)) || origin == Origin::Demand,
+        }
+    }
+
+    fn read(&mut self, core: usize, line: u32, origin: Origin, words: u32) -> Outcome {
+        let entry = self.directory[line as usize];
+        let shared_before = self.is_shared(line);
+        let outcome = if entry.owner != NONE {
+            let owner = entry.owner as usize;
+            let at = self.at(owner, line);
+            let held = self.copies[at];
+            let dirty = held & STATE != EXCLUSIVE;
+            if dirty {
+                match (origin, self.is_remote(core, owner)) {
+                    (Origin::Prefetch, _) => self.counts.prefetch_read_hitm += 1,
+                    (Origin::Demand, false) => self.counts.hitm_local += 1,
+                    (Origin::Demand, true) => self.counts.hitm_remote += 1,
+                }
+                self.classify(core, owner, line, origin, words, false);
+            }
+            if self.machine.protocol == Protocol::Moesi && dirty {
+                self.copies[at] = held & !STATE | OWNED;
+            } else {
+                self.copies[at] = held & !STATE | SHARED;
+                self.directory[line as usize].owner = NONE;
+                if dirty {
+                    self.counts.write_backs += 1;
+                }
+                // The data is in the owner's last-level cache from now on.
+                self.into_llc(self.cluster_of(owner), line);
+            }
+            Outcome {
+                latency: self.transfer(owner, core, dirty),
+                from: From::Core(entry.owner),
+                // An owner that stays one answers the next reader as well.
+                exclusive: self.directory[line as usize].owner == NONE,
+            }
+        } else {
+            let (latency, from) = self.clean_source(core, line);
+            Outcome {
+                latency,
+                from,
+                exclusive: matches!(from, From::Memory),
+            }
+        };
+        let state = match self.machine.protocol {
+            _ if !shared_before => EXCLUSIVE,
+            Protocol::Mesif => FORWARD,
+            Protocol::Mesi | Protocol::Moesi => SHARED,
+        };
+        let forward = self.directory[line as usize].forward;
+        match state {
+            EXCLUSIVE => self.directory[line as usize].owner = core as u16,
+            FORWARD => {
+                if forward != NONE {
+                    let at = self.at(forward as usize, line);
+                    self.copies[at] = self.copies[at] & !STATE | SHARED;
+                }
+                self.directory[line as usize].forward = core as u16;
+            }
+            _ => {}
+        }
+        self.fill(core, line, state, origin, words);
+        outcome
+    }
+
+    /// Where a line that no core owns comes from, and what that costs.
+    fn clean_source(&self, core: usize, line: u32) -> (Picos, From) {
+        let shape = &self.machine.shape;
+        let entry = &self.directory[line as usize];
+        let own = self.cluster_of(core);
+        if entry.llc & 1 << own != 0 {
+            return (self.machine.llc.latency, From::Llc);
+        }
+        let forwarder = match entry.forward {
+            NONE => self.nearest_sharer(core, line),
+            forward => Some(forward as usize),
+        };
+        if let Some(from) = forwarder {
+            return (self.transfer(from, core, false), From::Core(from as u16));
+        }
+        if entry.llc == 0 {
+            return (self.machine.memory, From::Memory);
+        }
+        let socket = own / shape.llcs_per_socket;
+        let near = (0..shape.clusters())
+            .any(|c| entry.llc & 1 << c != 0 && c / shape.llcs_per_socket == socket);
+        let latency = if near {
+            self.machine.transfers.clean[Distance::OtherLlc as usize]
+        } else {
+            self.machine.memory_remote
+        };
+        (latency, From::Llc)
+    }
+
+    fn nearest_sharer(&self, core: usize, line: u32) -> Option<usize> {
+        let words = &self.sharers[line as usize * self.sharer_words..][..self.sharer_words];
+        let mut nearest: Option<(Distance, usize)> = None;
+        for (index, word) in words.iter().enumerate() {
+            let mut bits = *word;
+            while bits != 0 {
+                let sharer = index * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let distance = self.distance(sharer, core);
+                if sharer != core && nearest.is_none_or(|(best, _)| distance < best) {
+                    nearest = Some((distance, sharer));
+                }
+            }
+        }
+        nearest.map(|(_, sharer)| sharer)
+    }
+
+    /// `Shape::distance`, without its divisions.
+    #[inline(always)]
+    fn distance(&self, a: usize, b: usize) -> Distance {
+        let ((cluster_a, socket_a), (cluster_b, socket_b)) = (self.places[a], self.places[b]);
+        if socket_a != socket_b {
+            Distance::OtherPackage
+        } else if cluster_a != cluster_b {
+            Distance::OtherLlc
+        } else if a != b {
+            Distance::SameLlc
+        } else {
+            Distance::SmtSibling
+        }
+    }
+
+    #[inline(always)]
+    fn is_remote(&self, a: usize, b: usize) -> bool {
+        self.places[a].1 != self.places[b].1
+    }
+
+    #[inline(always)]
+    fn cluster_of(&self, core: usize) -> usize {
+        self.places[core].0.into()
+    }
+
+    /// Latency of a line taken from core `from` by core `to`.
+    #[inline(always)]
+    fn transfer(&self, from: usize, to: usize, dirty: bool) -> Picos {
+        let transfers = &self.machine.transfers;
+        let distance = self.distance(from, to) as usize;
+        if !dirty {
+            transfers.clean[distance]
+        } else if transfers.matrix.is_empty() {
+            transfers.dirty[distance]
+        } else {
+            transfers.matrix[from * self.machine.shape.cores() + to].into()
+        }
+    }
+
+    fn is_shared(&self, line: u32) -> bool {
+        self.sharers[line as usize * self.sharer_words..][..self.sharer_words]
+            .iter()
+            .any(|word| *word != 0)
+    }
+
+    /// Take the line from a core on behalf of another.
+    fn invalidate(&mut self, by: usize, victim: usize, line: u32, origin: Origin, words: u32) {
+        self.classify(by, victim, line, origin, words, true);
+        let by_prefetch = origin == Origin::Prefetch;
+        self.counts.invalidations += 1;
+        self.counts.prefetch_invalidations += u64::from(by_prefetch);
+        self.remove(victim, line);
+        if by_prefetch {
+            let at = self.at(victim, line);
+            self.copies[at] = LOST_TO_PREFETCH;
+        }
+    }
+
+    /// Count a line taken from another core as true, false or pair sharing.
+    fn classify(
+        &mut self,
+        by: usize,
+        victim: usize,
+        line: u32,
+        origin: Origin,
+        words: u32,
+        invalidated: bool,
+    ) {
+        let touched = self.copies[self.at(victim, line)] >> TOUCHED;
+        match origin {
+            Origin::Prefetch => self.counts.pair_sharing += 1,
+            Origin::Demand if touched & words != 0 => self.counts.true_sharing += 1,
+            Origin::Demand => self.counts.false_sharing += 1,
+        }
+        let distance = self.distance(by, victim);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.steal(line, words, touched, origin, distance, invalidated);
+        }
+    }
+
+    /// Put a line into a core that does not hold it.
+    fn fill(&mut self, core: usize, line: u32, state: u32, origin: Origin, words: u32) {
+        if self.machine.llc_policy == LlcPolicy::Inclusive {
+            self.into_llc(self.cluster_of(core), line);
+        }
+        let (way, evicted) = self.l2[core].insert(line);
+        let at = self.at(core, line);
+        let prefetched = if origin == Origin::Prefetch {
+            PREFETCHED
+        } else {
+            0
+        };
+        self.copies[at] = state | IN_L2 | prefetched | way << L2_WAY | words << TOUCHED;
+        self.sharers[line as usize * self.sharer_words + core / 64] |= 1 << (core % 64);
+        if let Some(evicted) = evicted {
+            self.out_of_l2(core, evicted);
+        }
+        if origin == Origin::Demand {
+            self.into_l1(core, line);
+        }
+    }
+
+    fn into_l1(&mut self, core: usize, line: u32) {
+        let at = self.at(core, line);
+        if self.copies[at] & IN_L1 != 0 {
+            return;
+        }
+        let (way, evicted) = self.l1[core].insert(line);
+        self.copies[at] = self.copies[at] & !(15 << L1_WAY) | IN_L1 | way << L1_WAY;
+        if let Some(evicted) = evicted {
+            let at = self.at(core, evicted);
+            self.copies[at] &= !IN_L1;
+            if self.copies[at] & IN_L2 == 0 {
+                // Only L1 had it: a modified line goes to L2, a clean one is gone.
+                if self.copies[at] & STATE == MODIFIED {
+                    let (way, evicted) = self.l2[core].insert(evicted);
+                    self.copies[at] = self.copies[at] & !(31 << L2_WAY) | IN_L2 | way << L2_WAY;
+                    if let Some(evicted) = evicted {
+                        self.out_of_l2(core, evicted);
+                    }
+                } else {
+                    self.evict(core, evicted);
+                }
+            }
+        }
+    }
+
+    fn out_of_l2(&mut self, core: usize, line: u32) {
+        let at = self.at(core, line);
+        self.copies[at] &= !IN_L2;
+        if self.machine.l2_inclusive || self.copies[at] & IN_L1 == 0 {
+            self.evict(core, line);
+        }
+    }
+
+    /// A line leaves a core for lack of room: it goes to the last-level cache.
+    fn evict(&mut self, core: usize, line: u32) {
+        let state = self.copies[self.at(core, line)] & STATE;
+        if state == MODIFIED || state == OWNED {
+            self.counts.write_backs += 1;
+        }
+        self.remove(core, line);
+        self.into_llc(self.cluster_of(core), line);
+        if self.checker.is_some() {
+            self.check(line);
+        }
+    }
+
+    /// Forget a core's copy.
+    fn remove(&mut self, core: usize, line: u32) {
+        let at = self.at(core, line);
+        let copy = self.copies[at];
+        self.counts.useless_prefetch += u64::from(copy & PREFETCHED != 0);
+        if copy & IN_L1 != 0 {
+            self.l1[core].remove(line, copy >> L1_WAY & 15);
+        }
+        if copy & IN_L2 != 0 {
+            self.l2[core].remove(line, copy >> L2_WAY & 31);
+        }
+        self.copies[at] = INVALID;
+        self.sharers[line as usize * self.sharer_words + core / 64] &= !(1 << (core % 64));
+        let entry = &mut self.directory[line as usize];
+        if entry.owner == core as u16 {
+            entry.owner = NONE;
+        }
+        if entry.forward == core as u16 {
+            entry.forward = NONE;
+        }
+    }
+
+    fn into_llc(&mut self, cluster: usize, line: u32) {
+        if self.directory[line as usize].llc & 1 << cluster != 0 {
+            return;
+        }
+        self.directory[line as usize].llc |= 1 << cluster;
+        let (_, evicted) = self.llc[cluster].insert(line);
+        let Some(evicted) = evicted else {
+            return;
+        };
+        self.directory[evicted as usize].llc &= !(1 << cluster);
+        if self.machine.llc_policy == LlcPolicy::Inclusive {
+            let first = cluster * self.machine.shape.cores_per_llc;
+            let last = (first + self.machine.shape.cores_per_llc).min(self.cores);
+            for core in first..last {
+                let state = self.copies[self.at(core, evicted)] & STATE;
+                if state != INVALID {
+                    self.counts.write_backs += u64::from(state == MODIFIED || state == OWNED);
+                    self.remove(core, evicted);
+                }
+            }
+        }
+    }
+
+    fn leave_llcs(&mut self, line: u32, mut clusters: u64) {
+        while clusters != 0 {
+            let cluster = clusters.trailing_zeros() as usize;
+            clusters &= clusters - 1;
+            let way = self.llc[cluster].way_of(line);
+            self.llc[cluster].remove(line, way);
+        }
+    }
+
+    /// Assert the invariants of the protocol for one line.
+    fn check(&self, line: u32) {
+        let entry = &self.directory[line as usize];
+        let mut writers = 0;
+        let mut readers = 0;
+        for core in 0..self.cores {
+            let copy = self.copies[self.at(core, line)];
+            let state = copy & STATE;
+            let listed =
+                self.sharers[line as usize * self.sharer_words + core / 64] >> (core % 64) & 1 == 1;
+            assert_eq!(listed, state != INVALID, "directory and core {core} differ");
+            if state == INVALID {
+                continue;
+            }
+            assert!(copy & (IN_L1 | IN_L2) != 0, "a held line is in a cache");
+            readers += 1;
+            writers += u32::from(state >= EXCLUSIVE);
+            let owns = state >= OWNED;
+            assert_eq!(owns, entry.owner == core as u16, "owner of line {line}");
+            assert_eq!(
+                state == FORWARD,
+                entry.forward == core as u16,
+                "forwarder of line {line}"
+            );
+        }
+        assert!(writers <= 1, "two writers of line {line}");
+        assert!(
+            writers == 0 || readers == 1,
+            "a writer and readers of line {line}"
+        );
+    }
+}

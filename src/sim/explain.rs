@@ -1,0 +1,97 @@
+//! Who took which line from whom, for which word, and what it cost.
+//!
+//! Here: raw tallies by line and word. Not here: the names of fields and objects, which the caller
+//! of the simulation knows, and the table that a person reads.
+
+use super::coherence::Origin;
+use super::machine::{Distance, Picos};
+use std::collections::BTreeMap;
+
+/// One way in which a line went from one core to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taking {
+    /// Line of the arena.
+    pub line: u32,
+    /// The first 4-byte word of the line that the taker accessed; `None` for a prefetch.
+    pub word: Option<u8>,
+    /// The first 4-byte word that the loser had touched since it got the line.
+    pub lost_word: Option<u8>,
+    /// How far the line went.
+    pub distance: Distance,
+    /// Whether the loser lost its copy, or only the right to write it.
+    pub invalidated: bool,
+}
+
+/// The requests for one word of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Requests that left the core.
+    pub requests: u64,
+    /// What the cores waited for them, queueing included.
+    pub waited: Picos,
+    /// Of the requests, those for a line that a prefetch had taken away.
+    pub after_prefetch: u64,
+    /// What these waited.
+    pub waited_after_prefetch: Picos,
+}
+
+/// The tallies of one simulation.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Lines taken, how often.
+    pub takings: BTreeMap<Taking, u64>,
+    /// Requests by line and first word (`None`: a prefetch).
+    pub asked: BTreeMap<(u32, Option<u8>), Asked>,
+}
+
+fn first(words: u32) -> Option<u8> {
+    (words != 0).then(|| words.trailing_zeros() as u8)
+}
+
+impl Ledger {
+    /// A line was taken from a core that had touched the words `lost`.
+    pub fn steal(
+        &mut self,
+        line: u32,
+        words: u32,
+        lost: u32,
+        origin: Origin,
+        distance: Distance,
+        invalidated: bool,
+    ) {
+        let taking = Taking {
+            line,
+            word: first(words).filter(|_| origin == Origin::Demand),
+            lost_word: first(lost),
+            distance,
+            invalidated,
+        };
+        *self.takings.entry(taking).or_default() += 1;
+    }
+
+    /// A request was served, `latency` after it would have been asked for.
+    pub fn request(
+        &mut self,
+        line: u32,
+        words: u32,
+        origin: Origin,
+        after_prefetch: bool,
+        latency: Picos,
+    ) {
+        let word = first(words).filter(|_| origin == Origin::Demand);
+        let asked = self.asked.entry((line, word)).or_default();
+        asked.requests += 1;
+        asked.waited += latency;
+        if after_prefetch && origin == Origin::Demand {
+            asked.after_prefetch += 1;
+            asked.waited_after_prefetch += latency;
+        }
+    }
+
+    /// The same request had waited `queued` before it was served.
+    pub fn queued(&mut self, line: u32, words: u32, queued: Picos) {
+        if let Some(asked) = self.asked.get_mut(&(line, first(words))) {
+            asked.waited += queued;
+        }
+    }
+}

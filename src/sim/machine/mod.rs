@@ -1,0 +1,211 @@
+//! Machines as the model sees them: topology, caches, latencies, protocol, prefetchers.
+//!
+//! Here: the checked description, in picoseconds and lines, and the registry of the machines that
+//! come with `hitm`. Not here: reading and checking a file (`file`), and which thread runs where
+//! (`topology`).
+
+mod file;
+mod topology;
+
+pub use crate::machine::Distance;
+pub use topology::Shape;
+
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// Time in picoseconds: fine enough to add cycles of any clock without drift.
+pub type Picos = u64;
+
+/// Nanoseconds as picoseconds, rounded.
+pub fn picos(nanos: f64) -> Picos {
+    (nanos * 1000.0).round() as Picos
+}
+
+/// Which states the coherence protocol has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Modified, Exclusive, Shared, Invalid.
+    Mesi,
+    /// With Forward: one clean sharer answers reads (Intel).
+    Mesif,
+    /// With Owned: a modified line is shared without being written back (AMD, ARM's CHI).
+    Moesi,
+}
+
+/// What the last-level cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LlcPolicy {
+    /// Everything its cores hold; evicting a line takes it from them as well.
+    Inclusive,
+    /// What its cores have evicted or written back.
+    Victim,
+}
+
+/// Size and latency of one set-associative cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// Sets; need not be a power of two (a 14-slice LLC is not).
+    pub sets: usize,
+    /// Lines in a set.
+    pub ways: usize,
+    /// Load-to-use latency of a hit.
+    pub latency: Picos,
+}
+
+/// Line-transfer latencies from another core's cache, by [`Distance`], as the requester sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfers {
+    /// The line is modified there: indexed by `Distance as usize`.
+    pub dirty: [Picos; 4],
+    /// The line is clean there, or is invalidated there: indexed by `Distance as usize`.
+    pub clean: [Picos; 4],
+    /// Measured dirty latencies between cores, `from * cores + to`; empty where only distances are
+    /// known.
+    pub matrix: Vec<u32>,
+}
+
+/// Adjacent-line prefetcher: completes the 128-byte pair on an L2 fill.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdjacentLine {
+    /// Whether it asks with ownership when an RFO triggered it.
+    pub ownership: bool,
+    /// Share of triggers that it acts on, 0 to 1.
+    pub share: f64,
+}
+
+/// The prefetchers a machine has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Prefetchers {
+    /// Pair completion (Intel's L2 adjacent cache line prefetcher).
+    pub adjacent_line: Option<AdjacentLine>,
+    /// AMD's Up/Down: the next or the previous line; the share of triggers acted on.
+    pub up_down: Option<f64>,
+    /// The next line after a load that missed L1; the share of triggers acted on.
+    pub next_line: Option<f64>,
+    /// L2 streamer: how many lines ahead of a recognised stream it fetches.
+    pub streamer: Option<u32>,
+}
+
+/// One machine, checked.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Name in the CSV.
+    pub name: String,
+    /// What it is, in one line.
+    pub description: String,
+    /// Sockets, clusters, cores, SMT threads.
+    pub shape: Shape,
+    /// Coherence protocol.
+    pub protocol: Protocol,
+    /// L1 data cache of a core.
+    pub l1: CacheSpec,
+    /// What a load that hits L1 takes from the program: its latency overlaps with its neighbours.
+    pub issue: Picos,
+    /// L2 cache of a core.
+    pub l2: CacheSpec,
+    /// Whether what leaves L2 leaves L1 too.
+    pub l2_inclusive: bool,
+    /// Last-level cache of a cluster.
+    pub llc: CacheSpec,
+    /// What the last-level cache holds.
+    pub llc_policy: LlcPolicy,
+    /// How long the point of coherence is busy with a line that it can answer by itself.
+    pub llc_occupancy: Picos,
+    /// DRAM latency, own socket.
+    pub memory: Picos,
+    /// Latency of a line that only another socket's LLC holds clean.
+    pub memory_remote: Picos,
+    /// Latencies from other cores.
+    pub transfers: Transfers,
+    /// From the miss in a core to the point where requests for a line are put in order. No core
+    /// can act on another in less: this is the lookahead.
+    pub request: Picos,
+    /// A locked read-modify-write on a line in L1.
+    pub rmw: Picos,
+    /// A full fence with an empty store buffer.
+    pub fence: Picos,
+    /// One turn of a spin-wait loop (`pause`).
+    pub pause: Picos,
+    /// How long a core keeps a line at least after its access completed.
+    pub keep: Picos,
+    /// How often requests from afar may be passed over by nearer ones.
+    pub far_limit: u32,
+    /// Plain stores that may wait for their line.
+    pub store_buffer: usize,
+    /// Local work takes this much longer while the SMT sibling works too.
+    pub smt_slowdown: f64,
+    /// Local work varies by this fraction, uniformly up or down.
+    pub work_jitter: f64,
+    /// Local work takes this much longer than the time that was asked for.
+    pub work_scale: f64,
+    /// The prefetchers, as they are when switched on.
+    pub prefetchers: Prefetchers,
+}
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        /// Name and text of every machine file that comes with `hitm`.
+        const BUILT_IN: &[(&str, &str)] = &[
+            $(($name, include_str!(concat!("../machines/", $name, ".toml")))),*
+        ];
+    };
+}
+
+// One line a machine; its file is in `sim/machines`.
+built_in! {
+    "broadwell-ep",
+    "skylake-sp",
+    "icelake-sp",
+    "sapphire-rapids",
+    "skylake-client",
+    "zen2",
+    "zen3",
+    "zen4",
+    "zen5",
+    "graviton2",
+    "graviton4",
+    "plain-mesi",
+}
+
+impl Machine {
+    /// Names of the built-in machines.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// The text of a built-in machine's file.
+    pub fn text(name: &str) -> Result<&'static str> {
+        BUILT_IN
+            .iter()
+            .find(|(built_in, _)| *built_in == name)
+            .map(|(_, text)| *text)
+            .ok_or_else(|| Error::unknown("machine", name, Machine::names()))
+    }
+
+    /// The machine of that name or, where the argument names a file (it ends in `.toml` or has a
+    /// `/` in it), the machine described there.
+    pub fn load(name_or_file: &str) -> Result<Machine> {
+        if !name_or_file.ends_with(".toml") && !name_or_file.contains('/') {
+            return file::parse(
+                Machine::text(name_or_file)?,
+                &format!("{name_or_file}.toml"),
+                None,
+            );
+        }
+        let text = std::fs::read_to_string(name_or_file).map_err(|error| {
+            Error::Input(format!("cannot read machine file {name_or_file}: {error}"))
+        })?;
+        file::parse(&text, name_or_file, Path::new(name_or_file).parent())
+    }
+
+    /// A machine from the text of its file; `origin` names it in messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Machine> {
+        file::parse(text, origin, None)
+    }
+
+    /// The same machine with every prefetcher off.
+    pub fn without_prefetchers(mut self) -> Machine {
+        self.prefetchers = Prefetchers::default();
+        self
+    }
+}

@@ -1,0 +1,247 @@
+//! One sample: a scenario on a layout on a simulated machine.
+//!
+//! Here: laying out the world, giving every thread its program, the window that is measured. Not
+//! here: which samples are taken (`experiment`) and how threads wait for each other (`state`).
+
+use super::counts::Counts;
+use super::engine::{SimMemory, Simulation};
+use super::explain::Ledger;
+use super::machine::{Machine, Picos};
+use super::timeline::Timeline;
+use crate::error::{Error, Result};
+use crate::fault::arena::Arena;
+use crate::fault::memory::Memory;
+use crate::fault::path::PageWork;
+use crate::fault::world::{Size, World};
+use crate::layout::{self, Layout, WithLayout};
+use crate::machine::Placement;
+use crate::results::Sample;
+use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// How often the simulation is asked whether it has seen enough.
+const CHUNK: Picos = 20_000_000;
+
+/// Everything that decides a sample, but for the machine.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The layout.
+    pub layout: layout::BuiltIn,
+    /// The scenario.
+    pub scenario: scenario::BuiltIn,
+    /// Threads.
+    pub threads: usize,
+    /// Which CPU each gets.
+    pub placement: Placement,
+    /// Slab slot of the first VMA in use.
+    pub first_slot: usize,
+    /// What each fault does beside reading fields.
+    pub work: PageWork,
+    /// Local work between two steps of a thread, in nanoseconds: what a fault costs before and
+    /// after the path that is simulated.
+    pub between_ns: u32,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Faults of one thread, on average, that the window lasts; a quarter as many warm it up.
+    pub faults_per_thread: u64,
+    /// Keep a ledger of who took which line from whom.
+    pub explain: bool,
+    /// Keep a timeline.
+    pub timeline: bool,
+    /// Check every access against the invariants of the protocol.
+    pub check: bool,
+}
+
+/// What a sample brought.
+pub struct Run {
+    /// The row; the caller fills in what it knows about the experiment.
+    pub sample: Sample,
+    /// Counts of the window.
+    pub counts: Counts,
+    /// Faults of the window that a writer forced to fall back to `mmap_lock`.
+    pub fallbacks: u64,
+    /// Who took which line from whom, since the beginning.
+    pub ledger: Option<Ledger>,
+    /// What happened when, since the beginning.
+    pub timeline: Option<Timeline>,
+    /// Where everything lay.
+    pub world: Rc<World>,
+}
+
+/// What a thread has done, as the driver sees it.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    faults: u64,
+    fallbacks: u64,
+    at: Picos,
+}
+
+/// Take one sample.
+pub fn run(machine: &Machine, spec: &Spec) -> Result<Run> {
+    let cpus = machine.shape.place(&spec.placement, spec.threads)?;
+    if spec.threads < spec.scenario.min_threads() {
+        return Err(Error::Input(format!(
+            "scenario {} needs {} threads at least, not {}",
+            spec.scenario.name(),
+            spec.scenario.min_threads(),
+            spec.threads
+        )));
+    }
+    Ok(spec.scenario.with(OnScenario {
+        machine,
+        spec,
+        cpus,
+    }))
+}
+
+struct OnScenario<'a> {
+    machine: &'a Machine,
+    spec: &'a Spec,
+    cpus: Vec<usize>,
+}
+
+struct OnLayout<'a, S>(OnScenario<'a>, S);
+
+impl WithScenario for OnScenario<'_> {
+    type Out = Run;
+    fn call<S: Scenario + 'static>(self, scenario: S) -> Run {
+        self.spec.layout.with(OnLayout(self, scenario))
+    }
+}
+
+impl<S: Scenario + 'static> WithLayout for OnLayout<'_, S> {
+    type Out = Run;
+    fn call<L: Layout + 'static>(self, layout: L) -> Run {
+        let OnLayout(on, scenario) = self;
+        sample(on.machine, on.spec, &on.cpus, scenario, layout)
+    }
+}
+
+fn sample<S: Scenario + 'static, L: Layout + 'static>(
+    machine: &Machine,
+    spec: &Spec,
+    cpus: &[usize],
+    scenario: S,
+    layout: L,
+) -> Run {
+    let started = Instant::now();
+    let mut size: Size = scenario.size(spec.threads, spec.work == PageWork::ClearPage);
+    size.vmas += spec.first_slot;
+    let table = layout.table();
+    let world = Rc::new(World::new(
+        Arena::new(World::bytes_for(table, size)),
+        table,
+        size,
+    ));
+    let mut simulation = Simulation::new(
+        Rc::new(machine.clone()),
+        world.clone(),
+        cpus,
+        spec.seed,
+        spec.check,
+    );
+    if spec.explain {
+        simulation.state().coherence.ledger = Some(Ledger::default());
+    }
+    if spec.timeline {
+        simulation.state().timeline = Some(Timeline::default());
+    }
+    let progress: Vec<Rc<Cell<Progress>>> = (0..spec.threads).map(|_| Rc::default()).collect();
+    for (id, progress) in progress.iter().enumerate() {
+        let (world, progress, spec) = (world.clone(), progress.clone(), spec.clone());
+        simulation.spawn(move |m| {
+            let cx = Cx {
+                m,
+                layout,
+                world: &world,
+                mm: world.mm(),
+                first_slot: spec.first_slot,
+                work: spec.work,
+            };
+            faults_for_ever(&scenario, &cx, Thread::new(id, spec.seed), &spec, &progress);
+        });
+    }
+
+    let faulting: Vec<usize> = (0..spec.threads)
+        .filter(|id| scenario.faults(*id, spec.threads))
+        .collect();
+    let window = spec.faults_per_thread * faulting.len() as u64;
+    let mut now = 0;
+    let mut until = |simulation: &mut Simulation, faults: u64| -> Vec<Progress> {
+        let all = || -> Vec<Progress> { faulting.iter().map(|id| progress[*id].get()).collect() };
+        let target = faults + all().iter().map(|p| p.faults).sum::<u64>();
+        while all().iter().map(|p| p.faults).sum::<u64>() < target {
+            now += CHUNK;
+            simulation.run(now);
+        }
+        all()
+    };
+    let before = until(&mut simulation, window / 4);
+    let counts_before = simulation.state().coherence.counts;
+    let after = until(&mut simulation, window);
+
+    let mut state = simulation.state();
+    let counts = state.coherence.counts.since(&counts_before);
+    let each: Vec<(u64, f64)> = before
+        .iter()
+        .zip(&after)
+        .map(|(b, a)| (a.faults - b.faults, (a.at - b.at) as f64 * 1e-12))
+        .collect();
+    let faults: u64 = each.iter().map(|(faults, _)| faults).sum();
+    let seconds = each.iter().map(|(_, s)| s).sum::<f64>() / each.len() as f64;
+    let fallbacks = |all: &[Progress]| all.iter().map(|p| p.fallbacks).sum::<u64>();
+    Run {
+        sample: Sample {
+            backend: "sim".to_owned(),
+            machine: machine.name.clone(),
+            layout: spec.layout.name().to_owned(),
+            scenario: spec.scenario.name().to_owned(),
+            placement: spec.placement.to_string(),
+            threads: spec.threads,
+            faults,
+            seconds,
+            faults_per_second: faults as f64 / seconds,
+            ns_per_fault: each.len() as f64 * seconds * 1e9 / faults as f64,
+            slowest_thread_faults: each.iter().map(|(f, _)| *f).min().unwrap_or(0),
+            fastest_thread_faults: each.iter().map(|(f, _)| *f).max().unwrap_or(0),
+            valid: true,
+            accesses: Some(counts.accesses),
+            wall_seconds: Some(started.elapsed().as_secs_f64()),
+            first_slot: Some(spec.first_slot),
+            counters: counts
+                .iter()
+                .map(|(role, count)| (role.to_owned(), count as f64))
+                .collect(),
+            ..Sample::default()
+        },
+        counts,
+        fallbacks: fallbacks(&after) - fallbacks(&before),
+        ledger: state.coherence.ledger.take(),
+        timeline: state.timeline.take(),
+        world: world.clone(),
+    }
+}
+
+/// The program of one thread: it is dropped where it stands when the window ends.
+fn faults_for_ever<S: Scenario, L: Layout>(
+    scenario: &S,
+    cx: &Cx<'_, SimMemory<'_>, L>,
+    mut thread: Thread,
+    spec: &Spec,
+    progress: &Cell<Progress>,
+) {
+    scenario.enter(cx, &mut thread);
+    loop {
+        if spec.between_ns > 0 {
+            cx.m.compute(spec.between_ns);
+        }
+        scenario.step(cx, &mut thread);
+        progress.set(Progress {
+            faults: thread.faults,
+            fallbacks: thread.fallbacks,
+            at: cx.m.now(),
+        });
+    }
+}

@@ -1,0 +1,734 @@
+//! What the engine knows: threads and their clocks, requests on their way, and what happens next.
+//!
+//! Here: attempts of a thread to access memory, requests arriving at a line, store buffers. Not
+//! here: the coroutines (`engine`), and what a request does to caches (`coherence`).
+//!
+//! Exactness: a core may act on another only by a request, and a request takes `Machine::request`
+//! to arrive. So an L1 hit before `horizon`, the earliest event plus that time, cannot be too late
+//! for anything, unless a request for that very line is on its way; then it waits for its turn.
+
+use super::arbiter::Arbiter;
+use super::coherence::{Coherence, Origin, Want};
+use super::machine::{Machine, Picos};
+use super::prefetch::{Prefetch, Seen};
+use super::timeline::Timeline;
+use super::value::{Kind, Op, apply};
+use crate::fault::arena::{Arena, PAGE};
+use crate::fault::world::World;
+use crate::layout::LINE;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg32;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::rc::Rc;
+
+/// Low bits of an event's key that say whose event it is; the rest is its time. 44 bits of
+/// picoseconds are 17 simulated seconds.
+const SLOT_BITS: u32 = 20;
+/// The first slot that is a thread's; those below are requests. At the same time requests go
+/// first: a core loses its line when its time is up, not one access later.
+const FIRST_THREAD: u64 = 1 << 19;
+/// Line fills that a core has under way at once while it clears a page: 10 L1 fill buffers since
+/// Nehalem (Intel Optimization Manual); other vendors have more.
+const FILLS_AT_ONCE: Picos = 10;
+/// A core retires a store in a cycle, a load that hits L1 costs as much.
+const STORES_PER_LINE: Picos = 2;
+const NEVER: Picos = Picos::MAX;
+
+/// The key of the event that a thread goes on.
+fn key(at: Picos, thread: usize) -> u64 {
+    at << SLOT_BITS | FIRST_THREAD | thread as u64
+}
+
+/// Something that holds the arena a simulation runs on.
+pub trait HasArena {
+    /// The arena.
+    fn arena(&self) -> &Arena;
+}
+
+impl HasArena for Arena {
+    fn arena(&self) -> &Arena {
+        self
+    }
+}
+
+impl HasArena for World {
+    fn arena(&self) -> &Arena {
+        World::arena(self)
+    }
+}
+
+/// How an attempt to access memory ended.
+pub enum Attempt {
+    /// The value from before.
+    Done(u64),
+    /// Not this thread's turn: suspend and try again.
+    Again,
+    /// A request is on its way: suspend, then find the value in [`State::result`].
+    Wait,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// The access its thread waits for.
+    Demand,
+    /// The oldest store of its thread.
+    Drain,
+    /// The line of that store has arrived.
+    Drained,
+    /// A prefetch.
+    Fetch(Want),
+    /// The line may go to the next who waits.
+    Release,
+}
+
+#[derive(Clone, Copy)]
+struct Request {
+    job: Job,
+    thread: u16,
+    core: u16,
+    line: u32,
+    arrives: Picos,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WaitsFor {
+    Nothing,
+    /// An empty store buffer.
+    Drain,
+    /// Room in the store buffer.
+    Room,
+}
+
+struct Thread {
+    core: usize,
+    sibling: Option<usize>,
+    clock: Picos,
+    /// When it goes on; `NEVER` while it waits for a request.
+    resumes: Picos,
+    op: Op,
+    result: u64,
+    request: Option<u32>,
+    stores: VecDeque<Op>,
+    draining: bool,
+    waits_for: WaitsFor,
+    rng: Pcg32,
+}
+
+/// The state of a simulation.
+pub struct State {
+    /// Caches, directory, counts.
+    pub coherence: Coherence,
+    /// What happened when, where asked for.
+    pub timeline: Option<Timeline>,
+    machine: Rc<Machine>,
+    memory: Rc<dyn HasArena>,
+    base: u64,
+    prefetch: Prefetch,
+    wanted: Vec<(u32, Want)>,
+    arbiter: Arbiter,
+    events: BinaryHeap<Reverse<u64>>,
+    threads: Vec<Thread>,
+    requests: Vec<Request>,
+    free: Vec<u32>,
+    /// L1 hits before this time need no turn.
+    horizon: Picos,
+    /// Debug mode: time of the last access and the last write, by line.
+    order: Option<Vec<(Picos, Picos)>>,
+}
+
+impl State {
+    /// A machine whose threads run on `cpus`, over the arena of `memory`.
+    pub fn new(
+        machine: Rc<Machine>,
+        memory: Rc<dyn HasArena>,
+        cpus: &[usize],
+        seed: u64,
+        check: bool,
+    ) -> State {
+        let lines = memory.arena().bytes() / LINE;
+        let cores: Vec<usize> = cpus.iter().map(|cpu| machine.shape.core_of(*cpu)).collect();
+        let cores_used = cores.iter().max().map_or(0, |last| last + 1);
+        let threads = cores.iter().enumerate().map(|(id, &core)| Thread {
+            core,
+            sibling: (0..cores.len()).find(|other| *other != id && cores[*other] == core),
+            clock: 0,
+            resumes: 0,
+            op: Op::NONE,
+            result: 0,
+            request: None,
+            stores: VecDeque::with_capacity(machine.store_buffer),
+            draining: false,
+            waits_for: WaitsFor::Nothing,
+            rng: Pcg32::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id as u64),
+        });
+        State {
+            threads: threads.collect(),
+            coherence: Coherence::new(machine.clone(), cores_used, lines, check),
+            timeline: None,
+            base: memory.arena().base().0,
+            prefetch: Prefetch::new(machine.prefetchers, cores_used, lines, seed),
+            wanted: Vec::new(),
+            arbiter: Arbiter::new(machine.shape, machine.far_limit, lines),
+            events: (0..cpus.len()).map(|id| Reverse(key(0, id))).collect(),
+            requests: Vec::new(),
+            free: Vec::new(),
+            horizon: 0,
+            order: check.then(|| vec![(0, 0); lines]),
+            machine,
+            memory,
+        }
+    }
+
+    /// The access of `bytes` bytes at `at`.
+    #[inline(always)]
+    pub fn op(&self, at: u64, bytes: usize, kind: Kind) -> Op {
+        Op::new(at, (at - self.base) as usize, bytes, kind)
+    }
+
+    /// The next event before `until`: its time, and the thread that goes on if it is one's turn.
+    /// Other events are dealt with here.
+    pub fn next(&mut self, until: Picos) -> Option<usize> {
+        loop {
+            let Reverse(key) = *self.events.peek()?;
+            let (time, slot) = (key >> SLOT_BITS, (key & ((1 << SLOT_BITS) - 1)) as usize);
+            if time >= until {
+                return None;
+            }
+            self.events.pop();
+            match slot.checked_sub(FIRST_THREAD as usize) {
+                Some(thread) => {
+                    self.set_horizon(thread);
+                    return Some(thread);
+                }
+                None => self.event(slot as u32, time),
+            }
+        }
+    }
+
+    /// What the request of `thread` brought.
+    pub fn result(&self, thread: usize) -> u64 {
+        self.threads[thread].result
+    }
+
+    /// The thread's own time.
+    pub fn clock(&self, thread: usize) -> Picos {
+        self.threads[thread].clock
+    }
+
+    /// The thread's program has ended: nothing of it happens any more but its stores.
+    pub fn ended(&mut self, thread: usize) {
+        self.threads[thread].resumes = NEVER;
+    }
+
+    fn set_horizon(&mut self, thread: usize) {
+        let lookahead = self.machine.request;
+        self.horizon = match self.events.peek() {
+            Some(Reverse(key)) => (key >> SLOT_BITS) + lookahead,
+            None => NEVER,
+        };
+        // A sibling sees the same L1: no lookahead there.
+        if let Some(sibling) = self.threads[thread].sibling {
+            self.horizon = self.horizon.min(self.threads[sibling].resumes);
+        }
+    }
+
+    /// Whether nothing at all happens before the thread's next access.
+    #[inline]
+    fn is_first(&mut self, thread: usize) -> bool {
+        let own = key(self.threads[thread].clock, thread);
+        let first = match self.events.peek() {
+            Some(Reverse(next)) => own < *next,
+            None => true,
+        };
+        if first {
+            self.set_horizon(thread);
+        }
+        first
+    }
+
+    fn resume(&mut self, thread: usize, at: Picos) {
+        self.threads[thread].resumes = at;
+        assert!(at >> (64 - SLOT_BITS) == 0, "17 simulated seconds are over");
+        self.events.push(Reverse(key(at, thread)));
+    }
+
+    fn again(&mut self, thread: usize) -> Attempt {
+        self.resume(thread, self.threads[thread].clock);
+        Attempt::Again
+    }
+
+    fn schedule(&mut self, at: Picos, request: Request) -> u32 {
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.requests[id as usize] = request;
+                id
+            }
+            None => {
+                self.requests.push(request);
+                self.requests.len() as u32 - 1
+            }
+        };
+        assert!(u64::from(id) < FIRST_THREAD, "too many requests at once");
+        self.events.push(Reverse(at << SLOT_BITS | u64::from(id)));
+        id
+    }
+
+    /// Send a request to the line's point of coherence.
+    fn ask(&mut self, job: Job, thread: usize, line: u32, now: Picos) -> u32 {
+        let arrives = now + self.machine.request;
+        self.coherence.line(line).pending += 1;
+        self.horizon = self.horizon.min(arrives + self.machine.request);
+        self.schedule(
+            arrives,
+            Request {
+                job,
+                thread: thread as u16,
+                core: self.threads[thread].core as u16,
+                line,
+                arrives,
+            },
+        )
+    }
+
+    /// One access of the program.
+    #[inline]
+    pub fn attempt(&mut self, thread: usize, op: Op) -> Attempt {
+        if !self.threads[thread].stores.is_empty()
+            && let Some(attempt) = self.behind_stores(thread, op)
+        {
+            return attempt;
+        }
+        let core = self.threads[thread].core;
+        let own = op.kind.writes();
+        loop {
+            let clock = self.threads[thread].clock;
+            if clock >= self.horizon && !self.is_first(thread) {
+                return self.again(thread);
+            }
+            let line = self.coherence.line(op.line);
+            let (pending, ready, filler) = (line.pending, line.ready, line.filler);
+            if ready > clock && filler == core as u16 && self.coherence.holds(core, op.line, false)
+            {
+                self.threads[thread].clock = ready;
+                continue;
+            }
+            if pending > 0 && !self.is_first(thread) {
+                return self.again(thread);
+            }
+            if let Some(latency) = self.coherence.l1_hit(core, op.line, op.words, own) {
+                return Attempt::Done(self.complete(thread, op, latency));
+            }
+            if !self.is_first(thread) {
+                return self.again(thread);
+            }
+            if let Some(latency) = self.coherence.l2_hit(core, op.line, op.words, own) {
+                self.show_prefetch(thread, op, clock, false);
+                return Attempt::Done(self.complete(thread, op, latency));
+            }
+            if let Kind::Store(_) = op.kind {
+                self.threads[thread].stores.push_back(op);
+                self.drain(thread, clock);
+                self.threads[thread].clock += self.machine.issue;
+                return Attempt::Done(0);
+            }
+            self.threads[thread].op = op;
+            self.threads[thread].resumes = NEVER;
+            self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, clock));
+            return Attempt::Wait;
+        }
+    }
+
+    /// A hit: the value, and the time it takes.
+    #[inline]
+    fn complete(&mut self, thread: usize, op: Op, latency: Picos) -> u64 {
+        let at = self.threads[thread].clock;
+        self.threads[thread].clock += if op.kind.is_rmw() {
+            // The line is locked until the operation is done.
+            let line = self.coherence.line(op.line);
+            line.free = line.free.max(at + self.machine.rmw);
+            self.machine.rmw
+        } else if op.kind.writes() {
+            self.machine.issue
+        } else {
+            latency
+        };
+        self.value(op, at)
+    }
+
+    #[inline]
+    fn value(&mut self, op: Op, at: Picos) -> u64 {
+        if let Some(order) = &mut self.order {
+            let (accessed, written) = &mut order[op.line as usize];
+            let after = if op.kind.writes() { accessed } else { written };
+            assert!(at >= *after, "line {}: an access came too late", op.line);
+            order[op.line as usize].0 = order[op.line as usize].0.max(at);
+            if op.kind.writes() {
+                order[op.line as usize].1 = at;
+            }
+        }
+        apply(self.memory.arena(), op)
+    }
+
+    /// An access while stores of the thread wait for their lines.
+    fn behind_stores(&mut self, thread: usize, op: Op) -> Option<Attempt> {
+        let issue = self.machine.issue;
+        let t = &mut self.threads[thread];
+        match op.kind {
+            Kind::Load => {
+                let store = t.stores.iter().rev().find(|store| store.overlaps(&op))?;
+                if let (Kind::Store(value), true) = (store.kind, store.same_word(&op)) {
+                    t.clock += issue;
+                    self.coherence.counts.accesses += 1;
+                    self.coherence.counts.hits += 1;
+                    return Some(Attempt::Done(value));
+                }
+                t.waits_for = WaitsFor::Drain;
+            }
+            Kind::Store(_) if t.stores.len() < self.machine.store_buffer => {
+                t.stores.push_back(op);
+                t.clock += issue;
+                return Some(Attempt::Done(0));
+            }
+            Kind::Store(_) => t.waits_for = WaitsFor::Room,
+            _ => t.waits_for = WaitsFor::Drain,
+        }
+        t.resumes = NEVER;
+        Some(Attempt::Again)
+    }
+
+    /// A full fence.
+    pub fn fence(&mut self, thread: usize) -> Attempt {
+        let fence = self.machine.fence;
+        let t = &mut self.threads[thread];
+        if t.stores.is_empty() {
+            t.clock += fence;
+            return Attempt::Done(0);
+        }
+        t.waits_for = WaitsFor::Drain;
+        t.resumes = NEVER;
+        Attempt::Again
+    }
+
+    /// Write the waiting stores that need no request, oldest first; ask for the next one's line.
+    fn drain(&mut self, thread: usize, now: Picos) {
+        let core = self.threads[thread].core;
+        while let Some(&store) = self.threads[thread].stores.front() {
+            let line = *self.coherence.line(store.line);
+            let arriving = line.ready > now && line.filler == core as u16;
+            if !self.coherence.holds(core, store.line, true) || arriving {
+                self.threads[thread].draining = true;
+                self.ask(Job::Drain, thread, store.line, now);
+                return;
+            }
+            let hit = self.coherence.l1_hit(core, store.line, store.words, true);
+            if hit.is_none() {
+                self.coherence.l2_hit(core, store.line, store.words, true);
+            }
+            self.value(store, now);
+            self.threads[thread].stores.pop_front();
+        }
+        self.threads[thread].draining = false;
+        self.stores_moved(thread, now);
+    }
+
+    /// Wake the thread if it waited for what its store buffer has now.
+    fn stores_moved(&mut self, thread: usize, now: Picos) {
+        let t = &mut self.threads[thread];
+        let wake = match t.waits_for {
+            WaitsFor::Nothing => false,
+            WaitsFor::Drain => t.stores.is_empty(),
+            WaitsFor::Room => t.stores.len() < self.machine.store_buffer,
+        };
+        if wake {
+            t.waits_for = WaitsFor::Nothing;
+            t.clock = t.clock.max(now);
+            let at = t.clock;
+            self.resume(thread, at);
+        }
+    }
+
+    /// Local work of `nanos` nanoseconds.
+    pub fn compute(&mut self, thread: usize, nanos: u32) {
+        let jitter = self.machine.work_jitter;
+        let t = &mut self.threads[thread];
+        let mut factor = self.machine.work_scale;
+        if jitter > 0.0 {
+            let unit = f64::from(t.rng.next_u32()) / f64::from(u32::MAX);
+            factor *= 1.0 + jitter * (2.0 * unit - 1.0);
+        }
+        // A sibling that waits for a line leaves the core to this thread.
+        let sibling = t.sibling;
+        if sibling.is_some_and(|sibling| self.threads[sibling].resumes != NEVER) {
+            factor *= self.machine.smt_slowdown;
+        }
+        self.threads[thread].clock += (f64::from(nanos) * 1000.0 * factor) as Picos;
+    }
+
+    /// One turn of a spin-wait loop.
+    pub fn relax(&mut self, thread: usize) {
+        self.threads[thread].clock += self.machine.pause;
+    }
+
+    /// Clear a page that nobody else uses: its lines are taken at once, several on their way at a
+    /// time. The values need no clearing: nobody has written to a page.
+    pub fn clear_page(&mut self, thread: usize, at: u64) -> Attempt {
+        if !self.is_first(thread) {
+            return self.again(thread);
+        }
+        let core = self.threads[thread].core;
+        let first = (at - self.base) / LINE as u64;
+        let mut cost = 0;
+        for line in first..first + (PAGE / LINE) as u64 {
+            let (line, words) = (line as u32, u32::from(u16::MAX));
+            cost += if self.coherence.l1_hit(core, line, words, true).is_some() {
+                STORES_PER_LINE * self.machine.issue
+            } else if let Some(latency) = self.coherence.l2_hit(core, line, words, true) {
+                latency / FILLS_AT_ONCE
+            } else {
+                let own = Want::Own;
+                let filled = self
+                    .coherence
+                    .transact(core, line, own, Origin::Demand, words);
+                filled.latency / FILLS_AT_ONCE
+            };
+        }
+        self.threads[thread].clock += cost;
+        Attempt::Done(0)
+    }
+
+    /// Let the prefetchers see a demand request, and send what they ask for.
+    fn show_prefetch(&mut self, thread: usize, op: Op, now: Picos, missed_l2: bool) {
+        if !self.prefetch.is_on() {
+            return;
+        }
+        let core = self.threads[thread].core;
+        let mut wanted = std::mem::take(&mut self.wanted);
+        self.prefetch.see(
+            Seen {
+                core,
+                line: op.line,
+                want: if op.kind.writes() {
+                    Want::Own
+                } else {
+                    Want::Read
+                },
+                missed_l2,
+            },
+            &mut wanted,
+        );
+        for (line, want) in wanted.drain(..) {
+            if !self.coherence.holds(core, line, want == Want::Own) {
+                self.ask(Job::Fetch(want), thread, line, now);
+            }
+        }
+        self.wanted = wanted;
+    }
+
+    fn event(&mut self, id: u32, now: Picos) {
+        let Request {
+            job,
+            thread,
+            core,
+            line,
+            ..
+        } = self.requests[id as usize];
+        match job {
+            Job::Release if self.coherence.line(line).free > now => {
+                self.free.push(id);
+                let later = self.coherence.line(line).free;
+                self.release_at(line, core, later);
+            }
+            Job::Release => {
+                self.free.push(id);
+                if let Some(next) = self.arbiter.next(line, core as usize) {
+                    self.serve(next, now);
+                }
+            }
+            Job::Drained => {
+                self.free.push(id);
+                let thread = thread as usize;
+                self.threads[thread].stores.pop_front();
+                self.stores_moved(thread, now);
+                self.drain(thread, now);
+            }
+            Job::Fetch(_)
+                if self.coherence.line(line).free > now || self.arbiter.is_waiting(line) =>
+            {
+                // Prefetches have the lowest priority: one that finds its line busy is dropped.
+                self.coherence.line(line).pending -= 1;
+                self.free.push(id);
+            }
+            _ => {
+                let busy_until = self.coherence.line(line).free;
+                if self.arbiter.is_waiting(line) {
+                    self.arbiter.wait(line, core as usize, id);
+                } else if busy_until > now {
+                    let holder = self.coherence.line(line).filler;
+                    self.arbiter.wait(line, core as usize, id);
+                    self.release_at(line, holder, busy_until);
+                } else {
+                    self.serve(id, now);
+                }
+            }
+        }
+    }
+
+    fn release_at(&mut self, line: u32, holder: u16, at: Picos) {
+        self.schedule(
+            at,
+            Request {
+                job: Job::Release,
+                thread: 0,
+                core: holder,
+                line,
+                arrives: at,
+            },
+        );
+    }
+
+    /// A request has its turn at the line.
+    fn serve(&mut self, id: u32, now: Picos) {
+        let request = self.requests[id as usize];
+        let (thread, core) = (request.thread as usize, request.core as usize);
+        let line = request.line;
+        self.coherence.line(line).pending -= 1;
+        let (op, want, origin) = match request.job {
+            Job::Fetch(want) => (None, want, Origin::Prefetch),
+            _ => {
+                let t = &self.threads[thread];
+                let op = match (request.job, t.stores.front()) {
+                    (Job::Drain, Some(store)) => *store,
+                    _ => t.op,
+                };
+                let want = if op.kind.writes() {
+                    Want::Own
+                } else {
+                    Want::Read
+                };
+                (Some(op), want, Origin::Demand)
+            }
+        };
+        let words = op.map_or(0, |op| op.words);
+        let own = want == Want::Own;
+        let rmw = match op {
+            Some(op) if op.kind.is_rmw() => self.machine.rmw,
+            _ => 0,
+        };
+        let ready;
+        if self.coherence.holds(core, line, own) {
+            // The sibling or a prefetch has brought it meanwhile.
+            if op.is_some() {
+                self.coherence.l2_hit(core, line, words, own);
+            }
+            let entry = self.coherence.line(line);
+            let arriving = if entry.filler == core as u16 {
+                entry.ready
+            } else {
+                0
+            };
+            ready = arriving.max(now + self.machine.request);
+            entry.free = entry.free.max(ready + rmw);
+        } else {
+            let outcome = self.coherence.transact(core, line, want, origin, words);
+            ready = now + outcome.latency - self.machine.request;
+            let entry = self.coherence.line(line);
+            entry.ready = ready;
+            entry.filler = core as u16;
+            entry.free = match (outcome.exclusive, origin) {
+                (true, Origin::Demand) => ready + rmw + self.machine.keep,
+                (true, Origin::Prefetch) => ready,
+                (false, _) => now + self.machine.llc_occupancy,
+            };
+            let queued = now - request.arrives;
+            if let Some(ledger) = &mut self.coherence.ledger
+                && queued > 0
+            {
+                ledger.queued(line, words, queued);
+            }
+            if let Some(timeline) = &mut self.timeline {
+                timeline.fill(
+                    thread,
+                    origin,
+                    want,
+                    line,
+                    request.arrives,
+                    now,
+                    ready,
+                    outcome.from,
+                );
+            }
+            if let Some(op) = op {
+                self.show_prefetch(thread, op, now, true);
+            }
+        }
+        match (request.job, op) {
+            (Job::Demand, Some(op)) => {
+                self.free.push(id);
+                self.deliver(thread, op, now, ready + rmw);
+            }
+            (Job::Drain, Some(op)) => {
+                self.value(op, now);
+                self.free.push(id);
+                let arrived = Request {
+                    job: Job::Drained,
+                    ..request
+                };
+                self.schedule(ready, arrived);
+            }
+            _ => self.free.push(id),
+        }
+        if op.is_some() {
+            self.serve_sibling(thread, line, now, ready + rmw);
+        }
+        if self.arbiter.is_waiting(line) {
+            let free = self.coherence.line(line).free;
+            self.release_at(line, core as u16, free);
+        }
+    }
+
+    /// The thread's access has its value now, and the thread goes on at `done`.
+    fn deliver(&mut self, thread: usize, op: Op, now: Picos, done: Picos) {
+        let result = self.value(op, now);
+        let t = &mut self.threads[thread];
+        t.result = result;
+        t.clock = done;
+        t.request = None;
+        self.resume(thread, done);
+    }
+
+    /// The sibling of a thread that was given a line waits for the same line: it has it too.
+    fn serve_sibling(&mut self, thread: usize, line: u32, now: Picos, ready: Picos) {
+        let Some(sibling) = self.threads[thread].sibling else {
+            return;
+        };
+        let Some(id) = self.threads[sibling].request else {
+            return;
+        };
+        let core = self.threads[sibling].core;
+        let op = self.threads[sibling].op;
+        let own = op.kind.writes();
+        if op.line != line || !self.coherence.holds(core, line, own) {
+            return;
+        }
+        if self
+            .arbiter
+            .take(line, core, |waiting| waiting == id)
+            .is_none()
+        {
+            return;
+        }
+        self.free.push(id);
+        self.coherence.line(line).pending -= 1;
+        self.coherence.l2_hit(core, line, op.words, own);
+        let rmw = if op.kind.is_rmw() {
+            self.machine.rmw
+        } else {
+            0
+        };
+        let done = ready + rmw;
+        let entry = self.coherence.line(line);
+        entry.free = entry.free.max(done);
+        self.deliver(sibling, op, now, done);
+    }
+}
