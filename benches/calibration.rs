@@ -1,8 +1,8 @@
 //! How often the statistics err, and how soon they decide, on simulated log-ratios.
 //!
 //! `cargo bench --bench calibration -- 2000` simulates 2000 comparisons a cell (200 if no number
-//! is given). First table: fixed numbers of units, one look, by estimator. Second table: the
-//! sequential comparison as `hitm run` uses it. Seeded, so the tables are reproducible.
+//! is given). First table: one look at a fixed number of units, by estimator. Other tables: the
+//! sequential comparison as `hitm run` makes it. Seeded, so the tables are reproducible.
 
 use std::f64::consts::TAU;
 
@@ -10,9 +10,6 @@ use hitm::stats::{Block, Comparison, Interval, Look, Parity, Rule, TRIM, Units, 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
-
-/// Noise of one block's log-ratio, where the shape is a bell.
-const SD: f64 = 0.05;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -102,6 +99,8 @@ const SHAPES: [(&str, Shape); 13] = [
 /// Blocks of one comparison.
 struct Noise {
     shape: Shape,
+    /// Standard deviation of a block's log-ratio, where the shape is a bell.
+    sd: f64,
     source: Source,
     /// Slow mode, or noisy spell.
     slow: bool,
@@ -111,11 +110,12 @@ struct Noise {
 }
 
 impl Noise {
-    fn new(shape: Shape, seed: u64) -> Noise {
+    fn new(shape: Shape, sd: f64, seed: u64) -> Noise {
         let mut source = Source(Pcg64Mcg::seed_from_u64(seed));
         let slow = source.chance(0.5);
         Noise {
             shape,
+            sd,
             source,
             slow,
             level: 0.0,
@@ -129,19 +129,19 @@ impl Noise {
         self.number += 1;
         let source = &mut self.source;
         match self.shape {
-            Shape::Normal => SD * source.normal(),
-            Shape::Laplace => SD / 2_f64.sqrt() * source.exponential() * source.sign(),
+            Shape::Normal => self.sd * source.normal(),
+            Shape::Laplace => self.sd / 2_f64.sqrt() * source.exponential() * source.sign(),
             Shape::Contaminated => {
                 let scale = if source.chance(0.1) { 5.0 } else { 1.0 };
-                scale * SD * source.normal()
+                scale * self.sd * source.normal()
             }
-            Shape::T2 => SD * source.normal() / source.exponential().sqrt(),
-            Shape::Bimodal => SD * (source.sign() + source.normal() / 2.0),
+            Shape::T2 => self.sd * source.normal() / source.exponential().sqrt(),
+            Shape::Bimodal => self.sd * (source.sign() + source.normal() / 2.0),
             Shape::Modes => {
                 let mut sample = || {
                     self.slow ^= source.chance(0.03);
                     let mode = if self.slow { 2.5_f64.ln() } else { 0.0 };
-                    mode + SD / 2_f64.sqrt() * source.normal()
+                    mode + self.sd / 2_f64.sqrt() * source.normal()
                 };
                 let (first, second) = (sample(), sample());
                 source.sign() * (first - second)
@@ -149,21 +149,21 @@ impl Noise {
             Shape::Spells => {
                 self.slow ^= source.chance(0.05);
                 let scale = if self.slow { 4.0 } else { 1.0 };
-                scale * SD * source.normal()
+                scale * self.sd * source.normal()
             }
-            Shape::Parity => SD * (source.normal() + if odd { 2.0 } else { -2.0 }),
-            Shape::Skewed => SD * (source.exponential() - 1.0),
+            Shape::Parity => self.sd * (source.normal() + if odd { 2.0 } else { -2.0 }),
+            Shape::Skewed => self.sd * (source.exponential() - 1.0),
             Shape::Drift => {
                 let mut sample = || {
-                    self.level = 0.98 * self.level + SD / 2.0 * source.normal();
-                    self.level + SD / 2_f64.sqrt() * source.normal()
+                    self.level = 0.98 * self.level + self.sd / 2.0 * source.normal();
+                    self.level + self.sd / 2_f64.sqrt() * source.normal()
                 };
                 let (first, second) = (sample(), sample());
                 source.sign() * (first - second)
             }
             Shape::Dependent(r) => {
                 if !odd {
-                    let fresh = SD / 2_f64.sqrt() * source.normal();
+                    let fresh = self.sd / 2_f64.sqrt() * source.normal();
                     self.level = r * self.level + (1.0 - r * r).sqrt() * fresh;
                 }
                 self.level
@@ -187,10 +187,10 @@ impl Noise {
 }
 
 /// The trimmed mean of the shape itself, of a million units: 0 but for the skewed one.
-fn truth(shape: Shape, trim: f64) -> f64 {
+fn truth(shape: Shape, sd: f64, trim: f64) -> f64 {
     match shape {
         Shape::Skewed => {
-            let mut units = Noise::new(shape, 0).units(1_000_000);
+            let mut units = Noise::new(shape, sd, 0).units(1_000_000);
             units.sort_unstable_by(f64::total_cmp);
             let cut = (units.len() as f64 * trim) as usize;
             let kept = &units[cut.min(499_999)..units.len() - cut.min(499_999)];
@@ -207,22 +207,23 @@ fn share(count: usize, of: usize) -> String {
 /// One look at a fixed number of units, at a nominal 5 %, without the guard against dependence.
 fn estimators(comparisons: u64) {
     println!("One look at 8, 16 and 64 units: misses in %, nominal 5 (median width in %).");
-    println!("{comparisons} comparisons a cell.\n");
-    print!("{:<16}", "");
+    println!("Block noise 5 %, {comparisons} comparisons a cell.\n");
+    print!("{:<14}", "");
     let trims = [0.0, 0.1, TRIM, 0.25, 0.5];
     for trim in trims {
-        print!("{:>33}", format!("trim {trim}"));
+        print!(" |{:^36}", format!("trim {trim}"));
     }
     println!();
     for (name, shape) in SHAPES {
-        print!("{name:<16}");
+        print!("{name:<14}");
         for trim in trims {
-            let truth = truth(shape, trim);
+            let truth = truth(shape, 0.05, trim);
+            print!(" |");
             for count in [8, 16, 64] {
                 let mut intervals: Vec<Interval> = (0..comparisons)
                     .into_par_iter()
                     .filter_map(|seed| {
-                        let units = Noise::new(shape, seed).units(count);
+                        let units = Noise::new(shape, 0.05, seed).units(count);
                         Interval::of(&units, trim, 0.05, seed)
                     })
                     .collect();
@@ -231,7 +232,7 @@ fn estimators(comparisons: u64) {
                 let misses = share(misses.count(), intervals.len());
                 intervals.sort_by(|a, b| width(a).total_cmp(&width(b)));
                 let median = width(&intervals[intervals.len() / 2]);
-                print!("{:>11}", format!("{misses} ({:.1})", 100.0 * median));
+                print!("{:>12}", format!("{misses} ({:.1})", 100.0 * median));
             }
         }
         println!();
@@ -239,10 +240,13 @@ fn estimators(comparisons: u64) {
     println!();
 }
 
-/// A column of the sequential table.
+/// One of the sequential tables.
 struct Case {
-    title: &'static str,
+    /// Standard deviation of a block's log-ratio.
+    sd: f64,
+    /// The true ratio.
     ratio: f64,
+    /// Equivalence margin.
     margin: f64,
     /// Units the budget is good for.
     units: usize,
@@ -250,106 +254,100 @@ struct Case {
     fewer: u64,
 }
 
-const CASES: [Case; 6] = [
-    Case {
-        title: "A/A, 65 units",
-        ratio: 1.0,
-        margin: 0.02,
-        units: 65,
-        fewer: 1,
-    },
-    Case {
-        title: "A/A, 65, margin 0",
-        ratio: 1.0,
-        margin: 0.0,
-        units: 65,
-        fewer: 1,
-    },
-    Case {
-        title: "A/A, 300 units",
-        ratio: 1.0,
-        margin: 0.02,
-        units: 300,
-        fewer: 2,
-    },
-    Case {
-        title: "+5 %, 65 units",
-        ratio: 1.05,
-        margin: 0.02,
-        units: 65,
-        fewer: 1,
-    },
-    Case {
-        title: "+1 %, 1000, margin 0.5",
-        ratio: 1.01,
-        margin: 0.005,
-        units: 1000,
-        fewer: 10,
-    },
-    Case {
-        title: "+1 %, 1000, margin 2",
-        ratio: 1.01,
-        margin: 0.02,
-        units: 1000,
-        fewer: 10,
-    },
+impl Case {
+    const fn new(sd: f64, ratio: f64, margin: f64, units: usize, fewer: u64) -> Case {
+        Case {
+            sd,
+            ratio,
+            margin,
+            units,
+            fewer,
+        }
+    }
+}
+
+// 65 units are 2 s of two arms at 7.5 ms a sample, 1000 units 30 s.
+const CASES: [Case; 8] = [
+    Case::new(0.05, 1.00, 0.02, 65, 1),
+    Case::new(0.05, 1.00, 0.0, 65, 1),
+    Case::new(0.05, 1.00, 0.02, 300, 2),
+    Case::new(0.05, 1.05, 0.02, 65, 1),
+    Case::new(0.10, 1.05, 0.02, 65, 1),
+    Case::new(0.05, 1.01, 0.005, 1000, 5),
+    Case::new(0.10, 1.01, 0.005, 1000, 5),
+    Case::new(0.05, 1.01, 0.02, 1000, 5),
 ];
 
+/// How one comparison went.
+struct Outcome {
+    look: Look,
+    /// Whether any interval on the way missed the truth.
+    missed: bool,
+}
+
 /// One comparison as `hitm run` makes it: to its first decision, or to the end of the budget.
-/// The last look, and whether any interval on the way missed the truth.
-fn compare(shape: Shape, case: &Case, truth: f64, seed: u64) -> (Look, bool) {
+fn compare(shape: Shape, case: &Case, truth: f64, seed: u64) -> Outcome {
     let rule = Rule {
         margin: case.margin,
         ..Rule::default()
     };
     let effect = case.ratio.ln();
-    let missed = |look: &Look| look.interval.low > effect || look.interval.high < effect;
-    let mut noise = Noise::new(shape, seed);
+    let misses = |look: &Look| look.interval.low > effect || look.interval.high < effect;
+    let mut noise = Noise::new(shape, case.sd, seed);
     let mut comparison = Comparison::new(rule, seed);
-    let mut any_missed = false;
+    let mut missed = false;
     for _ in 0..2 * case.units {
         if comparison.push(noise.block(effect - truth)) {
-            any_missed |= comparison.latest().is_some_and(missed);
+            missed |= comparison.latest().is_some_and(misses);
             if comparison.is_decided() {
                 break;
             }
         }
     }
     let look = comparison.finish().expect("more than five units");
-    (look, any_missed || missed(&look))
+    Outcome {
+        look,
+        missed: missed || misses(&look),
+    }
 }
 
 fn sequential(comparisons: u64) {
-    println!("Sequential comparisons, block noise {SD}: % regression / improvement / equivalent;");
-    println!("% any interval missed; mean units to the end. {comparisons} comparisons a cell.\n");
-    print!("{:<16}", "");
+    let verdicts = [
+        Verdict::Regression,
+        Verdict::Improvement,
+        Verdict::Equivalent,
+        Verdict::Inconclusive,
+    ];
     for case in &CASES {
-        print!("{:>30}", case.title);
-    }
-    println!();
-    for (name, shape) in SHAPES {
-        print!("{name:<16}");
-        let truth = truth(shape, TRIM);
-        for case in &CASES {
-            let looks: Vec<(Look, bool)> = (0..comparisons / case.fewer)
+        let comparisons = comparisons.div_ceil(case.fewer);
+        println!(
+            "True ratio {}, block noise {} %, margin {} %, at most {} units; {comparisons} comparisons a line.",
+            case.ratio,
+            100.0 * case.sd,
+            100.0 * case.margin,
+            case.units,
+        );
+        print!("{:<14}", "% of them");
+        verdicts.iter().for_each(|verdict| print!("{verdict:>14}"));
+        println!("{:>24}{:>12}", "any interval missed", "mean units");
+        for (name, shape) in SHAPES {
+            let truth = truth(shape, case.sd, TRIM);
+            let outcomes: Vec<Outcome> = (0..comparisons)
                 .into_par_iter()
                 .map(|seed| compare(shape, case, truth, seed))
                 .collect();
-            let called = |verdict| {
-                let count = looks.iter().filter(|(look, _)| look.verdict == verdict);
-                share(count.count(), looks.len())
-            };
-            let missed = looks.iter().filter(|(_, missed)| *missed).count();
-            let blocks: u64 = looks.iter().map(|(look, _)| look.blocks).sum();
-            let cell = format!(
-                "{}/{}/{}; {}; {}",
-                called(Verdict::Regression),
-                called(Verdict::Improvement),
-                called(Verdict::Equivalent),
-                share(missed, looks.len()),
-                blocks / 2 / looks.len() as u64,
+            print!("{name:<14}");
+            for verdict in verdicts {
+                let called = outcomes.iter().filter(|o| o.look.verdict == verdict);
+                print!("{:>14}", share(called.count(), outcomes.len()));
+            }
+            let missed = outcomes.iter().filter(|o| o.missed).count();
+            let blocks: u64 = outcomes.iter().map(|o| o.look.blocks).sum();
+            println!(
+                "{:>24}{:>12}",
+                share(missed, outcomes.len()),
+                blocks / 2 / comparisons
             );
-            print!("{cell:>30}");
         }
         println!();
     }

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// Ctrl-C or SIGTERM: what was finished is kept, exit status 130.
-    #[error("interrupted; finished blocks are kept")]
+    #[error("interrupted")]
     Interrupted,
     /// A regression was found and `--fail-on regression` asked for this: exit status 1.
     #[error("{0}")]

@@ -5,13 +5,16 @@
 
 pub mod backend;
 pub mod commands;
+pub mod counters;
 pub mod error;
 pub mod experiment;
 pub mod fault;
 pub mod layout;
 pub mod machine;
+pub mod prefetch;
 pub mod report;
 pub mod results;
 pub mod scenario;
+
 pub mod sim;
 pub mod stats;

@@ -105,9 +105,7 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
 
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The second one ends the program at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
             .map_err(|e| Error::Refused(format!("cannot catch signal {signal}: {e}")))?;
     }
     let mut watch = Progress { folder, bar: bar() };

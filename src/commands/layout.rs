@@ -33,6 +33,8 @@ enum Action {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
+    /// Name the layout, slot, field, line and pair of addresses that perf c2c or perf mem reports
+    Resolve(super::resolve::Args),
 }
 
 /// Run it.
@@ -40,6 +42,7 @@ pub fn run(args: Args) -> Result<()> {
     let text = match args.action {
         Action::List { all, format } => list(all, format),
         Action::Show { name, format } => show(layout::find(&name)?, format),
+        Action::Resolve(args) => super::resolve::run(&args)?,
     };
     super::print(&text)
 }

@@ -4,37 +4,46 @@ use crate::error::{Error, Result};
 use clap::Subcommand;
 
 mod conduct;
+mod counters;
 mod layout;
 mod options;
 mod plot;
+mod prefetch;
 mod probe;
+mod resolve;
 mod run;
 mod sim;
 
 /// A subcommand of `hitm`.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Show the hardware counters: which exist, what they do not mean, whether they count here
+    Counters(counters::Args),
     /// Show the layouts: offsets, lines, pairs, and how the fault path uses each field
     Layout(layout::Args),
-    /// Run the same experiment on a machine model
-    Sim(sim::Args),
+    /// Hardware prefetchers: how they stand; switch them off or on; put them back
+    Prefetch(prefetch::Args),
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
+    /// Run the same experiment on a machine model
+    Sim(sim::Args),
 }
 
 impl Command {
     /// Run it.
     pub fn run(self) -> Result<()> {
         match self {
+            Command::Counters(args) => counters::run(args),
             Command::Layout(args) => layout::run(args),
-            Command::Sim(args) => sim::run(args),
+            Command::Prefetch(args) => prefetch::run(args),
             Command::Probe(args) => probe::run(args),
-            Command::Run(args) => run::run(args),
+            Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
+            Command::Sim(args) => sim::run(args),
         }
     }
 }

@@ -33,8 +33,7 @@ pub fn run(args: Args) -> Result<()> {
         eprintln!("hitm: {warning}");
     }
     std::fs::create_dir_all(&out).map_err(|e| unwritable("create", &out, &e))?;
-    for path in report::write(&record, &out)? {
-        println!("{}", path.display());
-    }
-    Ok(())
+    let written = report::write(&record, &out)?;
+    let lines = written.iter().map(|path| format!("{}\n", path.display()));
+    super::print(&lines.collect::<String>())
 }

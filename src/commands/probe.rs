@@ -229,6 +229,7 @@ fn topology_rows(topology: &Topology) -> Vec<String> {
             if let Some(llc) = llc {
                 let cache = &topology.llcs[llc];
                 let size = match cache.bytes {
+                    Some(bytes) if bytes < 1 << 20 => format!("{} KiB ", bytes >> 10),
                     Some(bytes) => format!("{} MiB ", bytes >> 20),
                     None => String::new(),
                 };
@@ -286,6 +287,9 @@ fn write_placements(out: &mut String, rooms: &[Room]) -> std::fmt::Result {
     Ok(())
 }
 
+/// A mode with less than this share is taken for interruptions, not for a state of the machine.
+const NOTABLE_SHARE: f64 = 0.05;
+
 fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result {
     writeln!(
         out,
@@ -323,7 +327,14 @@ fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result
             modes.join(", ")
         )?;
     }
-    if transfers.iter().any(|transfer| transfer.modes.len() > 1) {
+    let is_split = |modes: &[Mode]| {
+        modes
+            .iter()
+            .filter(|mode| mode.share >= NOTABLE_SHARE)
+            .count()
+            > 1
+    };
+    if transfers.iter().any(|transfer| is_split(&transfer.modes)) {
         writeln!(
             out,
             "  {BAD}Several modes{BAD:#}: the hypervisor or a frequency governor moves these CPUs \

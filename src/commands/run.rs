@@ -2,12 +2,16 @@
 
 use super::conduct::{EnvironmentFile, Folder, Run, conduct, read_environment, run_record};
 use super::options::Options;
-use crate::backend::native::{Arm, Faults, Native, SOFTWARE_COUNTERS, pool::Timing};
+use super::prefetch::RegisterArgs;
+use crate::backend::native::{Arm, Faults, Native, OWN_COUNTERS, pool::Timing};
+use crate::counters::{self, Missing, Plan, Scope, preflight};
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Design};
 use crate::machine::{CpuId, Placement, Topology, environment::Environment};
-use crate::results::{Unmeasured, run_id};
+use crate::prefetch::{Control, Which};
+use crate::results::{Unmeasured, address_map, run_id};
 use crate::scenario;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,6 +23,23 @@ pub struct Args {
     /// Allow more threads than CPUs
     #[arg(long)]
     oversubscribe: bool,
+    /// Write where every VMA, lock and field lies, for `layout resolve`; each arm then keeps its place
+    #[arg(long, value_name = "FILE")]
+    address_map: Option<PathBuf>,
+    /// Counter roles to read in every window (see `hitm counters list`), `all` or `none`
+    #[arg(
+        long,
+        value_name = "ROLE,…",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    counters: Vec<String>,
+    /// With --prefetch ab: the prefetcher to switch (see `hitm prefetch status`) [default: the one
+    /// that completes pairs: adjacent on Intel, up-down on AMD]
+    #[arg(long, value_name = "PREFETCHER")]
+    which: Option<Which>,
+    #[command(flatten)]
+    registers: RegisterArgs,
     /// Go on with the run in this folder, with its layouts, scenarios and seed
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "shard", "seed", "threads"])]
     resume: Option<PathBuf>,
@@ -29,7 +50,7 @@ pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
     let machine = Environment::record(&topology, args.options.seed);
     let name = machine_name(&machine);
-    let (environment, folder) = match &args.resume {
+    let (mut environment, folder) = match &args.resume {
         Some(dir) => (resumed(dir, &name)?, Folder::Resumed(dir.clone())),
         None => (
             new(&args.options, &topology, &machine, name)?,
@@ -48,14 +69,90 @@ pub fn run(args: Args) -> Result<()> {
         work: design.page_work,
     };
     let cpus = cpus(design, &topology, args.oversubscribe)?;
+    let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
+    // Declared before the backend, which puts the registers back when it is dropped.
+    let control = match design.prefetch.len() > 1 {
+        true => Some(control(&args, used)?),
+        false => None,
+    };
     let mut backend = Native::new(build, cpus, Timing::default())?;
+    if let Some((control, which)) = &control {
+        backend.switch(control.guard(*which)?);
+    }
+    let (plan, missing) = counters(&args.counters)?;
+    let own = OWN_COUNTERS.into_iter();
+    let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
+    backend.count(plan);
+    environment.run.unmeasured.extend(missing);
+    if let Some(path) = &args.address_map {
+        address_map::write(path, &backend.fix_places(&environment.design))?;
+    }
     let run = Run {
-        counters: SOFTWARE_COUNTERS.map(str::to_owned).to_vec(),
+        counters: columns,
         limits: args.options.limits(),
         environment,
         folder,
     };
     conduct(run, &mut backend, &args.options)
+}
+
+/// The registers of `used` CPUs, and which prefetcher to switch.
+fn control(args: &Args, used: BTreeSet<CpuId>) -> Result<(Control, Which)> {
+    let mut options = args.registers.options()?;
+    if options.cpus.is_none() {
+        options.cpus = Some(used);
+    }
+    let control = Control::open(&options)?;
+    let which = args.which.unwrap_or(Which::One(control.pair_completer()));
+    Ok((control, which))
+}
+
+/// What to count, tried out where there is a PMU; and what cannot be counted, each reason once.
+fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
+    let machine = counters::Machine::this();
+    let roles: Vec<&str> = match asked {
+        [one] if one == "none" => return Ok((Plan::default(), Vec::new())),
+        // Context switches are counted anyway, by kind.
+        [one] if one == "all" => counters::roles()
+            .iter()
+            .map(|role| role.name.as_str())
+            .filter(|role| *role != "context_switches")
+            .collect(),
+        roles => roles.iter().map(String::as_str).collect(),
+    };
+    let mut plan = Plan::new(&machine, &roles, Scope::User)?;
+    let mut missing = plan.missing.clone();
+    if machine.pmu.is_some() {
+        let dead: Vec<Missing> = preflight::check(&machine, Scope::User)?
+            .into_iter()
+            .filter(|one| {
+                matches!(
+                    one.status,
+                    preflight::Status::Dead | preflight::Status::Missing
+                )
+            })
+            .filter(|one| roles.contains(&one.role) && !missing.iter().any(|m| m.role == one.role))
+            .map(|one| Missing {
+                role: one.role,
+                reason: one.reason,
+            })
+            .collect();
+        let alive = plan
+            .roles()
+            .into_iter()
+            .filter(|role| !dead.iter().any(|one| one.role == *role));
+        let alive: Vec<&str> = alive.collect();
+        plan = Plan::new(&machine, &alive, Scope::User)?;
+        missing.extend(dead);
+    }
+    let missing = Plan::reasons(&missing)
+        .into_iter()
+        .map(|(why, roles)| Unmeasured {
+            what: roles.join(", "),
+            why: why.to_owned(),
+        })
+        .collect();
+    Ok((plan, missing))
 }
 
 /// The design that the arguments ask for.

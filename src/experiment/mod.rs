@@ -11,9 +11,11 @@ pub use drive::{Ending, Limits, Watch, drive};
 pub use plan::{Block, Cell};
 pub use verdicts::Verdicts;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::path::PageWork;
+use crate::prefetch;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::results::BASELINE_AGAIN;
 
@@ -51,6 +53,15 @@ impl Prefetch {
             Prefetch::Off => "off",
         }
     }
+
+    /// What the prefetcher is switched to, if anything.
+    pub fn state(self) -> Option<prefetch::State> {
+        match self {
+            Prefetch::AsIs => None,
+            Prefetch::On => Some(prefetch::State::On),
+            Prefetch::Off => Some(prefetch::State::Off),
+        }
+    }
 }
 
 /// What is compared with what, and where. Written to `environment.json`, so that a run can go on.
@@ -82,6 +93,18 @@ pub struct Design {
 pub trait Backend {
     /// Take one sample.
     fn measure(&mut self, cell: &Cell) -> Result<Measured>;
+
+    /// Take all samples of a block, in its order. A backend whose samples cannot disturb each
+    /// other may take them at once.
+    fn measure_block(&mut self, block: &Block, stop: &AtomicBool) -> Result<Vec<Measured>> {
+        let cells = block.cells.iter();
+        cells
+            .map(|cell| match stop.load(Ordering::Relaxed) {
+                true => Err(Error::Interrupted),
+                false => self.measure(cell),
+            })
+            .collect()
+    }
 }
 
 /// One thread's share of a sample.

@@ -24,6 +24,21 @@ pub struct Cell {
     pub seed: u64,
 }
 
+impl Cell {
+    /// A cell that only says which arm at which design point.
+    pub fn first(point: usize, arm: usize) -> Cell {
+        Cell {
+            point,
+            arm,
+            prefetch: Prefetch::AsIs,
+            block: 0,
+            order: 0,
+            first_slot: 0,
+            seed: 0,
+        }
+    }
+}
+
 /// One randomised pass over every arm at one design point.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -59,13 +74,11 @@ impl Block {
             .iter()
             .flat_map(|&prefetch| {
                 (0..design.arms.len()).map(move |arm| Cell {
-                    point,
-                    arm,
                     prefetch,
                     block: number,
-                    order: 0,
                     first_slot,
                     seed,
+                    ..Cell::first(point, arm)
                 })
             })
             .collect();

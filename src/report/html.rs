@@ -1,9 +1,427 @@
 //! `report.html`: one page that holds everything, plots included, and needs nothing else.
+//!
+//! Here: what the page says. Not here: the plots (`plot`), the words of a verdict row (`table`),
+//! the looks (`report.css`).
 
 use super::Record;
+use super::arms::Arm;
 use super::plot::Plot;
+use super::table::{self, Group};
+use super::units;
+use crate::results::{BASELINE_AGAIN, Sample, VerdictRow};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The page.
-pub fn html(_record: &Record, _plots: &[Plot]) -> String {
-    String::new()
+pub fn page(record: &Record, plots: &[Plot]) -> String {
+    let arms = record.arms();
+    let groups = table::groups(&record.verdicts, &arms);
+    let title = format!(
+        "{} on {}",
+        distinct(&record.samples, |s| s.scenario.clone()),
+        distinct(&record.samples, |s| s.machine.clone())
+    );
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "hitm: " (title) }
+                style { (PreEscaped(include_str!("report.css"))) }
+            }
+            body {
+                h1 { (title) }
+                (when(record))
+                @if record.run.interrupted {
+                    p class="banner" {
+                        "This run was interrupted. What it had finished is here; a verdict that "
+                        "needed more blocks is inconclusive."
+                    }
+                }
+                (asked(record))
+                h2 { "Verdicts" }
+                (verdicts(record, &groups))
+                (again(&record.verdicts))
+                h2 { "Plots" }
+                @for plot in plots { (figure(plot)) }
+                h2 { "Samples set aside" }
+                (invalid(&record.samples))
+                h2 { "Not measured" }
+                (unmeasured(record, &arms))
+                h2 { "Machine" }
+                (machine(record))
+                h2 { "To measure it again" }
+                (reproduce(record))
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn when(record: &Record) -> Markup {
+    let run = &record.run;
+    let parts = [
+        run.started
+            .as_ref()
+            .map(|started| format!("measured {started}")),
+        run.version
+            .as_ref()
+            .map(|version| format!("hitm {version}")),
+        run.run.as_ref().map(|id| format!("run {id}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    html! { p class="faint" { (parts.join(" · ")) } }
+}
+
+/// What was asked, from the rows themselves.
+fn asked(record: &Record) -> Markup {
+    let samples = &record.samples;
+    let baselines: BTreeSet<&str> = record
+        .verdicts
+        .iter()
+        .map(|v| v.baseline.as_str())
+        .collect();
+    let mut threads: Vec<usize> = samples.iter().map(|s| s.threads).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    let threads: Vec<String> = threads.iter().map(usize::to_string).collect();
+    let blocks: BTreeSet<(&str, super::arms::Point, u64)> = samples
+        .iter()
+        .map(|s| (s.run.as_str(), s.into(), s.block))
+        .collect();
+    let rows = [
+        ("layouts", distinct(samples, |s| s.layout.clone())),
+        (
+            "baseline",
+            baselines.into_iter().collect::<Vec<_>>().join(", "),
+        ),
+        ("threads", threads.join(", ")),
+        ("placement", distinct(samples, |s| s.placement.clone())),
+        ("prefetchers", distinct(samples, |s| s.prefetch.clone())),
+        ("backend", distinct(samples, |s| s.backend.clone())),
+        (
+            "measured",
+            format!(
+                "{} in {}",
+                units::count(samples.len(), "sample"),
+                units::count(blocks.len(), "block")
+            ),
+        ),
+    ];
+    html! {
+        table {
+            @for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+                tr { th { (name) } td { (value) } }
+            }
+        }
+    }
+}
+
+/// The different values in order of appearance.
+fn distinct(samples: &[Sample], value: impl Fn(&Sample) -> String) -> String {
+    let mut values: Vec<String> = Vec::new();
+    for sample in samples {
+        let value = value(sample);
+        if !value.is_empty() && !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values.join(", ")
+}
+
+fn verdicts(record: &Record, groups: &[Group]) -> Markup {
+    if groups.is_empty() {
+        let why = if record.verdicts_found {
+            "verdicts.csv holds no row yet"
+        } else {
+            "there is no verdicts.csv beside the samples"
+        };
+        return html! { p { "There is no table of verdicts: " (why) "." } };
+    }
+    html! {
+        p class="faint" {
+            "A change is the time per fault over that of the baseline, compared within blocks, "
+            "with its interval. "
+            b { "equivalent" } ": the whole interval lies within "
+            @match record.run.margin {
+                Some(margin) => { "the margin of " (margin * 100.0) " %. " }
+                None => "the margin of equivalence. "
+            }
+            b { "regression" } ": not that, and the whole interval is slower. "
+            b { "improvement" } ": not that, and the whole interval is faster. "
+            b { "inconclusive" } ": none of these; more blocks would tell. "
+            "Times are medians over valid samples."
+        }
+        @for group in groups {
+            h3 { (group.heading) }
+            p class="faint" { (group.place) }
+            div class="wide" { table {
+                thead { tr {
+                    th { "layout" }
+                    th class="figure" { "time/fault" }
+                    th class="figure" { "change" }
+                    th class="figure" { "interval" }
+                    th { "verdict" }
+                    th { "blocks (invalid)" }
+                } }
+                tbody {
+                    @let (baseline, arm) = group.baseline;
+                    tr {
+                        td { (baseline) }
+                        td class="figure" { (arm.map_or("-".into(), |a| units::time(a.median_ns))) }
+                        td {} td {} td { "baseline" } td {}
+                    }
+                    @for (row, arm) in &group.rows {
+                        @let [time, change, interval, blocks] = table::cells(row, *arm);
+                        tr {
+                            td { (row.layout) }
+                            td class="figure" { (time) }
+                            td class="figure" { (change) }
+                            td class="figure" { (interval) }
+                            td class=(class(&row.verdict)) { (row.verdict) }
+                            td { (blocks) }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+/// The style of a verdict; none for a word that is not one.
+fn class(verdict: &str) -> &str {
+    match verdict {
+        "regression" | "improvement" | "inconclusive" => verdict,
+        _ => "",
+    }
+}
+
+/// The A/A line in words.
+fn again(verdicts: &[VerdictRow]) -> Markup {
+    let rows: Vec<&VerdictRow> = verdicts
+        .iter()
+        .filter(|v| v.layout == BASELINE_AGAIN)
+        .collect();
+    let wrong = rows
+        .iter()
+        .filter(|v| matches!(class(&v.verdict), "regression" | "improvement"));
+    let wrong = wrong.count();
+    html! {
+        h3 { "The noise beside the effect: " (BASELINE_AGAIN) }
+        @if rows.is_empty() {
+            p { "The baseline was not measured a second time here, so there is nothing to judge the
+                 noise by." }
+        } @else {
+            p {
+                "Every block measures the baseline twice, the second time under the name "
+                (BASELINE_AGAIN) ". Both arms run the same code on the same memory layout, so all "
+                "that this row shows is noise. "
+                @if wrong == 0 {
+                    "No comparison calls it slower or faster, as it should be."
+                } @else {
+                    b {
+                        (wrong) " of " (units::count(rows.len(), "comparison"))
+                        " call it slower or faster: effects of that size are not to be trusted here."
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn figure(plot: &Plot) -> Markup {
+    let drawing = html! { figure { (PreEscaped(&plot.svg)) } };
+    html! {
+        @if plot.folded {
+            details { summary { (plot.title) } (drawing) }
+        } @else {
+            (drawing)
+        }
+    }
+}
+
+fn invalid(samples: &[Sample]) -> Markup {
+    let mut reasons: BTreeMap<String, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    let mut invalid = 0;
+    for sample in samples.iter().filter(|sample| !sample.valid) {
+        invalid += 1;
+        for reason in sample.invalid_reason.split("; ") {
+            let entry = reasons.entry(kind_of(reason)).or_default();
+            entry.0 += 1;
+            entry.1.insert(&sample.layout);
+        }
+    }
+    html! {
+        @if invalid == 0 {
+            p { "None: all " (units::count(samples.len(), "sample")) " are valid." }
+        } @else {
+            p {
+                (invalid) " of " (units::count(samples.len(), "sample")) " are marked invalid. They "
+                "are kept in samples.csv and enter no verdict."
+            }
+            div class="wide" { table {
+                thead { tr { th { "reason" } th class="figure" { "samples" } th { "layouts" } } }
+                tbody {
+                    @for (reason, (count, layouts)) in &reasons {
+                        tr {
+                            td { (reason) }
+                            td class="figure" { (count) }
+                            td { (layouts.iter().copied().collect::<Vec<_>>().join(", ")) }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+/// A reason without its figures, so that what has one cause is counted together.
+fn kind_of(reason: &str) -> String {
+    let figure = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    let words: Vec<&str> = reason
+        .split_whitespace()
+        .map(|word| if figure(word) { "…" } else { word })
+        .collect();
+    if words.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        words.join(" ")
+    }
+}
+
+fn unmeasured(record: &Record, arms: &[Arm]) -> Markup {
+    let mut rows: Vec<(String, String)> = record
+        .run
+        .unmeasured
+        .iter()
+        .map(|absent| (absent.what.clone(), absent.why.clone()))
+        .collect();
+    let known: BTreeSet<String> = rows.iter().map(|(what, _)| what.clone()).collect();
+    for role in &record.counters {
+        let measured = record.samples.iter().any(|s| s.counters.contains_key(role));
+        if !measured && !known.contains(role) {
+            rows.push((
+                role.clone(),
+                "its column is empty in every row; no reason is recorded".into(),
+            ));
+        }
+    }
+    if record.samples.iter().any(|s| s.threads > 1)
+        && record.samples.iter().all(|s| s.probe_ns.is_none())
+    {
+        rows.push((
+            "probe_ns".into(),
+            "no sample carries a line-transfer probe".into(),
+        ));
+    }
+    for arm in arms.iter().filter(|arm| arm.interval_ns.is_none()) {
+        rows.push((
+            format!(
+                "interval of {}, {}",
+                arm.layout,
+                units::count(arm.point.threads, "thread")
+            ),
+            format!(
+                "{} valid; an interval of the median needs 6",
+                units::count(arm.samples, "sample")
+            ),
+        ));
+    }
+    html! {
+        @if rows.is_empty() && record.warnings.is_empty() {
+            p { "Everything that was asked for was measured." }
+        }
+        @if !rows.is_empty() {
+            div class="wide" { table {
+                thead { tr { th { "what" } th { "why" } } }
+                tbody { @for (what, why) in &rows { tr { td { (what) } td { (why) } } } }
+            } }
+        }
+        @if !record.warnings.is_empty() {
+            ul { @for warning in &record.warnings { li { (warning) } } }
+        }
+    }
+}
+
+fn machine(record: &Record) -> Markup {
+    let mut rows = Vec::new();
+    match &record.machine {
+        Some(machine) => flatten("", machine, &mut rows),
+        None => return html! { p { "Not recorded beside these samples." } },
+    }
+    html! {
+        div class="wide" { table { tbody {
+            @for (name, value) in &rows { tr { th { (name) } td { (value) } } }
+        } } }
+    }
+}
+
+/// A JSON value as names and values; lists of plain values stay on one line.
+fn flatten(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let below = |part: &str| {
+        if name.is_empty() {
+            part.to_owned()
+        } else {
+            format!("{name} {part}")
+        }
+    };
+    match value {
+        Value::Null => rows.push((name.to_owned(), "not recorded".to_owned())),
+        Value::Object(parts) => {
+            for (part, value) in parts {
+                flatten(&below(part), value, rows);
+            }
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            for (at, item) in items.iter().enumerate() {
+                flatten(&below(&at.to_string()), item, rows);
+            }
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            rows.push((name.to_owned(), items.join(", ")));
+        }
+        other => rows.push((name.to_owned(), plain(other))),
+    }
+}
+
+fn reproduce(record: &Record) -> Markup {
+    let run = &record.run;
+    html! {
+        @if run.command_line.is_empty() {
+            p { "The command line is not recorded beside these samples." }
+        } @else {
+            pre { (shell(&run.command_line)) }
+        }
+        @if let Some(seed) = run.seed {
+            p { "The order of the arms came from the seed " code { (seed) } "; " code { "--seed " (seed) }
+                " gives the same order again." }
+        }
+        p {
+            "The plots and this page are drawn again from the files of the run with "
+            code { "hitm plot" } "."
+        }
+    }
+}
+
+/// Arguments as a shell takes them.
+fn shell(arguments: &[String]) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./,:=@%+".contains(c);
+    let quoted: Vec<String> = arguments
+        .iter()
+        .map(|argument| {
+            if !argument.is_empty() && argument.chars().all(safe) {
+                argument.clone()
+            } else {
+                format!("'{}'", argument.replace('\'', r"'\''"))
+            }
+        })
+        .collect();
+    quoted.join(" ")
 }

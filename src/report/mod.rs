@@ -4,13 +4,14 @@
 //! run is the one that `hitm plot` draws later. Not here: measuring and judging.
 
 pub mod arms;
+pub mod explain;
 mod html;
 mod plot;
 mod record;
 pub mod table;
 pub mod units;
 
-pub use html::html;
+pub use html::page;
 pub use plot::{Plot, plots};
 pub use record::Record;
 
@@ -29,7 +30,7 @@ pub fn write(record: &Record, out: &Path) -> Result<Vec<PathBuf>> {
         written.push(path);
     }
     let path = out.join("report.html");
-    write_whole(&path, html(record, &plots).as_bytes())?;
+    write_whole(&path, page(record, &plots).as_bytes())?;
     written.push(path);
     Ok(written)
 }

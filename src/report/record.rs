@@ -13,6 +13,10 @@ pub struct Record {
     pub samples: Vec<Sample>,
     /// All verdicts.
     pub verdicts: Vec<VerdictRow>,
+    /// Whether there was a `verdicts.csv`, if only an empty one.
+    pub verdicts_found: bool,
+    /// The counter columns of the samples.
+    pub counters: Vec<String>,
     /// What was asked, where exactly one run says so.
     pub run: RunRecord,
     /// The machine, as the run that says so recorded it.
@@ -32,9 +36,15 @@ impl Record {
             let mut read = read_samples(&samples)?;
             record.samples.append(&mut read.samples);
             record.warnings.append(&mut read.warnings);
+            for role in read.counters {
+                if !record.counters.contains(&role) {
+                    record.counters.push(role);
+                }
+            }
             let verdicts = samples.with_file_name("verdicts.csv");
             if verdicts.exists() {
                 record.verdicts.append(&mut read_verdicts(&verdicts)?);
+                record.verdicts_found = true;
             } else {
                 record.warnings.push(format!(
                     "no verdicts: there is no verdicts.csv beside {}",

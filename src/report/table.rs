@@ -51,7 +51,7 @@ pub(super) struct Group<'a> {
     /// `one-vma, 2 threads, compact`, and what else tells it from other groups.
     pub heading: String,
     /// `native on MACHINE`.
-    pub where_: String,
+    pub place: String,
     /// Name and time of the baseline.
     pub baseline: (&'a str, Option<&'a Arm>),
     /// The rows, with the arm each is about.
@@ -77,7 +77,7 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [Arm]) -> Vec<Gro
                 row.placement,
                 row.prefetch
             ),
-            where_: format!("{} on {}", row.backend, row.machine),
+            place: format!("{} on {}", row.backend, row.machine),
             baseline: (&row.baseline, arm_of(row, &row.baseline, arms)),
             rows: vec![member],
         };
@@ -92,7 +92,8 @@ fn arm_of<'a>(row: &VerdictRow, layout: &str, arms: &'a [Arm]) -> Option<&'a Arm
         .find(|arm| arm.layout == layout && arm.point == point)
 }
 
-/// The cells of a row after its layout: time per fault, change, interval, blocks.
+/// The cells of a row after its layout: time per fault, change, interval, blocks
+/// with the invalid ones in brackets.
 pub(super) fn cells(row: &VerdictRow, arm: Option<&Arm>) -> [String; 4] {
     let width = match (row.ratio_low, row.ratio_high) {
         (Some(low), Some(high)) => high - low,
@@ -104,7 +105,7 @@ pub(super) fn cells(row: &VerdictRow, arm: Option<&Arm>) -> [String; 4] {
     };
     let blocks = match row.blocks_invalid {
         0 => row.blocks.to_string(),
-        invalid => format!("{} (+{invalid} invalid)", row.blocks),
+        invalid => format!("{} ({invalid})", row.blocks),
     };
     [
         arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns)),
@@ -121,47 +122,35 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
     let mut place = "";
     let names = verdicts.iter().flat_map(|row| [&row.layout, &row.baseline]);
     let layout_width = names.map(|name| name.chars().count()).max().unwrap_or(0);
-    let line = |layout: &str, [time, change, interval]: [&str; 3], verdict: &str, blocks: &str| {
+    let line = |layout: &str, figures: [&str; 3], verdict: &str, style: Style, blocks: &str| {
+        let [time, change, interval] = figures;
+        // Coloured after it is padded: escape sequences have no width.
+        let verdict = styled(&format!("{verdict:<12}"), style, colour);
         let text = format!(
-            "  {layout:<layout_width$}  {time:>10}  {change:>9}  {interval:>20}  {verdict:<12}  \
-             {blocks}"
+            "  {layout:<layout_width$}  {time:>10}  {change:>9}  {interval:>19}  {verdict}  {blocks}"
         );
         text.trim_end().to_owned() + "\n"
     };
+    let plain = Style::new();
     for group in &groups {
-        if group.where_ != place {
-            place = &group.where_;
+        if group.place != place {
+            place = &group.place;
             text.push_str(place);
             text.push('\n');
         }
         text.push('\n');
         text.push_str(&styled(&group.heading, Style::new().bold(), colour));
         text.push('\n');
-        text.push_str(&line(
-            "layout",
-            ["time/fault", "change", "interval"],
-            "verdict",
-            "blocks",
-        ));
+        let names = ["time/fault", "change", "interval"];
+        text.push_str(&line("layout", names, "verdict", plain, "blocks (invalid)"));
         let (name, arm) = group.baseline;
         let time = arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns));
-        text.push_str(&line(name, [&time, "", ""], "baseline", ""));
+        text.push_str(&line(name, [&time, "", ""], "baseline", plain, ""));
         for (row, arm) in &group.rows {
             let [time, change, interval, blocks] = cells(row, *arm);
-            let plain = line(
-                &row.layout,
-                [&time, &change, &interval],
-                &row.verdict,
-                &blocks,
-            );
+            let figures = [time.as_str(), &change, &interval];
             let style = style_of(&row.verdict);
-            // Coloured after it was aligned: escape sequences have no width.
-            let verdict = format!("  {:<12}", row.verdict);
-            let shown = format!(
-                "  {}",
-                styled(&format!("{:<12}", row.verdict), style, colour)
-            );
-            text.push_str(&plain.replacen(verdict.trim_end(), shown.trim_end(), 1));
+            text.push_str(&line(&row.layout, figures, &row.verdict, style, &blocks));
         }
     }
     text
@@ -177,7 +166,7 @@ fn style_of(verdict: &str) -> Style {
 }
 
 fn styled(text: &str, style: Style, colour: bool) -> String {
-    if colour {
+    if colour && style != Style::new() {
         format!("{style}{text}{style:#}")
     } else {
         text.to_owned()

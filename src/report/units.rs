@@ -36,6 +36,7 @@ pub fn tick(ns: f64) -> String {
 /// ratio; it decides the decimals, so that an interval never shrinks to a point in print.
 pub fn change(ratio: f64, width: f64) -> String {
     let decimals = match width {
+        width if width >= 0.1 => 0,
         width if width >= 0.002 => 1,
         width if width >= 0.0002 => 2,
         _ => 3,
@@ -96,6 +97,7 @@ mod tests {
     #[test]
     fn a_change_shows_as_many_decimals_as_its_interval_needs() {
         assert_eq!(change(1.25, 0.02), "+25.0 %");
+        assert_eq!(change(54.832, 1.2), "+5383 %");
         assert_eq!(change(0.9998, 0.02), "0.0 %");
         assert_eq!(change_interval(0.996, 1.008), "-0.4 to +0.8 %");
         assert_eq!(change_interval(1.0004, 1.0009), "+0.04 to +0.09 %");

@@ -3,6 +3,7 @@
 //! Here: the CSV schema and run folders. Not here: how a sample is taken (`experiment`,
 //! `backend`) and what is concluded from it (`stats`).
 
+pub mod address_map;
 mod cells;
 mod files;
 mod folder;

@@ -85,7 +85,7 @@ impl Thread {
         self.rng ^= self.rng >> 12;
         self.rng ^= self.rng << 25;
         self.rng ^= self.rng >> 27;
-        ((self.rng.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * bound as u64 >> 32) as usize
+        (((self.rng.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * bound as u64) >> 32) as usize
     }
 }
 

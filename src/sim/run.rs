@@ -9,6 +9,7 @@ use super::explain::Ledger;
 use super::machine::{Machine, Picos, picos};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
+use crate::experiment::ThreadFaults;
 use crate::fault::arena::Arena;
 use crate::fault::memory::Memory;
 use crate::fault::path::PageWork;
@@ -60,6 +61,8 @@ pub struct Spec {
 pub struct Run {
     /// The row; the caller fills in what it knows about the experiment.
     pub sample: Sample,
+    /// Every thread that faults.
+    pub threads: Vec<ThreadFaults>,
     /// Counts of the window.
     pub counts: Counts,
     /// Faults of the window that a writer forced to fall back to `mmap_lock`.
@@ -219,6 +222,13 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
                 .collect(),
             ..Sample::default()
         },
+        threads: each
+            .iter()
+            .map(|(faults, seconds)| ThreadFaults {
+                faults: *faults,
+                seconds: *seconds,
+            })
+            .collect(),
         counts,
         fallbacks: fallbacks(&after) - fallbacks(&before),
         ledger: state.coherence.ledger.take(),

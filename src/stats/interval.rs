@@ -82,9 +82,13 @@ impl Interval {
         }
         let estimate = ordered.mean();
         let count = ordered.values.len() as f64;
-        let freedom = (ordered.kept().len() as f64 - 1.0).max(1.0);
+        // A median keeps one or two values, and yet it knows the spread of all.
+        let freedom = match ordered.kept().len() {
+            0..=2 => count - 1.0,
+            kept => kept as f64 - 1.0,
+        };
         let t = StudentsT::new(0.0, 1.0, freedom)
-            .expect("one degree of freedom at least")
+            .expect("two degrees of freedom at least")
             .inverse_cdf(error / 2.0)
             .abs();
         let (low, high) = bca_95(ordered, seed);

@@ -57,7 +57,7 @@ pub fn samples(scenario: &str, threads: usize, blocks: u64) -> Vec<Sample> {
                 ns_per_fault: ns,
                 slowest_thread_faults: faults / threads as u64,
                 fastest_thread_faults: faults / threads as u64,
-                probe_ns: (threads > 1).then(|| mode * (1.0 + noise)),
+                probe_ns: (threads > 1).then_some(mode * (1.0 + noise)),
                 valid: !stolen,
                 invalid_reason: if stolen {
                     "stolen time 1.2 ms".into()
@@ -97,7 +97,7 @@ pub fn verdicts(scenario: &str, threads: usize, blocks: u64) -> Vec<VerdictRow> 
             ratio_low: Some(ratio * 0.994),
             ratio_high: Some(ratio * 1.008),
             verdict: verdict.into(),
-            blocks: blocks - 3,
+            blocks: blocks.saturating_sub(3),
             blocks_invalid: 3,
         }
     };

@@ -8,28 +8,32 @@ pub mod pool;
 pub mod program;
 mod rendezvous;
 
+use crate::counters::{Plan, Readings};
 use crate::error::{Error, Result};
-use crate::experiment::{Backend, Cell, Measured, ThreadFaults};
+use crate::experiment::{Backend, Cell, Design, Measured, Point, ThreadFaults};
 use crate::fault::arena::{Arena, PAGE};
 use crate::fault::path::PageWork;
 use crate::fault::world::World;
 use crate::layout;
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
+use crate::prefetch;
+use crate::results::address_map::{self, Mapped};
 use crate::scenario;
-use pool::{Pool, Report, Timing};
+use pool::{Job, Pool, Report, Timing};
 use program::{Program, Spec};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
 const START_PAGES: u64 = 64;
 
-/// The counters of the native backend that need no PMU, by role.
-pub const SOFTWARE_COUNTERS: [&str; 5] = [
+/// What the native backend counts by itself, as columns: `fallbacks` are faults that went to
+/// `mmap_lock` because a writer was in the way, the others come from the kernel's own accounts.
+pub const OWN_COUNTERS: [&str; 4] = [
     "fallbacks",
     "voluntary_context_switches",
     "involuntary_context_switches",
-    "page_faults",
     "stolen_ns",
 ];
 
@@ -62,6 +66,12 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Every design point with every arm.
+    fn cells(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let arms = self.arms.len();
+        (0..self.points.len()).flat_map(move |point| (0..arms).map(move |arm| (point, arm)))
+    }
+
     fn spec(&self, point: usize, arm: usize, first_slot: usize) -> Spec {
         let (scenario, threads) = self.points[point];
         let Arm {
@@ -81,8 +91,7 @@ impl Faults {
 
 impl Build for Faults {
     fn bytes(&self) -> usize {
-        let cells = (0..self.points.len()).flat_map(|p| (0..self.arms.len()).map(move |a| (p, a)));
-        cells
+        self.cells()
             .map(|(point, arm)| {
                 let spec = self.spec(point, arm, 0);
                 World::bytes_for(spec.layout.table(), spec.size())
@@ -99,21 +108,22 @@ impl Build for Faults {
 }
 
 /// The backend.
-pub struct Native<B> {
+pub struct Native<'g, B> {
     build: B,
     /// CPUs of each design point; index = thread.
     cpus: Vec<Vec<CpuId>>,
     timing: Timing,
     pool: Pool,
-    arena: Option<Arena>,
-    bytes: usize,
+    arenas: Arenas,
     /// One clock a design point.
     steal: Vec<StealClock>,
+    counters: Arc<Plan>,
+    prefetchers: Option<prefetch::Guard<'g>>,
 }
 
-impl<B: Build> Native<B> {
+impl<'g, B: Build> Native<'g, B> {
     /// A backend for programs of `build`, on the CPUs planned for each design point.
-    pub fn new(build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<B>> {
+    pub fn new(build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<'g, B>> {
         let bytes = build.bytes() + START_PAGES as usize * PAGE;
         let steal = cpus.iter().map(|cpus| StealClock::open(cpus));
         Ok(Native {
@@ -122,25 +132,123 @@ impl<B: Build> Native<B> {
             cpus,
             timing,
             pool: Pool::default(),
-            arena: None,
-            bytes,
+            arenas: Arenas::shared(bytes),
+            counters: Arc::new(Plan::default()),
+            prefetchers: None,
         })
+    }
+
+    /// Count these in every window.
+    pub fn count(&mut self, counters: Plan) {
+        self.counters = Arc::new(counters);
+    }
+
+    /// Switch these prefetchers to the state that each sample asks for.
+    pub fn switch(&mut self, prefetchers: prefetch::Guard<'g>) {
+        self.prefetchers = Some(prefetchers);
     }
 }
 
-impl<B: Build> Backend for Native<B> {
+/// Where programs are laid out.
+struct Arenas {
+    bytes: usize,
+    /// By design point and arm if each keeps its place, else one for all.
+    arenas: BTreeMap<(usize, usize), Arena>,
+    fixed: bool,
+}
+
+impl Arenas {
+    /// One arena for all: the arms of a block lie at the same addresses, and blocks move about, so
+    /// that no arm keeps a lucky place.
+    fn shared(bytes: usize) -> Arenas {
+        Arenas {
+            bytes,
+            arenas: BTreeMap::new(),
+            fixed: false,
+        }
+    }
+
+    fn key(&self, cell: &Cell) -> (usize, usize) {
+        if self.fixed {
+            (cell.point, cell.arm)
+        } else {
+            (0, 0)
+        }
+    }
+
+    fn take(&mut self, cell: &Cell) -> Arena {
+        let arena = self.arenas.remove(&self.key(cell));
+        let mut arena = arena.unwrap_or_else(|| Arena::new(self.bytes));
+        let start = if self.fixed {
+            0
+        } else {
+            cell.seed % START_PAGES
+        };
+        arena.reset(start as usize * PAGE);
+        arena
+    }
+
+    fn give_back(&mut self, cell: &Cell, arena: Arena) {
+        self.arenas.insert(self.key(cell), arena);
+    }
+}
+
+impl Native<'_, Faults> {
+    /// Give every arm of every design point a place of its own for the whole run, and say what
+    /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts.
+    pub fn fix_places(&mut self, design: &Design) -> Vec<Mapped> {
+        self.arenas.fixed = true;
+        let mut rows = Vec::new();
+        for (point, arm) in self.build.cells() {
+            let cell = Cell::first(point, arm);
+            let spec = self.build.spec(point, arm, 0);
+            let world = World::new(self.arenas.take(&cell), spec.layout.table(), spec.size());
+            let Point {
+                scenario, threads, ..
+            } = &design.points[point];
+            rows.extend(address_map::rows(
+                &world,
+                &design.arms[arm],
+                scenario,
+                *threads,
+            ));
+            self.arenas.give_back(&cell, world.into_arena());
+        }
+        rows
+    }
+}
+
+impl<B: Build> Backend for Native<'_, B> {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
         let cpus = &self.cpus[cell.point];
-        let mut arena = self.arena.take().unwrap_or_else(|| Arena::new(self.bytes));
-        arena.reset((cell.seed % START_PAGES) as usize * PAGE);
+        let arena = self.arenas.take(cell);
         let program = self.build.build(cell, arena);
         let steal = &mut self.steal[cell.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());
         let before = stolen_ns()?;
-        let (reports, program) = self.pool.sample(program, cpus, self.timing, cell.seed)?;
+        if let (Some(guard), Some(state)) = (&mut self.prefetchers, cell.prefetch.state()) {
+            guard.set(state)?;
+        }
+        let job = Job {
+            program,
+            timing: self.timing,
+            seed: cell.seed,
+            counters: Arc::clone(&self.counters),
+            block: cell.block,
+        };
+        let (reports, program) = self.pool.sample(job, cpus)?;
         let stolen = stolen_ns()?.saturating_sub(before);
-        self.arena = program.into_arena();
-        Ok(measured(&reports, stolen))
+        if let Some(arena) = program.into_arena() {
+            self.arenas.give_back(cell, arena);
+        }
+        let mut measured = measured(&reports, stolen);
+        if let Some(guard) = &self.prefetchers {
+            let drift = guard.verify()?;
+            if !drift.is_none() {
+                measured.invalid.push(drift.to_string());
+            }
+        }
+        Ok(measured)
     }
 }
 
@@ -165,14 +273,19 @@ fn measured(reports: &[Report], stolen_ns: u64) -> Measured {
         reports.iter().map(|r| r.fallbacks).sum(),
         kernel.voluntary_switches,
         kernel.involuntary_switches,
-        kernel.minor_faults + kernel.major_faults,
         stolen_ns,
     ];
-    let counters: BTreeMap<String, f64> = SOFTWARE_COUNTERS
-        .iter()
-        .zip(values)
-        .map(|(role, value)| ((*role).to_owned(), value as f64))
+    let own = OWN_COUNTERS.into_iter().zip(values.map(|v| v as f64));
+    let counted = Readings::total(reports.iter().map(|r| r.counters.clone()));
+    let counted: BTreeMap<&str, f64> = counted
+        .values
+        .into_iter()
+        .map(|(role, reading)| (role, reading.value))
         .collect();
+    let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
+    if migrations > 0.0 {
+        invalid.push(format!("{migrations} migrations to another CPU"));
+    }
     Measured {
         threads: reports
             .iter()
@@ -184,7 +297,10 @@ fn measured(reports: &[Report], stolen_ns: u64) -> Measured {
             .collect(),
         probe_ns: reports.iter().find_map(|r| r.probe_ns),
         invalid,
-        counters,
+        counters: own
+            .chain(counted)
+            .map(|(role, value)| (role.to_owned(), value))
+            .collect(),
         ..Measured::default()
     }
 }

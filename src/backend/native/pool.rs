@@ -5,11 +5,13 @@
 
 use super::program::Program;
 use super::rendezvous::{Failed, Rendezvous};
+use crate::counters::{Open, Plan, Readings};
 use crate::error::{Error, Result};
 use crate::machine::accounting::{ThreadCounts, ThreadWatch};
 use crate::machine::transfer::Ring;
 use crate::machine::{CpuId, pin};
 use crate::scenario::Thread;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -60,16 +62,30 @@ pub struct Report {
     pub probe_ns: Option<f64>,
     /// Context switches and page faults in the window.
     pub kernel: ThreadCounts,
+    /// Hardware counters in the window.
+    pub counters: Readings,
     /// Why the pin does not hold, if it does not.
     pub pin: Option<String>,
 }
 
+/// What all threads of one sample are told.
+pub struct Job {
+    /// What they run.
+    pub program: Box<dyn Program>,
+    /// Lengths of the parts of the sample.
+    pub timing: Timing,
+    /// For everything random in it.
+    pub seed: u64,
+    /// What is counted, and the block that decides which of it this time.
+    pub counters: Arc<Plan>,
+    /// See `counters`.
+    pub block: u64,
+}
+
 struct Order {
-    program: Arc<Box<dyn Program>>,
+    job: Arc<Job>,
     thread: usize,
     threads: usize,
-    seed: u64,
-    timing: Timing,
     ring: Arc<Ring>,
     rendezvous: Arc<Rendezvous>,
     reply: Sender<std::result::Result<Report, Error>>,
@@ -88,28 +104,20 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Run `program` once on `cpus` (index = thread) and return every thread's report, in the
-    /// order of threads. The program comes back when all workers have let go of it.
-    pub fn sample(
-        &mut self,
-        program: Box<dyn Program>,
-        cpus: &[CpuId],
-        timing: Timing,
-        seed: u64,
-    ) -> Result<(Vec<Report>, Box<dyn Program>)> {
+    /// Do `job` once on `cpus` (index = thread) and return every thread's report, in the order of
+    /// threads. The program comes back when all workers have let go of it.
+    pub fn sample(&mut self, job: Job, cpus: &[CpuId]) -> Result<(Vec<Report>, Box<dyn Program>)> {
         let seats = self.seats(cpus)?;
-        let program = Arc::new(program);
+        let job = Arc::new(job);
         let oversubscribed = (1..cpus.len()).any(|i| cpus[..i].contains(&cpus[i]));
         let ring = Arc::new(Ring::new(cpus.len(), oversubscribed));
         let rendezvous = Arc::new(Rendezvous::new(cpus.len()));
         let (reply, replies) = channel();
         for (thread, seat) in seats.into_iter().enumerate() {
             let order = Order {
-                program: Arc::clone(&program),
+                job: Arc::clone(&job),
                 thread,
                 threads: cpus.len(),
-                seed,
-                timing,
                 ring: Arc::clone(&ring),
                 rendezvous: Arc::clone(&rendezvous),
                 reply: reply.clone(),
@@ -132,8 +140,8 @@ impl Pool {
             return Err(error);
         }
         reports.sort_by_key(|report: &Report| report.thread);
-        match Arc::into_inner(program) {
-            Some(program) if reports.len() == cpus.len() => Ok((reports, program)),
+        match Arc::into_inner(job) {
+            Some(job) if reports.len() == cpus.len() => Ok((reports, job.program)),
             _ => Err(Error::Refused(
                 "a worker thread ended unexpectedly; this is a bug of hitm".to_owned(),
             )),
@@ -207,17 +215,18 @@ impl Drop for Worker {
 }
 
 fn serve(cpu: CpuId, inbox: &Receiver<Order>) {
+    let mut counters = OpenCounters::default();
     for order in inbox {
-        let outcome = catch_unwind(AssertUnwindSafe(|| take_sample(cpu, &order)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| take_sample(cpu, &order, &mut counters)));
         let Order {
-            program,
+            job,
             rendezvous,
             ring,
             reply,
             ..
         } = order;
         // The program must be free again before the reply is seen.
-        drop(program);
+        drop(job);
         let answer = match outcome {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => Err(error),
@@ -233,19 +242,35 @@ fn serve(cpu: CpuId, inbox: &Receiver<Order>) {
     }
 }
 
-fn take_sample(cpu: CpuId, order: &Order) -> Result<Report> {
+/// The counters a worker has open, by group: opening takes longer than a window is worth.
+#[derive(Default)]
+struct OpenCounters(BTreeMap<usize, Open>);
+
+impl OpenCounters {
+    fn of(&mut self, job: &Job) -> Option<&mut Open> {
+        let group = job.counters.group_of(job.block)?;
+        Some(
+            self.0
+                .entry(group)
+                .or_insert_with(|| job.counters.open(job.block)),
+        )
+    }
+}
+
+fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Report> {
     let Order {
-        program,
-        timing,
-        rendezvous,
-        ..
+        job, rendezvous, ..
     } = order;
+    let Job {
+        program, timing, ..
+    } = &**job;
+    let mut counters = open.of(job);
     let stopped = |_: Failed| Error::Refused("another thread of the sample failed".to_owned());
-    let mut thread = Thread::new(order.thread, order.seed);
+    let mut thread = Thread::new(order.thread, job.seed);
 
     rendezvous.wait().map_err(stopped)?;
     program.enter(&mut thread);
-    let steps = warm_up(&***program, &mut thread, timing.warm_up);
+    let steps = warm_up(&**program, &mut thread, timing.warm_up);
     program.leave(&mut thread);
 
     rendezvous.wait().map_err(stopped)?;
@@ -255,12 +280,18 @@ fn take_sample(cpu: CpuId, order: &Order) -> Result<Report> {
     let (faults, fallbacks) = (thread.faults, thread.fallbacks);
     rendezvous.wait().map_err(stopped)?;
     program.enter(&mut thread);
+    if let Some(counters) = &mut counters {
+        counters.enable();
+    }
     // Between these two readings of the clock: batches of the program, and one reading a batch.
     let start = Instant::now();
     let mut elapsed = Duration::ZERO;
     while elapsed < timing.window {
         program.run(&mut thread, steps);
         elapsed = start.elapsed();
+    }
+    if let Some(counters) = &mut counters {
+        counters.disable();
     }
     program.leave(&mut thread);
     let kernel = watch.counts();
@@ -273,6 +304,7 @@ fn take_sample(cpu: CpuId, order: &Order) -> Result<Report> {
         elapsed,
         probe_ns,
         kernel,
+        counters: counters.map(Open::read).unwrap_or_default(),
         pin: pin::verify(cpu).err().map(|e| e.to_string()),
     })
 }

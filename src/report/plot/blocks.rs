@@ -78,7 +78,7 @@ pub fn draw(
             };
             strip.probe(&placed);
         }
-        for tick in x.ticks(8) {
+        for tick in x.ticks(8).into_iter().filter(|tick| tick.fract() == 0.0) {
             let number = format!("{tick}");
             canvas.text((x.px(tick), bottom + 16), &number, 12, INK, Anchor::Middle);
         }
@@ -95,7 +95,11 @@ pub fn draw(
         );
         canvas.upwards(
             (18, (TOP + bottom) / 2),
-            "time per fault, and probe latency",
+            if probed {
+                "time per fault, and probe latency"
+            } else {
+                "time per fault"
+            },
             13,
         );
     });
@@ -174,9 +178,8 @@ impl Strip<'_, '_> {
         };
         let (low, high) = (middle * (1.0 - spread).max(0.0), middle * (1.0 + spread));
         let y = self.axis(low, high, Scale::Linear);
-        let share = if spread < 0.1 { 1 } else { 0 };
-        let range = format!("{} ± {:.share$} %", units::time(middle), spread * 100.0);
-        self.frame(&short(layout), &range, &[low, middle, high], Some(&y));
+        let note = format!("median {}", units::time(middle));
+        self.frame(&short(layout), &note, &[low, middle, high], Some(&y));
         for (at, sample) in placed {
             if !sample.ns_per_fault.is_finite() {
                 continue;

@@ -142,6 +142,15 @@ impl Canvas<'_> {
             .expect(IN_MEMORY);
     }
 
+    /// A triangle that points to the right (`outwards` 1) or to the left (-1).
+    pub fn arrow(&self, at: (i32, i32), outwards: i32, colour: RGBColor) {
+        let (tip, base) = (at.0 + 5 * outwards, at.0 - 5 * outwards);
+        let corners = vec![(tip, at.1), (base, at.1 - 6), (base, at.1 + 6)];
+        self.area
+            .draw(&Polygon::new(corners, colour.filled()))
+            .expect(IN_MEMORY);
+    }
+
     /// A diagonal cross.
     pub fn cross(&self, at: (i32, i32), colour: RGBColor) {
         self.area

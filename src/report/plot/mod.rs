@@ -24,6 +24,8 @@ pub struct Plot {
     pub title: String,
     /// The SVG document.
     pub svg: String,
+    /// Whether a page folds it away: it shows how the figures came about, not the result.
+    pub folded: bool,
 }
 
 /// All plots that `record` allows: time per fault by threads, ratios to the baseline, and block by
@@ -52,6 +54,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
                 name: names.name("time", facet),
                 title,
                 svg,
+                folded: false,
             });
         }
         if let Some((title, svg)) =
@@ -61,6 +64,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
                 name: names.name("ratio", facet),
                 title,
                 svg,
+                folded: false,
             });
         }
     }
@@ -77,7 +81,15 @@ pub fn plots(record: &Record) -> Vec<Plot> {
             name: format!("{name}-{}", point.threads),
             title,
             svg,
+            folded: true,
         });
+    }
+    // Names that differ in signs only, which file names do not carry.
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for plot in &mut plots {
+        while !taken.insert(plot.name.clone()) {
+            plot.name.push_str("-again");
+        }
     }
     plots
 }

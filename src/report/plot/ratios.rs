@@ -5,6 +5,10 @@ use super::rows::{Row, Rows, Section};
 use crate::report::units;
 use crate::results::VerdictRow;
 
+/// Ratios beyond this factor leave the axis, unless most do: one layout that is ten times slower
+/// would press all others into a line.
+const FAR: f64 = 1.6;
+
 /// Title and SVG of the plot of these verdicts, which differ in threads and layout only. `margin`
 /// is the equivalence margin, where it is known.
 pub fn draw(
@@ -31,12 +35,23 @@ pub fn draw(
         Some(margin) => format!("; shaded: equal within {} %", margin * 100.0),
         None => String::new(),
     };
+    let ratios = verdicts.iter().filter_map(|verdict| verdict.ratio);
+    let far = ratios
+        .filter(|ratio| !(1.0 / FAR..=FAR).contains(ratio))
+        .count();
+    let ends = (far > 0 && far * 2 <= verdicts.len()).then_some((1.0 / FAR, FAR));
+    let arrow = if ends.is_some() {
+        "; an arrow lies beyond the axis"
+    } else {
+        ""
+    };
     let rows = Rows {
         title: &title,
         caption,
-        axis: &format!("ratio with its interval, above 1 is slower{band}"),
+        axis: &format!("ratio with its interval, above 1 is slower{band}{arrow}"),
         tick: |ratio| format!("{}", (ratio * 1e6).round() / 1e6),
         log_from: 2.0,
+        ends,
         mark: Some(1.0),
         band: margin.map(|margin| (1.0 / (1.0 + margin), 1.0 + margin)),
         sections: threads.iter().map(section).collect(),

@@ -40,6 +40,8 @@ pub struct Rows<'a> {
     pub tick: fn(f64) -> String,
     /// From which factor between values on the axis is logarithmic.
     pub log_from: f64,
+    /// The axis ends here at the latest; what lies beyond is an arrow on its edge.
+    pub ends: Option<(f64, f64)>,
     /// A line at this value.
     pub mark: Option<f64>,
     /// A shaded band.
@@ -86,9 +88,11 @@ impl Rows<'_> {
                 .chain(self.mark)
                 .chain(self.band.into_iter().flat_map(|(low, high)| [low, high]))
         };
+        let (low, high) = self.ends.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let shown = || values().map(|value| value.clamp(low, high));
         Axis::over(
-            values(),
-            Scale::fit(values(), self.log_from),
+            shown(),
+            Scale::fit(shown(), self.log_from),
             0.05,
             (LEFT, RIGHT),
         )
@@ -126,17 +130,22 @@ impl Rows<'_> {
         canvas.text((LEFT - 14, y), &short(&row.label), 13, INK, Anchor::End);
         if let Some((value, interval)) = row.value {
             if let Some((low, high)) = interval {
-                let (low, high) = (axis.px(low), axis.px(high));
-                canvas.line((low, y), (high, y), row.colour, 3);
-                for end in [low, high] {
-                    canvas.line((end, y - 5), (end, y + 5), row.colour, 2);
+                let ends = [axis.px_within(low), axis.px_within(high)];
+                canvas.line((ends[0], y), (ends[1], y), row.colour, 3);
+                for (end, value) in ends.into_iter().zip([low, high]) {
+                    if axis.px(value) == end {
+                        canvas.line((end, y - 5), (end, y + 5), row.colour, 2);
+                    }
                 }
             }
-            let at = (axis.px(value), y);
-            if row.full {
-                canvas.dot(at, 5, row.colour);
+            let at = (axis.px_within(value), y);
+            if axis.px(value) != at.0 {
+                let outwards = if axis.px(value) > at.0 { 1 } else { -1 };
+                canvas.arrow(at, outwards, row.colour);
+            } else if row.full {
+                canvas.dot(at, 4, row.colour);
             } else {
-                canvas.dot(at, 5, PAPER);
+                canvas.dot(at, 4, PAPER);
                 canvas.ring(at, 4, row.colour, 2);
             }
         }

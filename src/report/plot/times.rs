@@ -54,6 +54,7 @@ fn as_rows(scenario: &str, caption: &str, arms: &[&Arm], threads: &[usize]) -> (
         axis: "time per fault: median, and 95 % interval of the median",
         tick: units::tick,
         log_from: 6.0,
+        ends: None,
         mark: None,
         band: None,
         sections: threads.iter().map(section).collect(),

@@ -1,0 +1,166 @@
+//! Where every VMA, lock and field of a run lay: for the readers of `perf c2c` and `perf mem`.
+//!
+//! Here: the rows, their file, and the search in it. Not here: how addresses are found in what
+//! `perf` prints (`commands::resolve`).
+
+use super::write_whole;
+use crate::error::{Error, Result};
+use crate::fault::world::{Object, Placed, World};
+use crate::layout::{LINE, PAIR};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// One field of one object, or an object that has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapped {
+    /// First byte, hexadecimal.
+    pub start: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// The layout; `baseline-again` for the A/A arm.
+    pub layout: String,
+    /// Who faulted where.
+    pub scenario: String,
+    /// Threads that took part.
+    pub threads: usize,
+    /// `vma`, `lock`, `mm`, `node`, `thread`, `page`.
+    pub object: String,
+    /// Slab slot of a VMA or lock, number of a thread; empty otherwise.
+    pub slot: Option<usize>,
+    /// The field of a VMA, empty otherwise.
+    pub field: String,
+    /// Bytes from the start of the object.
+    pub offset: usize,
+}
+
+impl Mapped {
+    /// Address of the first byte.
+    pub fn address(&self) -> u64 {
+        parse_hex(&self.start).unwrap_or(0)
+    }
+}
+
+/// A hexadecimal number, with or without `0x`.
+pub fn parse_hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
+}
+
+/// The rows of one world.
+pub fn rows(world: &World, layout: &str, scenario: &str, threads: usize) -> Vec<Mapped> {
+    let mut rows = Vec::new();
+    for Placed {
+        start,
+        bytes,
+        object,
+    } in world.objects()
+    {
+        let (name, slot) = match object {
+            Object::Mm => ("mm", None),
+            Object::Node => ("node", None),
+            Object::Vma(slot) => ("vma", Some(slot)),
+            Object::Lock(slot) => ("lock", Some(slot)),
+            Object::PerThread(thread) => ("thread", Some(thread)),
+            Object::Page(thread) => ("page", Some(thread)),
+        };
+        let mut row = |offset: usize, bytes: usize, field: String| {
+            rows.push(Mapped {
+                start: format!("{:#x}", start.0 + offset as u64),
+                bytes: bytes as u64,
+                layout: layout.to_owned(),
+                scenario: scenario.to_owned(),
+                threads,
+                object: name.to_owned(),
+                slot,
+                field,
+                offset,
+            });
+        };
+        match object {
+            Object::Vma(_) => {
+                let mut end = 0;
+                for (field, extent) in world.table().placed() {
+                    if extent.offset > end {
+                        row(end, extent.offset - end, "(hole)".to_owned());
+                    }
+                    row(extent.offset, extent.size, field.name());
+                    end = extent.offset + extent.size;
+                }
+                if bytes > end {
+                    row(end, bytes - end, "(hole)".to_owned());
+                }
+            }
+            _ => row(0, bytes, String::new()),
+        }
+    }
+    rows
+}
+
+/// Write a map, whole or not at all.
+pub fn write(path: &Path, rows: &[Mapped]) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        // Writing plain fields to memory cannot fail.
+        let _ = writer.serialize(row);
+    }
+    write_whole(path, &writer.into_inner().unwrap_or_default())
+}
+
+/// A map that was read, ordered by address.
+pub struct AddressMap(Vec<Mapped>);
+
+impl AddressMap {
+    /// Read the map at `path`.
+    pub fn read(path: &Path) -> Result<AddressMap> {
+        let wrong = |e: csv::Error| {
+            Error::Input(format!(
+                "cannot read {}: {e}; name a file written by run --address-map",
+                path.display()
+            ))
+        };
+        let mut reader = csv::Reader::from_path(path).map_err(wrong)?;
+        let mut rows = reader
+            .deserialize()
+            .collect::<std::result::Result<Vec<Mapped>, _>>()
+            .map_err(wrong)?;
+        for (i, row) in rows.iter().enumerate() {
+            if parse_hex(&row.start).is_none() {
+                return Err(Error::Input(format!(
+                    "{}, line {}: start '{}' is no hexadecimal address",
+                    path.display(),
+                    i + 2,
+                    row.start
+                )));
+            }
+        }
+        rows.sort_by_key(Mapped::address);
+        Ok(AddressMap(rows))
+    }
+
+    /// What lies at `address`.
+    pub fn find(&self, address: u64) -> Option<Found<'_>> {
+        let after = self.0.partition_point(|row| row.address() <= address);
+        let row = self.0[..after].last()?;
+        let into = address - row.address();
+        (into < row.bytes).then(|| Found {
+            row,
+            line: address / LINE as u64,
+            pair: address / PAIR as u64,
+            half: (address / LINE as u64 % 2) as usize,
+            offset: row.offset as u64 + into,
+        })
+    }
+}
+
+/// One address, resolved.
+pub struct Found<'m> {
+    /// The field or object it lies in.
+    pub row: &'m Mapped,
+    /// Number of its line: address / 64.
+    pub line: u64,
+    /// Number of its pair: address / 128.
+    pub pair: u64,
+    /// Which line of the pair: 0 or 1.
+    pub half: usize,
+    /// Bytes from the start of the object.
+    pub offset: u64,
+}
