@@ -1,4 +1,5 @@
-//! Backends: what executes a fault. Here: the native one, real atomics on slab memory. The
-//! simulator has a room of its own (`sim`).
+//! Backends: what executes a sample. `native`: real atomics on slab memory, pinned threads of this
+//! machine. `sim`: a machine model.
 
 pub mod native;
+pub mod sim;

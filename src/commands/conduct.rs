@@ -4,7 +4,7 @@
 
 use super::options::{FailOn, Format, Options};
 use crate::error::{Error, Result};
-use crate::experiment::{self, Backend, Design, Ending, Limits, Verdicts};
+use crate::experiment::{self, Backend, Design, Ending, Limits, Remarks, Verdicts};
 use crate::report::{self, Record};
 use crate::results::{
     BASELINE_AGAIN, RunFolder, RunRecord, Sample, Unmeasured, VerdictRow, read_samples,
@@ -76,6 +76,7 @@ pub fn run_record(design: &Design, unmeasured: Vec<Unmeasured>) -> RunRecord {
         margin: Some(design.margin),
         interrupted: false,
         unmeasured,
+        scaled: Vec::new(),
     }
 }
 
@@ -126,6 +127,7 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     // What was measured before an error is judged and kept as after Ctrl-C.
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     environment.run.interrupted = ending == Ending::Interrupted;
+    remark(&mut environment.run, backend.remarks());
     let rows = verdicts.rows(&design, ending);
     folder.write_verdicts(&rows)?;
     folder.write_environment(&environment)?;
@@ -138,6 +140,10 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
         let colour = report::table::colour_wanted();
         let text = report::table::render(options.format, &rows, &record.arms(), colour);
         super::print(&text)?;
+        if options.format == Format::Table {
+            let counted = report::why::counted(&record);
+            super::print(&report::table::counters(&counted, colour))?;
+        }
         warn_of_invalid(&record.samples);
         if options.format == Format::Table {
             super::print(&format!("\n{}\n", said(ending, &rows, &dir)))?;
@@ -164,6 +170,23 @@ fn rows_of_unfinished_block(design: &Design, samples: &[Sample]) -> usize {
         rows
     } else {
         0
+    }
+}
+
+/// Put on record what the backend found out about its counters.
+fn remark(run: &mut RunRecord, remarks: Remarks) {
+    run.note_unmeasured(remarks.unmeasured);
+    if !remarks.scaled.is_empty() {
+        eprintln!(
+            "hitm: counted during a part of some windows and scaled up: {}; another user of the \
+             counters had them meanwhile: stop other perf sessions",
+            remarks.scaled.join(", ")
+        );
+    }
+    for role in remarks.scaled {
+        if !run.scaled.contains(&role) {
+            run.scaled.push(role);
+        }
     }
 }
 

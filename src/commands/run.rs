@@ -3,7 +3,7 @@
 use super::conduct::{EnvironmentFile, Folder, Run, conduct, read_environment, run_record};
 use super::options::Options;
 use super::prefetch::RegisterArgs;
-use crate::backend::native::{Arm, Faults, Native, OWN_COUNTERS, pool::Timing};
+use crate::backend::native::{Arm, Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::{self, Missing, Plan, Scope, preflight};
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Design};
@@ -86,7 +86,7 @@ pub fn run(args: Args) -> Result<()> {
     let own = OWN_COUNTERS.into_iter();
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
-    environment.run.unmeasured.extend(missing);
+    environment.run.note_unmeasured(missing);
     if let Some(path) = &args.address_map {
         address_map::write(path, &backend.fix_places(&environment.design))?;
     }
@@ -96,7 +96,13 @@ pub fn run(args: Args) -> Result<()> {
         environment,
         folder,
     };
-    conduct(run, &mut backend, &args.options)
+    let conducted = conduct(run, &mut backend, &args.options);
+    let back = backend.switch_back();
+    if let (Err(error), Err(_)) = (&conducted, &back) {
+        eprintln!("hitm: {error}");
+    }
+    // Registers that are not as they were matter more than how the run ended.
+    back.and(conducted)
 }
 
 /// The registers of `used` CPUs, and which prefetcher to switch.
@@ -148,14 +154,7 @@ fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
         plan = Plan::new(&machine, &alive, Scope::User)?;
         missing.extend(dead);
     }
-    let missing = Plan::reasons(&missing)
-        .into_iter()
-        .map(|(why, roles)| Unmeasured {
-            what: roles.join(", "),
-            why: why.to_owned(),
-        })
-        .collect();
-    Ok((plan, missing))
+    Ok((plan, unmeasured(&missing)))
 }
 
 /// The design that the arguments ask for.

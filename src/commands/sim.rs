@@ -1,9 +1,18 @@
 //! `hitm sim`: the same experiment on a machine model.
 
+use super::conduct::{EnvironmentFile, Folder, Run, conduct, run_record};
+use super::options::{Format, Options};
+use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
-use crate::sim::Machine;
+use crate::experiment::{BASELINE_AGAIN, Block, Cell, Design, Limits};
+use crate::report::explain::{Names, explain};
+use crate::results::{run_id, write_whole};
 use crate::sim::pattern::{self, Pattern};
+use crate::sim::{Machine, run};
 use serde_json::json;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Arguments of `hitm sim`.
 #[derive(clap::Args)]
@@ -17,109 +26,222 @@ pub struct Args {
     /// Print the file of a machine model and exit
     #[arg(long, value_name = "NAME")]
     show_machine: Option<String>,
+    #[command(flatten)]
+    options: Options,
+    /// Instead of verdicts: per field and line, who took it from whom and what it cost a fault
+    #[arg(long)]
+    explain: bool,
+    /// Write the line transfers of one sample (the last layout, the last design point) for Perfetto
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
     /// Run accesses of a defined order instead of a scenario, to check the coherence model
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", requires = "cores")]
     pattern: Option<Pattern>,
     /// Cores that take part in a pattern
-    #[arg(long, default_value_t = 2, requires = "pattern")]
-    cores: usize,
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "pattern",
+        default_value_if("pattern", clap::builder::ArgPredicate::IsPresent, "2")
+    )]
+    cores: Option<usize>,
     /// Accesses of a pattern, of all cores together
-    #[arg(long, default_value_t = 1_000_000, requires = "pattern")]
-    accesses: u64,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// How to print
-    #[arg(long, default_value = "table", value_name = "FORMAT")]
-    format: Format,
+    #[arg(long, value_name = "M", requires = "pattern")]
+    accesses: Option<u64>,
 }
 
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Table,
-    Csv,
-    Json,
-}
-
+/// Blocks where neither --blocks nor --budget is given: the model has little noise, and intervals
+/// need ten.
+const DEFAULT_BLOCKS: u64 = 10;
+/// Accesses of a pattern where none are given.
+const DEFAULT_ACCESSES: u64 = 1_000_000;
 /// The machine of pattern mode where none is named.
 const PATTERN_MACHINE: &str = "plain-mesi";
 
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
     if args.list_machines {
-        return list();
+        return super::print(&list()?);
     }
     if let Some(name) = &args.show_machine {
-        print!("{}", Machine::text(name)?);
-        return Ok(());
+        return super::print(Machine::text(name)?);
     }
     if let Some(pattern) = args.pattern {
-        return run_pattern(&args, pattern);
+        return super::print(&run_pattern(&args, pattern)?);
     }
-    Err(Error::Input(
-        "nothing to simulate: give --pattern, --list-machines or --show-machine".to_owned(),
-    ))
+    let Some(name) = &args.machine else {
+        return Err(Error::Input(
+            "no machine to simulate; give --machine with a name from --list-machines, or a file"
+                .to_owned(),
+        ));
+    };
+    let machine = Machine::load(name)?;
+    let design = design(&args.options, &machine)?;
+    let mut sim = Sim::new(machine, &design)?;
+    if args.explain || args.timeline.is_some() {
+        return look_inside(&args, &design, &sim);
+    }
+    let environment = EnvironmentFile {
+        run: run_record(&design, Vec::new()),
+        machine: json!({ "model": name, "file": Machine::source(name)? }),
+        design,
+    };
+    let limits = match (args.options.budget, args.options.blocks) {
+        (None, None) => Limits {
+            budget: None,
+            blocks: Some(DEFAULT_BLOCKS),
+        },
+        (budget, blocks) => Limits { budget, blocks },
+    };
+    let run = Run {
+        environment,
+        counters: counters(),
+        limits,
+        folder: Folder::New(args.options.out.clone()),
+    };
+    conduct(run, &mut sim, &args.options)
 }
 
-fn list() -> Result<()> {
+/// The design that the arguments ask for.
+fn design(options: &Options, machine: &Machine) -> Result<Design> {
+    let scenarios = options.scenarios()?;
+    let counts = options.thread_counts(machine.shape.cpus())?;
+    Ok(Design {
+        run: run_id(SystemTime::now(), &machine.name),
+        backend: "sim".to_owned(),
+        machine: machine.name.clone(),
+        points: options.points(&scenarios, &counts)?,
+        arms: options.arms()?,
+        prefetch: options.prefetch_states(),
+        first_slot: options.first_slot.map(|slot| slot as usize),
+        // Deterministic where nothing is asked for: the model has no mood.
+        seed: options.seed.unwrap_or(1),
+        page_work: options.page_work,
+        margin: options.margin / 100.0,
+    })
+}
+
+/// One sample a layout at every point, explained; and the timeline of the last.
+fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
+    let mut text = String::new();
+    for point in 0..design.points.len() {
+        let cells: Vec<Cell> = {
+            let mut cells = Block::of(design, point, 0).cells;
+            cells.retain(|cell| design.arms[cell.arm] != BASELINE_AGAIN);
+            cells.sort_by_key(|cell| (cell.arm, cell.prefetch));
+            cells
+        };
+        for (i, cell) in cells.iter().enumerate() {
+            let last = point + 1 == design.points.len() && i + 1 == cells.len();
+            let spec = run::Spec {
+                explain: args.explain,
+                timeline: last && args.timeline.is_some(),
+                ..sim.spec(cell)
+            };
+            if !spec.explain && !spec.timeline {
+                continue;
+            }
+            let sample = run::run(sim.machine(cell.prefetch), &spec)?;
+            let at = &design.points[point];
+            if let Some(ledger) = &sample.ledger {
+                let faults: u64 = sample.threads.iter().map(|t| t.faults).sum();
+                let _ = writeln!(
+                    text,
+                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns a fault\n{}",
+                    design.arms[cell.arm],
+                    at.scenario,
+                    at.threads,
+                    at.placement,
+                    cell.prefetch.name(),
+                    cell.first_slot,
+                    sample.sample.ns_per_fault,
+                    explain(ledger, &sample.world, faults)
+                );
+            }
+            if let (Some(timeline), Some(path)) = (&sample.timeline, &args.timeline) {
+                write_timeline(timeline, &Names::of(&sample.world), path)?;
+            }
+        }
+    }
+    super::print(&text)
+}
+
+fn write_timeline(
+    timeline: &crate::sim::timeline::Timeline,
+    names: &Names<'_>,
+    path: &Path,
+) -> Result<()> {
+    let mut trace = Vec::new();
+    timeline
+        .write(&mut trace, |line| names.line(line))
+        .map_err(|e| Error::Refused(format!("cannot draw the timeline: {e}")))?;
+    write_whole(path, &trace)
+}
+
+fn list() -> Result<String> {
+    let mut text = String::new();
     for name in Machine::names() {
         let machine = Machine::load(name)?;
-        println!("{name:<16} {}", machine.description);
+        let _ = writeln!(text, "{name:<16} {}", machine.description);
     }
-    Ok(())
+    Ok(text)
 }
 
-fn run_pattern(args: &Args, pattern: Pattern) -> Result<()> {
+fn run_pattern(args: &Args, pattern: Pattern) -> Result<String> {
     let machine = Machine::load(args.machine.as_deref().unwrap_or(PATTERN_MACHINE))?;
     let name = machine.name.clone();
-    let report = pattern::run(machine, pattern, args.cores, args.accesses, args.seed)?;
+    let cores = args.cores.unwrap_or(2);
+    let accesses = args.accesses.unwrap_or(DEFAULT_ACCESSES);
+    let report = pattern::run(
+        machine,
+        pattern,
+        cores,
+        accesses,
+        args.options.seed.unwrap_or(1),
+    )?;
     let counts = report.counts;
     let rate = counts.accesses as f64 / report.wall_seconds / 1e6;
-    match args.format {
-        Format::Json => println!(
-            "{}",
-            json!({
+    Ok(match args.options.format {
+        Format::Json => {
+            let object = json!({
                 "machine": name,
-                "cores": args.cores,
+                "cores": cores,
                 "accesses": counts.accesses,
                 "hits": counts.hits,
                 "invalidations": counts.invalidations,
                 "write_backs": counts.write_backs,
                 "simulated_ns": report.simulated_ns,
                 "wall_seconds": report.wall_seconds,
-            })
-        ),
-        Format::Csv => {
-            println!(
-                "machine,cores,accesses,hits,invalidations,write_backs,simulated_ns,wall_seconds"
-            );
-            println!(
-                "{name},{},{},{},{},{},{},{}",
-                args.cores,
-                counts.accesses,
-                counts.hits,
-                counts.invalidations,
-                counts.write_backs,
-                report.simulated_ns,
-                report.wall_seconds
-            );
+            });
+            format!("{object}\n")
         }
+        Format::Csv => format!(
+            "machine,cores,accesses,hits,invalidations,write_backs,simulated_ns,wall_seconds\n\
+             {name},{cores},{},{},{},{},{},{}\n",
+            counts.accesses,
+            counts.hits,
+            counts.invalidations,
+            counts.write_backs,
+            report.simulated_ns,
+            report.wall_seconds
+        ),
         Format::Table => {
+            let mut text = String::new();
             for (what, value) in [
                 ("accesses", counts.accesses),
                 ("hits", counts.hits),
                 ("invalidations", counts.invalidations),
                 ("write-backs", counts.write_backs),
             ] {
-                println!("{what:<16}{value:>14}");
+                let _ = writeln!(text, "{what:<16}{value:>14}");
             }
-            println!("{:<16}{:>14.0} ns", "simulated", report.simulated_ns);
-            println!(
+            let _ = writeln!(text, "{:<16}{:>14.0} ns", "simulated", report.simulated_ns);
+            let _ = writeln!(
+                text,
                 "{:<16}{:>14.4} s ({rate:.1} M accesses/s)",
                 "wall", report.wall_seconds
             );
+            text
         }
-    }
-    Ok(())
+    })
 }

@@ -71,17 +71,18 @@ pub fn drive(
             }
             measured_any = true;
             let block = Block::of(design, point, next);
-            let mut samples = Vec::with_capacity(block.cells.len());
-            for cell in &block.cells {
-                if interrupted.load(Ordering::Relaxed) {
-                    return Ok(Ending::Interrupted);
-                }
-                match backend.measure(cell) {
-                    Ok(measured) => samples.push(sample(design, cell, measured)),
-                    Err(Error::Interrupted) => return Ok(Ending::Interrupted),
-                    Err(error) => return Err(error),
-                }
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(Ending::Interrupted);
             }
+            let measured = match backend.measure_block(&block, interrupted) {
+                Ok(measured) => measured,
+                Err(Error::Interrupted) => return Ok(Ending::Interrupted),
+                Err(error) => return Err(error),
+            };
+            let cells = block.cells.iter().zip(measured);
+            let mut samples: Vec<Sample> = cells
+                .map(|(cell, measured)| sample(design, cell, measured))
+                .collect();
             mark_other_modes(&mut samples);
             watch.block(&samples)?;
             verdicts.push_block(design, &block, &samples);

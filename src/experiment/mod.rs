@@ -11,10 +11,12 @@ pub use drive::{Ending, Limits, Watch, drive};
 pub use plan::{Block, Cell};
 pub use verdicts::Verdicts;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::path::PageWork;
 use crate::prefetch;
+use crate::results::Unmeasured;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::results::BASELINE_AGAIN;
 
@@ -92,6 +94,32 @@ pub struct Design {
 pub trait Backend {
     /// Take one sample.
     fn measure(&mut self, cell: &Cell) -> Result<Measured>;
+
+    /// Take all samples of a block, in its order. A backend whose samples cannot disturb each
+    /// other may take them at once.
+    fn measure_block(&mut self, block: &Block, stop: &AtomicBool) -> Result<Vec<Measured>> {
+        let cells = block.cells.iter();
+        cells
+            .map(|cell| match stop.load(Ordering::Relaxed) {
+                true => Err(Error::Interrupted),
+                false => self.measure(cell),
+            })
+            .collect()
+    }
+
+    /// What the counters of all samples so far have to be read with.
+    fn remarks(&self) -> Remarks {
+        Remarks::default()
+    }
+}
+
+/// What a reader of the counters has to know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remarks {
+    /// Counters that have no value, and why.
+    pub unmeasured: Vec<Unmeasured>,
+    /// Roles of which some value was scaled up, because the counter shared its hardware.
+    pub scaled: Vec<String>,
 }
 
 /// One thread's share of a sample.

@@ -4,11 +4,13 @@
 //! run is the one that `hitm plot` draws later. Not here: measuring and judging.
 
 pub mod arms;
+pub mod explain;
 mod html;
 mod plot;
 mod record;
 pub mod table;
 pub mod units;
+pub mod why;
 
 pub use html::page;
 pub use plot::{Plot, plots};

@@ -391,7 +391,9 @@ impl Coherence {
             Outcome {
                 latency,
                 from,
-                exclusive: matches!(from, From::Memory),
+                // What another core or socket forwards passes the home agent, which orders
+                // requests for one line.
+                exclusive: from != From::Llc || latency > self.machine.llc.latency,
             }
         };
         let state = match self.machine.protocol {

@@ -31,7 +31,11 @@ impl SimMemory<'_> {
 
     #[inline]
     fn access(&self, at: Addr, bytes: usize, kind: Kind) -> u64 {
-        let op: Op = self.state.borrow().op(at.0, bytes, kind);
+        let op: Op = {
+            let mut state = self.state.borrow_mut();
+            state.before_access(self.thread, kind);
+            state.op(at.0, bytes, kind)
+        };
         self.until_done(|state| state.attempt(self.thread, op))
     }
 

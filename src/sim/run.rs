@@ -6,9 +6,10 @@
 use super::counts::Counts;
 use super::engine::{SimMemory, Simulation};
 use super::explain::Ledger;
-use super::machine::{Machine, Picos};
+use super::machine::{Machine, Picos, picos};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
+use crate::experiment::ThreadFaults;
 use crate::fault::arena::Arena;
 use crate::fault::memory::Memory;
 use crate::fault::path::PageWork;
@@ -39,6 +40,8 @@ pub struct Spec {
     pub first_slot: usize,
     /// What each fault does beside reading fields.
     pub work: PageWork,
+    /// Local work before every access of the path, locks apart: the instructions between them.
+    pub access_ns: f64,
     /// Local work between two steps of a thread, in nanoseconds: what a fault costs before and
     /// after the path that is simulated.
     pub between_ns: u32,
@@ -58,6 +61,8 @@ pub struct Spec {
 pub struct Run {
     /// The row; the caller fills in what it knows about the experiment.
     pub sample: Sample,
+    /// Every thread that faults.
+    pub threads: Vec<ThreadFaults>,
     /// Counts of the window.
     pub counts: Counts,
     /// Faults of the window that a writer forced to fall back to `mmap_lock`.
@@ -142,6 +147,7 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
         spec.seed,
         spec.check,
     );
+    simulation.state().access_work = picos(spec.access_ns * machine.work_scale);
     if spec.explain {
         simulation.state().coherence.ledger = Some(Ledger::default());
     }
@@ -216,6 +222,13 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
                 .collect(),
             ..Sample::default()
         },
+        threads: each
+            .iter()
+            .map(|(faults, seconds)| ThreadFaults {
+                faults: *faults,
+                seconds: *seconds,
+            })
+            .collect(),
         counts,
         fallbacks: fallbacks(&after) - fallbacks(&before),
         ledger: state.coherence.ledger.take(),

@@ -111,6 +111,8 @@ struct Thread {
     request: Option<u32>,
     stores: VecDeque<Op>,
     draining: bool,
+    /// Whether its last access wrote.
+    wrote: bool,
     waits_for: WaitsFor,
     rng: Pcg32,
 }
@@ -119,6 +121,8 @@ struct Thread {
 pub struct State {
     /// Caches, directory, counts.
     pub coherence: Coherence,
+    /// Local work of the program before an access, locks apart.
+    pub access_work: Picos,
     /// What happened when, where asked for.
     pub timeline: Option<Timeline>,
     machine: Rc<Machine>,
@@ -133,6 +137,8 @@ pub struct State {
     free: Vec<u32>,
     /// L1 hits before this time need no turn.
     horizon: Picos,
+    /// Nothing may happen from this time on yet.
+    until: Picos,
     /// Debug mode: time of the last access and the last write, by line.
     order: Option<Vec<(Picos, Picos)>>,
 }
@@ -159,12 +165,14 @@ impl State {
             request: None,
             stores: VecDeque::with_capacity(machine.store_buffer),
             draining: false,
+            wrote: false,
             waits_for: WaitsFor::Nothing,
             rng: Pcg32::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id as u64),
         });
         State {
             threads: threads.collect(),
             coherence: Coherence::new(machine.clone(), cores_used, lines, check),
+            access_work: 0,
             timeline: None,
             base: memory.arena().base().0,
             prefetch: Prefetch::new(machine.prefetchers, cores_used, lines, seed),
@@ -174,6 +182,7 @@ impl State {
             requests: Vec::new(),
             free: Vec::new(),
             horizon: 0,
+            until: 0,
             order: check.then(|| vec![(0, 0); lines]),
             machine,
             memory,
@@ -189,6 +198,7 @@ impl State {
     /// The next event before `until`: its time, and the thread that goes on if it is one's turn.
     /// Other events are dealt with here.
     pub fn next(&mut self, until: Picos) -> Option<usize> {
+        self.until = until;
         loop {
             let Reverse(key) = *self.events.peek()?;
             let (time, slot) = (key >> SLOT_BITS, (key & ((1 << SLOT_BITS) - 1)) as usize);
@@ -226,7 +236,8 @@ impl State {
         self.horizon = match self.events.peek() {
             Some(Reverse(key)) => (key >> SLOT_BITS) + lookahead,
             None => NEVER,
-        };
+        }
+        .min(self.until);
         // A sibling sees the same L1: no lookahead there.
         if let Some(sibling) = self.threads[thread].sibling {
             self.horizon = self.horizon.min(self.threads[sibling].resumes);
@@ -236,11 +247,9 @@ impl State {
     /// Whether nothing at all happens before the thread's next access.
     #[inline]
     fn is_first(&mut self, thread: usize) -> bool {
-        let own = key(self.threads[thread].clock, thread);
-        let first = match self.events.peek() {
-            Some(Reverse(next)) => own < *next,
-            None => true,
-        };
+        let clock = self.threads[thread].clock;
+        let next = self.events.peek().map_or(NEVER, |Reverse(next)| *next);
+        let first = key(clock, thread) < next && clock < self.until;
         if first {
             self.set_horizon(thread);
         }
@@ -448,6 +457,30 @@ impl State {
         }
     }
 
+    /// The work of the program before an access. What follows a write belongs to the same lock or
+    /// unlock, which is a handful of instructions; so does the write itself.
+    #[inline]
+    pub fn before_access(&mut self, thread: usize, kind: Kind) {
+        if self.access_work == 0 {
+            return;
+        }
+        let after_write = std::mem::replace(&mut self.threads[thread].wrote, kind.writes());
+        if !after_write && !kind.writes() {
+            self.threads[thread].clock += if self.is_sibling_working(thread) {
+                (self.access_work as f64 * self.machine.smt_slowdown) as Picos
+            } else {
+                self.access_work
+            };
+        }
+    }
+
+    /// Whether the SMT sibling takes its share of the core: one that waits for a line does not.
+    #[inline]
+    fn is_sibling_working(&self, thread: usize) -> bool {
+        let sibling = self.threads[thread].sibling;
+        sibling.is_some_and(|sibling| self.threads[sibling].resumes != NEVER)
+    }
+
     /// Local work of `nanos` nanoseconds.
     pub fn compute(&mut self, thread: usize, nanos: u32) {
         let jitter = self.machine.work_jitter;
@@ -457,9 +490,7 @@ impl State {
             let unit = f64::from(t.rng.next_u32()) / f64::from(u32::MAX);
             factor *= 1.0 + jitter * (2.0 * unit - 1.0);
         }
-        // A sibling that waits for a line leaves the core to this thread.
-        let sibling = t.sibling;
-        if sibling.is_some_and(|sibling| self.threads[sibling].resumes != NEVER) {
+        if self.is_sibling_working(thread) {
             factor *= self.machine.smt_slowdown;
         }
         self.threads[thread].clock += (f64::from(nanos) * 1000.0 * factor) as Picos;
@@ -551,13 +582,6 @@ impl State {
                 self.threads[thread].stores.pop_front();
                 self.stores_moved(thread, now);
                 self.drain(thread, now);
-            }
-            Job::Fetch(_)
-                if self.coherence.line(line).free > now || self.arbiter.is_waiting(line) =>
-            {
-                // Prefetches have the lowest priority: one that finds its line busy is dropped.
-                self.coherence.line(line).pending -= 1;
-                self.free.push(id);
             }
             _ => {
                 let busy_until = self.coherence.line(line).free;

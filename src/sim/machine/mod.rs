@@ -185,17 +185,21 @@ impl Machine {
     /// The machine of that name or, where the argument names a file (it ends in `.toml` or has a
     /// `/` in it), the machine described there.
     pub fn load(name_or_file: &str) -> Result<Machine> {
-        if !name_or_file.ends_with(".toml") && !name_or_file.contains('/') {
-            return file::parse(
-                Machine::text(name_or_file)?,
-                &format!("{name_or_file}.toml"),
-                None,
-            );
+        let text = Machine::source(name_or_file)?;
+        match BUILT_IN.iter().any(|(name, _)| *name == name_or_file) {
+            true => file::parse(&text, &format!("{name_or_file}.toml"), None),
+            false => file::parse(&text, name_or_file, Path::new(name_or_file).parent()),
         }
-        let text = std::fs::read_to_string(name_or_file).map_err(|error| {
+    }
+
+    /// The text of the file that [`Machine::load`] reads for this argument.
+    pub fn source(name_or_file: &str) -> Result<String> {
+        if !name_or_file.ends_with(".toml") && !name_or_file.contains('/') {
+            return Machine::text(name_or_file).map(str::to_owned);
+        }
+        std::fs::read_to_string(name_or_file).map_err(|error| {
             Error::Input(format!("cannot read machine file {name_or_file}: {error}"))
-        })?;
-        file::parse(&text, name_or_file, Path::new(name_or_file).parent())
+        })
     }
 
     /// A machine from the text of its file; `origin` names it in messages.

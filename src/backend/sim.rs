@@ -1,0 +1,145 @@
+//! The simulator as a backend: the same cells, executed on a machine model.
+//!
+//! Here: from a cell to a simulated sample, and the prefetcher factor. Not here: the model (`sim`).
+
+use crate::error::{Error, Result};
+use crate::experiment::{Backend, Block, Cell, Design, Measured, Prefetch};
+use crate::layout;
+use crate::machine::Placement;
+use crate::results::BASELINE_AGAIN;
+use crate::scenario;
+use crate::sim::machine::Prefetchers;
+use crate::sim::{Counts, Machine, run};
+use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Faults of one thread, on average, in a sample: enough that a sample's own scatter is below a
+/// per cent on every machine here.
+const FAULTS_PER_THREAD: u64 = 400;
+
+/// A machine model that takes samples.
+pub struct Sim {
+    machine: Machine,
+    /// The same without the prefetchers that complete pairs.
+    without: Machine,
+    arms: Vec<layout::BuiltIn>,
+    points: Vec<(scenario::BuiltIn, Placement, usize)>,
+    work: crate::fault::path::PageWork,
+}
+
+impl Sim {
+    /// The backend of `design` on `machine`. Every name and placement is checked here.
+    pub fn new(machine: Machine, design: &Design) -> Result<Sim> {
+        let arms = design.arms.iter().map(|name| match name.as_str() {
+            BASELINE_AGAIN => layout::BuiltIn::parse(&design.arms[0]),
+            name => layout::BuiltIn::parse(name),
+        });
+        let points = design.points.iter().map(|point| {
+            let placement: Placement = point.placement.parse()?;
+            machine.shape.place(&placement, point.threads)?;
+            Ok((
+                scenario::BuiltIn::parse(&point.scenario)?[0],
+                placement,
+                point.threads,
+            ))
+        });
+        let mut without = machine.clone();
+        without.prefetchers = Prefetchers {
+            adjacent_line: None,
+            up_down: None,
+            ..machine.prefetchers
+        };
+        if design.prefetch.len() > 1 && without.prefetchers == machine.prefetchers {
+            return Err(Error::Refused(format!(
+                "{} has no prefetcher that completes pairs, so there is nothing to switch; leave \
+                 --prefetch away, or take broadwell-ep",
+                machine.name
+            )));
+        }
+        Ok(Sim {
+            arms: arms.collect::<Result<_>>()?,
+            points: points.collect::<Result<_>>()?,
+            work: design.page_work,
+            machine,
+            without,
+        })
+    }
+
+    /// What `sim::run` needs for a cell.
+    pub fn spec(&self, cell: &Cell) -> run::Spec {
+        let (scenario, placement, threads) = &self.points[cell.point];
+        run::Spec {
+            layout: self.arms[cell.arm],
+            scenario: *scenario,
+            threads: *threads,
+            placement: placement.clone(),
+            first_slot: cell.first_slot,
+            work: self.work,
+            access_ns: 0.0,
+            between_ns: 0,
+            // Arms of a block differ in their chances as samples of a machine do: with one seed
+            // for all, the A/A arm would be the baseline to the last access.
+            seed: cell.seed ^ cell.order as u64,
+            faults_per_thread: FAULTS_PER_THREAD,
+            explain: false,
+            timeline: false,
+            check: false,
+        }
+    }
+
+    /// The machine in the state that a cell asks for.
+    pub fn machine(&self, prefetch: Prefetch) -> &Machine {
+        match prefetch {
+            Prefetch::Off => &self.without,
+            Prefetch::AsIs | Prefetch::On => &self.machine,
+        }
+    }
+}
+
+impl Backend for Sim {
+    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
+        measure(self, cell)
+    }
+
+    fn measure_block(&mut self, block: &Block, _stop: &AtomicBool) -> Result<Vec<Measured>> {
+        let this = &*self;
+        block
+            .cells
+            .par_iter()
+            .map(|cell| measure(this, cell))
+            .collect()
+    }
+}
+
+fn measure(sim: &Sim, cell: &Cell) -> Result<Measured> {
+    let start = Instant::now();
+    let sample = run::run(sim.machine(cell.prefetch), &sim.spec(cell))?;
+    let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
+    let counted = counted.chain([(FALLBACKS, sample.fallbacks)]);
+    Ok(Measured {
+        threads: sample.threads,
+        accesses: Some(sample.counts.accesses),
+        wall_seconds: Some(start.elapsed().as_secs_f64()),
+        counters: counted
+            .map(|(role, count)| (role.to_owned(), count as f64))
+            .collect(),
+        ..Measured::default()
+    })
+}
+
+/// A column of its own in the CSV.
+const ACCESSES: &str = "accesses";
+/// Faults that went to `mmap_lock` because a writer was in the way.
+const FALLBACKS: &str = "fallbacks";
+
+/// The counter columns of a simulated run.
+pub fn counters() -> Vec<String> {
+    let counted = Counts::default();
+    let roles = counted.iter().map(|(role, _)| role);
+    roles
+        .filter(|role| *role != ACCESSES)
+        .chain([FALLBACKS])
+        .map(str::to_owned)
+        .collect()
+}
