@@ -180,6 +180,41 @@ fn an_input_that_is_no_run_is_refused_with_its_path() {
 }
 
 #[test]
+fn a_machine_that_is_unknown_or_too_small_is_refused() {
+    refused("sim", 2, &["--machine"]);
+    refused("sim --machine brodwell-ep", 2, &["broadwell-ep"]);
+    refused("sim --machine file", 2, &["file"]);
+    refused("sim --machine zen4 --threads 0", 2, &["0 threads"]);
+    refused("sim --machine skylake-client --threads 1000", 2, &["1000"]);
+    refused(
+        "sim --machine zen4 --scenario nope",
+        2,
+        &["scenario 'nope'"],
+    );
+    refused("sim --machine zen4 --threads 2 --out file/x", 2, &["--out"]);
+}
+
+#[test]
+fn the_same_seed_simulates_the_same_to_the_last_digit() {
+    let dir = TempDir::new().unwrap();
+    let mut simulated = |out: &str| {
+        let args = "--machine skylake-client --scenario one-vma --threads 2 --seed 3 --blocks 4";
+        let args = format!("sim {args} --layouts split-packed,mmap-lock --out {out}");
+        succeed(dir.path(), &args);
+        let rows = rows(&dir.path().join(out).join("samples.csv"));
+        assert!(
+            rows.iter()
+                .all(|row| row["backend"] == "sim" && !row["accesses"].is_empty())
+        );
+        let figures = |row: &BTreeMap<String, String>| {
+            ["layout", "order", "faults", "ns_per_fault", "accesses"].map(|name| row[name].clone())
+        };
+        rows.iter().map(figures).collect::<Vec<_>>()
+    };
+    assert_eq!(simulated("a"), simulated("b"));
+}
+
+#[test]
 fn a_resumed_run_takes_no_design_of_its_own() {
     for option in [
         "--layouts split-packed",
