@@ -207,6 +207,7 @@ impl EnvironmentFile<'_> {
                 margin: None,
                 interrupted: false,
                 unmeasured: unmeasured.collect(),
+                scaled: Vec::new(),
             },
             machine: &run.machine,
         }

@@ -200,6 +200,7 @@ impl Case {
             placement: Placement::Compact,
             first_slot: self.first_slot,
             work: PageWork::None,
+            access_ns: 0.0,
             between_ns: 0,
             seed: 1,
             faults_per_thread: FAULTS,

@@ -239,9 +239,12 @@ fn said(ending: Ending, rows: &[VerdictRow], dir: &Path) -> String {
             "The budget is spent; every verdict is decided.".to_owned()
         }
         Ending::BudgetSpent => format!(
-            "The budget is spent with {undecided} of {} verdicts undecided; `hitm run --resume {}` goes on.",
+            "The budget is spent with {undecided} of {} verdicts undecided{}.",
             rows.len(),
-            dir.display()
+            match rows[0].backend.as_str() {
+                "native" => format!("; `hitm run --resume {}` goes on", dir.display()),
+                _ => String::new(),
+            }
         ),
         Ending::BlocksTaken => "All blocks are taken.".to_owned(),
         Ending::Interrupted => "Interrupted.".to_owned(),

@@ -33,7 +33,7 @@ pub enum Command {
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
     /// Run the same experiment on a machine model
-    Sim(sim::Args),
+    Sim(Box<sim::Args>),
 }
 
 impl Command {
@@ -47,7 +47,7 @@ impl Command {
             Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
-            Command::Sim(args) => sim::run(args),
+            Command::Sim(args) => sim::run(*args),
         }
     }
 }

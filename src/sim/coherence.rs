@@ -226,7 +226,7 @@ impl Coherence {
         if !self.holds(core, line, own) {
             return None;
         }
-        self.into_l1(core, line);
+        self.fill_l1(core, line);
         let at = self.at(core, line);
         self.copies[at] = (self.copies[at] & !PREFETCHED) | words << TOUCHED | own as u32;
         self.counts.accesses += 1;
@@ -341,7 +341,7 @@ impl Coherence {
             if origin == Origin::Prefetch {
                 self.copies[at] |= PREFETCHED;
             } else {
-                self.into_l1(core, line);
+                self.fill_l1(core, line);
             }
         } else {
             self.fill(core, line, state, origin, words);
@@ -378,7 +378,7 @@ impl Coherence {
                     self.counts.write_backs += 1;
                 }
                 // The data is in the owner's last-level cache from now on.
-                self.into_llc(self.cluster_of(owner), line);
+                self.fill_llc(self.cluster_of(owner), line);
             }
             Outcome {
                 latency: self.transfer(owner, core, dirty),
@@ -546,7 +546,7 @@ impl Coherence {
     /// Put a line into a core that does not hold it.
     fn fill(&mut self, core: usize, line: u32, state: u32, origin: Origin, words: u32) {
         if self.machine.llc_policy == LlcPolicy::Inclusive {
-            self.into_llc(self.cluster_of(core), line);
+            self.fill_llc(self.cluster_of(core), line);
         }
         let (way, evicted) = self.l2[core].insert(line);
         let at = self.at(core, line);
@@ -561,11 +561,11 @@ impl Coherence {
             self.out_of_l2(core, evicted);
         }
         if origin == Origin::Demand {
-            self.into_l1(core, line);
+            self.fill_l1(core, line);
         }
     }
 
-    fn into_l1(&mut self, core: usize, line: u32) {
+    fn fill_l1(&mut self, core: usize, line: u32) {
         let at = self.at(core, line);
         if self.copies[at] & IN_L1 != 0 {
             return;
@@ -605,7 +605,7 @@ impl Coherence {
             self.counts.write_backs += 1;
         }
         self.remove(core, line);
-        self.into_llc(self.cluster_of(core), line);
+        self.fill_llc(self.cluster_of(core), line);
         if self.checker.is_some() {
             self.check(line);
         }
@@ -633,7 +633,7 @@ impl Coherence {
         }
     }
 
-    fn into_llc(&mut self, cluster: usize, line: u32) {
+    fn fill_llc(&mut self, cluster: usize, line: u32) {
         if self.directory[line as usize].llc & 1 << cluster != 0 {
             return;
         }
