@@ -197,7 +197,7 @@ fn a_machine_that_is_unknown_or_too_small_is_refused() {
 #[test]
 fn the_same_seed_simulates_the_same_to_the_last_digit() {
     let dir = TempDir::new().unwrap();
-    let mut simulated = |out: &str| {
+    let simulated = |out: &str| {
         let args = "--machine skylake-client --scenario one-vma --threads 2 --seed 3 --blocks 4";
         let args = format!("sim {args} --layouts split-packed,mmap-lock --out {out}");
         succeed(dir.path(), &args);
