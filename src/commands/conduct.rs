@@ -155,6 +155,23 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     }
 }
 
+/// Put on record what the backend found out about its counters.
+fn remark(run: &mut RunRecord, remarks: Remarks) {
+    run.note_unmeasured(remarks.unmeasured);
+    if !remarks.scaled.is_empty() {
+        eprintln!(
+            "hitm: counted during a part of some windows and scaled up: {}; another user of the \
+             counters had them meanwhile: stop other perf sessions",
+            remarks.scaled.join(", ")
+        );
+    }
+    for role in remarks.scaled {
+        if !run.scaled.contains(&role) {
+            run.scaled.push(role);
+        }
+    }
+}
+
 /// How many rows at the end belong to a block of which some are missing: it is measured again.
 fn rows_of_unfinished_block(design: &Design, samples: &[Sample]) -> usize {
     let block_of = |s: &Sample| (s.scenario.clone(), s.placement.clone(), s.threads, s.block);
@@ -170,23 +187,6 @@ fn rows_of_unfinished_block(design: &Design, samples: &[Sample]) -> usize {
         rows
     } else {
         0
-    }
-}
-
-/// Put on record what the backend found out about its counters.
-fn remark(run: &mut RunRecord, remarks: Remarks) {
-    run.note_unmeasured(remarks.unmeasured);
-    if !remarks.scaled.is_empty() {
-        eprintln!(
-            "hitm: counted during a part of some windows and scaled up: {}; another user of the \
-             counters had them meanwhile: stop other perf sessions",
-            remarks.scaled.join(", ")
-        );
-    }
-    for role in remarks.scaled {
-        if !run.scaled.contains(&role) {
-            run.scaled.push(role);
-        }
     }
 }
 

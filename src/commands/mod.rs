@@ -10,6 +10,7 @@ mod options;
 mod plot;
 mod prefetch;
 mod probe;
+mod reproduce;
 mod resolve;
 mod run;
 mod sim;
@@ -23,6 +24,8 @@ pub enum Command {
     Layout(layout::Args),
     /// Hardware prefetchers: how they stand; switch them off or on; put them back
     Prefetch(prefetch::Args),
+    /// Print a published table beside the simulator's own numbers
+    Reproduce(reproduce::Args),
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
@@ -40,6 +43,7 @@ impl Command {
             Command::Counters(args) => counters::run(args),
             Command::Layout(args) => layout::run(args),
             Command::Prefetch(args) => prefetch::run(args),
+            Command::Reproduce(args) => reproduce::run(&args),
             Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),

@@ -52,7 +52,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
     let machine = Environment::record(&topology, args.options.seed);
-    let name = machine_name(&machine);
+    let name = machine.name();
     let (mut environment, folder) = match &args.resume {
         Some(dir) => (resumed(dir, &name)?, Folder::Resumed(dir.clone())),
         None => (
@@ -243,21 +243,4 @@ fn cpus(design: &Design, topology: &Topology, oversubscribe: bool) -> Result<Vec
         plans.push(plan.cpus);
     }
     Ok(plans)
-}
-
-/// The machine's name in the CSV: its CPU model, and whether it is a guest.
-fn machine_name(machine: &Environment) -> String {
-    let model = machine
-        .cpu
-        .model_name
-        .clone()
-        .unwrap_or_else(|| "unknown CPU".to_owned());
-    let family = match (machine.cpu.family, machine.cpu.model) {
-        (Some(family), Some(model)) => format!(" (family {family}, model {model})"),
-        _ => String::new(),
-    };
-    match machine.machine.hypervisor.as_deref() {
-        None | Some("none") => format!("{model}{family}"),
-        Some(hypervisor) => format!("{model}{family} under {hypervisor}"),
-    }
 }

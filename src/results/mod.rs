@@ -7,6 +7,7 @@ pub mod address_map;
 mod cells;
 mod files;
 mod folder;
+pub mod published;
 mod record;
 mod row;
 

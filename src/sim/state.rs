@@ -232,14 +232,21 @@ impl State {
     }
 
     fn set_horizon(&mut self, thread: usize) {
-        let lookahead = self.machine.request;
+        // A sibling sees the same L1, and so do the stores that leave either's buffer: no
+        // lookahead there.
+        let sibling = self.threads[thread].sibling;
+        let is_draining = |thread: usize| self.threads[thread].draining;
+        let lookahead = if is_draining(thread) || sibling.is_some_and(is_draining) {
+            0
+        } else {
+            self.machine.request
+        };
         self.horizon = match self.events.peek() {
             Some(Reverse(key)) => (key >> SLOT_BITS) + lookahead,
             None => NEVER,
         }
         .min(self.until);
-        // A sibling sees the same L1: no lookahead there.
-        if let Some(sibling) = self.threads[thread].sibling {
+        if let Some(sibling) = sibling {
             self.horizon = self.horizon.min(self.threads[sibling].resumes);
         }
     }

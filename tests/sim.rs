@@ -1,0 +1,373 @@
+//! What the simulator promises about its protocol, whatever the machine.
+
+use hitm::fault::arena::{Arena, PAGE};
+use hitm::fault::memory::{Addr, Memory};
+use hitm::sim::coherence::{Coherence, Origin, Want, words};
+use hitm::sim::explain::Ledger;
+use hitm::sim::machine::AdjacentLine;
+use hitm::sim::{Counts, Machine, Picos, SimMemory, Simulation};
+use proptest::prelude::*;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+fn machine(name: &str) -> Machine {
+    Machine::load(name).unwrap()
+}
+
+/// Run one program a thread, every access checked; the counts and the time of the last event.
+fn run<P: Fn(usize, &SimMemory<'_>) + Clone + 'static>(
+    machine: Machine,
+    arena: Rc<Arena>,
+    cpus: &[usize],
+    seed: u64,
+    program: P,
+) -> (Counts, Picos, Ledger) {
+    let mut simulation = Simulation::new(Rc::new(machine), arena, cpus, seed, true);
+    simulation.state().coherence.ledger = Some(Ledger::default());
+    for thread in 0..cpus.len() {
+        let program = program.clone();
+        simulation.spawn(move |m| program(thread, &m));
+    }
+    simulation.run_to_end();
+    let mut state = simulation.state();
+    let last = (0..cpus.len()).map(|thread| state.clock(thread)).max();
+    let ledger = state.coherence.ledger.take().unwrap();
+    (state.coherence.counts, last.unwrap(), ledger)
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Load(usize),
+    Store(usize),
+    Add(usize),
+    Increment(usize),
+    Fence,
+    Compute(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Words of the first 256 bytes: two pairs. Counters lie in even words, stores go to odd ones.
+    let even = (0..16usize).prop_map(|w| 16 * w);
+    let odd = (0..16usize).prop_map(|w| 16 * w + 8);
+    prop_oneof![
+        even.clone().prop_map(Step::Load),
+        odd.clone().prop_map(Step::Load),
+        odd.prop_map(Step::Store),
+        even.clone().prop_map(Step::Add),
+        even.prop_map(Step::Increment),
+        Just(Step::Fence),
+        (0..200u32).prop_map(Step::Compute),
+    ]
+}
+
+fn take_step(m: &SimMemory<'_>, base: Addr, step: Step) {
+    match step {
+        Step::Load(at) => {
+            m.load::<u64>(base.at(at), Relaxed);
+        }
+        Step::Store(at) => m.store(base.at(at), 7u64, Relaxed),
+        Step::Add(at) => {
+            m.fetch_add(base.at(at), 1u64, Relaxed);
+        }
+        Step::Increment(at) => {
+            let mut found: u64 = m.load(base.at(at), Relaxed);
+            while let Err(now) = m.compare_exchange(base.at(at), found, found + 1, Relaxed, Relaxed)
+            {
+                found = now;
+            }
+        }
+        Step::Fence => m.fence(std::sync::atomic::Ordering::SeqCst),
+        Step::Compute(nanos) => m.compute(nanos),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// The debug mode asserts on every access: one writer or many readers, the value of the last
+    /// write, and no access after a later one.
+    #[test]
+    fn no_program_breaks_the_protocol_or_loses_an_update(
+        name in prop::sample::select(Machine::names().collect::<Vec<_>>()),
+        programs in prop::collection::vec(prop::collection::vec(step(), 1..60), 2..=8),
+        seed in any::<u64>(),
+    ) {
+        let machine = machine(name);
+        let threads = programs.len();
+        // The last two are siblings where there are any.
+        let mut cpus: Vec<usize> = (0..threads.min(machine.shape.cores())).collect();
+        while cpus.len() < threads {
+            cpus.push(machine.shape.cores() + cpus.len() - machine.shape.cores());
+        }
+        if machine.shape.threads_per_core == 2 {
+            cpus[threads - 1] = machine.shape.cores();
+        }
+        let mut arena = Arena::new(PAGE);
+        let base = arena.alloc(256, 256);
+        let arena = Rc::new(arena);
+        let added = |at: usize| {
+            let adds = |s: &&Step| matches!(s, Step::Add(a) | Step::Increment(a) if *a == at);
+            programs.iter().flatten().filter(adds).count() as u64
+        };
+        let expected: Vec<u64> = (0..16).map(|w| added(16 * w)).collect();
+        let programs = Rc::new(programs);
+        run(machine, arena.clone(), &cpus, seed, move |thread, m| {
+            for step in &programs[thread] {
+                take_step(m, base, *step);
+            }
+        });
+        for (word, expected) in expected.iter().enumerate() {
+            prop_assert_eq!(arena.read::<u64>(base.at(16 * word)), *expected);
+        }
+    }
+}
+
+/// Every interleaving of three cores that each read, write, read and write: two lines of a pair.
+#[test]
+fn every_interleaving_of_a_small_program_keeps_the_invariants() {
+    const PROGRAM: [(u32, Want); 4] = [
+        (0, Want::Read),
+        (0, Want::Own),
+        (1, Want::Own),
+        (0, Want::Read),
+    ];
+    fn go(done: [usize; 3], order: &mut Vec<usize>, machine: &Rc<Machine>, explored: &mut u32) {
+        if order.len() == 3 * PROGRAM.len() {
+            let mut coherence = Coherence::new(machine.clone(), 3, 2, true);
+            let mut at = [0; 3];
+            for &core in order.iter() {
+                let (line, want) = PROGRAM[at[core]];
+                at[core] += 1;
+                let (touched, own) = (words(4 * core, 4), want == Want::Own);
+                if coherence.l1_hit(core, line, touched, own).is_none()
+                    && coherence.l2_hit(core, line, touched, own).is_none()
+                {
+                    coherence.transact(core, line, want, Origin::Demand, touched);
+                }
+            }
+            *explored += 1;
+            return;
+        }
+        for core in 0..3 {
+            if done[core] < PROGRAM.len() {
+                let mut next = done;
+                next[core] += 1;
+                order.push(core);
+                go(next, order, machine, explored);
+                order.pop();
+            }
+        }
+    }
+    for name in ["plain-mesi", "broadwell-ep", "zen4"] {
+        let mut explored = 0;
+        go(
+            [0; 3],
+            &mut Vec::new(),
+            &Rc::new(machine(name)),
+            &mut explored,
+        );
+        assert_eq!(explored, 34_650, "12! / (4!)^3");
+    }
+}
+
+fn contended(name: &str, cores: usize, seed: u64) -> (Counts, Picos) {
+    let mut arena = Arena::new(PAGE);
+    let word = arena.alloc(64, 64);
+    let cpus: Vec<usize> = (0..cores).collect();
+    let (counts, last, _) = run(machine(name), Rc::new(arena), &cpus, seed, move |_, m| {
+        for _ in 0..300 {
+            m.fetch_add(word, 1u64, Relaxed);
+            m.compute(20);
+        }
+    });
+    (counts, last)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_wherever_the_host_puts_the_memory() {
+    let _moves_the_next_arena = Arena::new(3 * PAGE);
+    let first = contended("broadwell-ep", 8, 5);
+    let _moves_it_again = Arena::new(5 * PAGE);
+    assert_eq!(first, contended("broadwell-ep", 8, 5));
+    assert_ne!(first.1, contended("broadwell-ep", 8, 6).1);
+}
+
+#[test]
+fn private_lines_cause_no_coherence_traffic_on_any_machine_with_every_prefetcher_on() {
+    for name in Machine::names() {
+        let mut machine = machine(name);
+        machine.prefetchers.adjacent_line = Some(AdjacentLine {
+            ownership: true,
+            share: 1.0,
+        });
+        machine.prefetchers.up_down = Some(1.0);
+        machine.prefetchers.next_line = Some(1.0);
+        machine.prefetchers.streamer = Some(4);
+        let mut arena = Arena::new(4 * PAGE);
+        let pages = arena.alloc(4 * PAGE, PAGE);
+        let (counts, ..) = run(
+            machine,
+            Rc::new(arena),
+            &[0, 1, 2, 3],
+            1,
+            move |thread, m| {
+                let page = pages.at(thread * PAGE);
+                for i in 0..200usize {
+                    m.fetch_add(page.at(i * 72 % PAGE & !7), 1u64, Relaxed);
+                    m.load::<u64>(page.at(i * 200 % PAGE & !7), Relaxed);
+                }
+            },
+        );
+        for (role, count) in counts.iter() {
+            let of_sharing = [
+                "hitm_local",
+                "hitm_remote",
+                "rfo_hitm",
+                "prefetch_rfo_hitm",
+                "prefetch_read_hitm",
+                "invalidations",
+                "upgrades",
+                "true_sharing",
+                "false_sharing",
+                "pair_sharing",
+            ];
+            // An upgrade of a line that only its own prefetch brought costs nobody anything.
+            if of_sharing.contains(&role) && role != "upgrades" {
+                assert_eq!(count, 0, "{name}: {role}");
+            }
+        }
+    }
+}
+
+/// Thread 0 takes and drops a lock at line 0; thread 1 works with thread 2 on a contended line at
+/// `neighbour`. How often a prefetch took the lock away.
+fn lock_lost_to_prefetch(neighbour: usize) -> u64 {
+    let mut machine = machine("broadwell-ep");
+    machine.prefetchers.adjacent_line = Some(AdjacentLine {
+        ownership: true,
+        share: 1.0,
+    });
+    let mut arena = Arena::new(PAGE);
+    let base = arena.alloc(512, 512);
+    let (_, _, ledger) = run(machine, Rc::new(arena), &[0, 1, 2], 1, move |thread, m| {
+        let word = if thread == 0 {
+            base
+        } else {
+            base.at(neighbour)
+        };
+        for _ in 0..200 {
+            m.fetch_add(word, 1u64, Relaxed);
+            m.compute(50);
+        }
+    });
+    let by_prefetch = |(taking, count): (&hitm::sim::explain::Taking, &u64)| {
+        (taking.line == 0 && taking.word.is_none()).then_some(*count)
+    };
+    ledger.takings.iter().filter_map(by_prefetch).sum()
+}
+
+#[test]
+fn a_lock_in_its_own_pair_is_never_fetched_by_its_neighbour() {
+    assert_eq!(lock_lost_to_prefetch(128), 0);
+    assert!(lock_lost_to_prefetch(64) > 0, "the same pair");
+}
+
+/// Nanoseconds an operation takes each of `cores` threads.
+fn ns_per_op(machine: &Machine, cpus: &[usize], apart: usize, work: u32) -> f64 {
+    const OPS: u64 = 400;
+    let mut arena = Arena::new(PAGE);
+    let words = arena.alloc(PAGE, PAGE);
+    let (_, last, _) = run(
+        machine.clone(),
+        Rc::new(arena),
+        cpus,
+        1,
+        move |thread, m| {
+            for _ in 0..OPS {
+                if work > 0 {
+                    m.compute(work);
+                }
+                m.fetch_add(words.at(thread * apart), 1u64, Relaxed);
+            }
+        },
+    );
+    last as f64 / 1000.0 / OPS as f64
+}
+
+/// concurrency-hierarchy-bench (1b3f7f8, public domain), Skylake client, medians of 15:
+/// `atomic add` and `cas multi` on 1 to 4 cores. Calibrated: the single-core atomic (7.0 ns, in
+/// the machine file) and the instructions around a single-core CAS (5 ns, here).
+#[test]
+fn atomics_on_skylake_cost_what_was_published_within_15_percent() {
+    let machine = machine("skylake-client");
+    for (cores, contended, padded) in [
+        (1, 7.0, 12.0),
+        (2, 44.1, 12.0),
+        (3, 70.0, 12.0),
+        (4, 96.4, 12.0),
+    ] {
+        let cpus: Vec<usize> = (0..cores).collect();
+        for (published, simulated) in [
+            (contended, ns_per_op(&machine, &cpus, 0, 0)),
+            (padded, ns_per_op(&machine, &cpus, 64, 5)),
+        ] {
+            let error = simulated / published - 1.0;
+            assert!(
+                error.abs() <= 0.15,
+                "{cores} cores: {simulated:.1} ns simulated, {published} ns published"
+            );
+        }
+    }
+}
+
+/// One-way latency of a line that two threads pass to and fro by compare-and-exchange.
+fn ping_pong(machine: &Machine, cpus: &[usize]) -> f64 {
+    const ROUNDS: u64 = 100;
+    let mut arena = Arena::new(PAGE);
+    let word = arena.alloc(64, 64);
+    let (_, last, _) = run(
+        machine.clone(),
+        Rc::new(arena),
+        cpus,
+        1,
+        move |thread, m| {
+            for round in 0..ROUNDS {
+                let mine = 2 * round + thread as u64;
+                while m
+                    .compare_exchange(word, mine, mine + 1, Relaxed, Relaxed)
+                    .is_err()
+                {}
+            }
+        },
+    );
+    last as f64 / 1000.0 / (2 * ROUNDS) as f64
+}
+
+/// Medians of core-to-core-latency (96a943a), measured by CAS as here.
+#[test]
+fn a_ping_pong_takes_what_the_measured_matrices_say_within_15_percent() {
+    for (name, cpus, measured) in [
+        ("broadwell-ep", [0, 1], 43.5),
+        ("broadwell-ep", [0, 14], 118.0),
+        ("skylake-client", [0, 1], 19.5),
+        ("skylake-sp", [0, 1], 46.6),
+        ("skylake-sp", [0, 24], 134.0),
+        ("icelake-sp", [0, 1], 51.3),
+        ("icelake-sp", [0, 32], 108.0),
+        ("zen2", [0, 1], 25.3),
+        ("zen2", [0, 4], 158.5),
+        ("zen2", [0, 64], 266.6),
+        ("zen3", [0, 1], 22.7),
+        ("zen3", [0, 8], 115.9),
+        ("zen3", [0, 64], 197.0),
+        ("zen4", [0, 1], 23.0),
+        ("zen4", [0, 8], 100.0),
+        ("graviton2", [0, 1], 47.2),
+    ] {
+        let simulated = ping_pong(&machine(name), &cpus);
+        assert!(
+            (simulated / measured - 1.0).abs() <= 0.15,
+            "{name} {cpus:?}: {simulated:.1} ns simulated, {measured} ns measured"
+        );
+    }
+}
