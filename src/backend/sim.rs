@@ -38,7 +38,11 @@ impl Sim {
         let points = design.points.iter().map(|point| {
             let placement: Placement = point.placement.parse()?;
             machine.shape.place(&placement, point.threads)?;
-            Ok((scenario::BuiltIn::parse(&point.scenario)?[0], placement, point.threads))
+            Ok((
+                scenario::BuiltIn::parse(&point.scenario)?[0],
+                placement,
+                point.threads,
+            ))
         });
         let mut without = machine.clone();
         without.prefetchers = Prefetchers {
@@ -72,6 +76,7 @@ impl Sim {
             placement: placement.clone(),
             first_slot: cell.first_slot,
             work: self.work,
+            access_ns: 0.0,
             between_ns: 0,
             // Arms of a block differ in their chances as samples of a machine do: with one seed
             // for all, the A/A arm would be the baseline to the last access.
@@ -99,7 +104,11 @@ impl Backend for Sim {
 
     fn measure_block(&mut self, block: &Block, _stop: &AtomicBool) -> Result<Vec<Measured>> {
         let this = &*self;
-        block.cells.par_iter().map(|cell| measure(this, cell)).collect()
+        block
+            .cells
+            .par_iter()
+            .map(|cell| measure(this, cell))
+            .collect()
     }
 }
 

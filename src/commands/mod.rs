@@ -10,6 +10,7 @@ mod options;
 mod plot;
 mod prefetch;
 mod probe;
+mod reproduce;
 mod resolve;
 mod run;
 mod sim;
@@ -29,6 +30,8 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
+    /// Print a published table beside the simulator's own numbers
+    Reproduce(reproduce::Args),
     /// Run the same experiment on a machine model
     Sim(sim::Args),
 }
@@ -43,6 +46,7 @@ impl Command {
             Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
+            Command::Reproduce(args) => reproduce::run(args),
             Command::Sim(args) => sim::run(args),
         }
     }

@@ -38,7 +38,12 @@ pub struct Args {
     #[arg(long, value_name = "PATTERN", requires = "cores")]
     pattern: Option<Pattern>,
     /// Cores that take part in a pattern
-    #[arg(long, value_name = "N", requires = "pattern", default_value_if("pattern", clap::builder::ArgPredicate::IsPresent, "2"))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "pattern",
+        default_value_if("pattern", clap::builder::ArgPredicate::IsPresent, "2")
+    )]
     cores: Option<usize>,
     /// Accesses of a pattern, of all cores together
     #[arg(long, value_name = "M", requires = "pattern")]
@@ -187,7 +192,13 @@ fn run_pattern(args: &Args, pattern: Pattern) -> Result<String> {
     let name = machine.name.clone();
     let cores = args.cores.unwrap_or(2);
     let accesses = args.accesses.unwrap_or(DEFAULT_ACCESSES);
-    let report = pattern::run(machine, pattern, cores, accesses, args.options.seed.unwrap_or(1))?;
+    let report = pattern::run(
+        machine,
+        pattern,
+        cores,
+        accesses,
+        args.options.seed.unwrap_or(1),
+    )?;
     let counts = report.counts;
     let rate = counts.accesses as f64 / report.wall_seconds / 1e6;
     Ok(match args.options.format {

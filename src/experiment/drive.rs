@@ -80,8 +80,9 @@ pub fn drive(
                 Err(error) => return Err(error),
             };
             let cells = block.cells.iter().zip(measured);
-            let mut samples: Vec<Sample> =
-                cells.map(|(cell, measured)| sample(design, cell, measured)).collect();
+            let mut samples: Vec<Sample> = cells
+                .map(|(cell, measured)| sample(design, cell, measured))
+                .collect();
             mark_other_modes(&mut samples);
             watch.block(&samples)?;
             verdicts.push_block(design, &block, &samples);

@@ -107,7 +107,11 @@ pub fn explain(ledger: &Ledger, world: &World, faults: u64) -> String {
     let names = Names::of(world);
     let per_fault = |count: u64| count as f64 / faults as f64;
     let mut text = String::new();
-    let mut asked: Vec<_> = ledger.asked.iter().filter(|((_, word), _)| word.is_some()).collect();
+    let mut asked: Vec<_> = ledger
+        .asked
+        .iter()
+        .filter(|((_, word), _)| word.is_some())
+        .collect();
     asked.sort_by_key(|(key, asked)| (std::cmp::Reverse(asked.waited), **key));
     let _ = writeln!(
         text,
@@ -128,7 +132,12 @@ pub fn explain(ledger: &Ledger, world: &World, faults: u64) -> String {
     // The same for all distances: by what was asked for and what was lost.
     let mut takings: BTreeMap<(u32, Option<u8>, Option<u8>, bool), (u64, u64)> = BTreeMap::new();
     for (taking, count) in &ledger.takings {
-        let key = (taking.line, taking.word, taking.lost_word, taking.invalidated);
+        let key = (
+            taking.line,
+            taking.word,
+            taking.lost_word,
+            taking.invalidated,
+        );
         let sums = takings.entry(key).or_default();
         sums.0 += count;
         if taking.distance == crate::machine::Distance::OtherPackage {
@@ -159,7 +168,11 @@ pub fn explain(ledger: &Ledger, world: &World, faults: u64) -> String {
             lost.map_or_else(|| names.line(line), |_| names.word(line, lost)),
             per_fault(count),
             100.0 * far as f64 / count as f64,
-            if invalidated { "" } else { ", kept for reading" }
+            if invalidated {
+                ""
+            } else {
+                ", kept for reading"
+            }
         );
     }
     text
