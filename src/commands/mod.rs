@@ -24,14 +24,14 @@ pub enum Command {
     Layout(layout::Args),
     /// Hardware prefetchers: how they stand; switch them off or on; put them back
     Prefetch(prefetch::Args),
-    /// Print a published table beside the simulator's own numbers
-    Reproduce(reproduce::Args),
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
     Run(Box<run::Args>),
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
+    /// Print a published table beside the simulator's own numbers
+    Reproduce(reproduce::Args),
     /// Run the same experiment on a machine model
     Sim(Box<sim::Args>),
 }
@@ -43,10 +43,10 @@ impl Command {
             Command::Counters(args) => counters::run(args),
             Command::Layout(args) => layout::run(args),
             Command::Prefetch(args) => prefetch::run(args),
-            Command::Reproduce(args) => reproduce::run(&args),
             Command::Probe(args) => probe::run(args),
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
+            Command::Reproduce(args) => reproduce::run(args),
             Command::Sim(args) => sim::run(*args),
         }
     }

@@ -1,208 +1,124 @@
 //! `hitm reproduce`: a published table beside the simulator's own numbers.
 
 use super::options::Format;
-use crate::error::{Error, Result};
-use crate::fault::path::PageWork;
-use crate::results::published::{Cell, Published};
-use crate::sim::{Machine, run};
-use rayon::prelude::*;
-use serde::Serialize;
+use crate::error::Result;
+use crate::sim::published::{self, Cell, TABLES, Table};
 use std::fmt::Write as _;
-use std::time::Instant;
 
 /// Arguments of `hitm reproduce`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The table; without a name, all tables are listed
+    /// The table; without one, the tables are listed
     name: Option<String>,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// How the table is printed
-    #[arg(long, value_enum, default_value = "table")]
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
 }
 
-/// A row of the CSV.
-#[derive(Serialize)]
-struct Row {
-    threads: usize,
-    prefetch: String,
-    layout: &'static str,
-    published: f64,
-    simulated: f64,
-    #[serde(skip)]
-    calibrated: bool,
-}
-
 /// Run it.
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: Args) -> Result<()> {
     let Some(name) = &args.name else {
-        let mut text = String::new();
-        for table in Published::all()? {
-            let _ = writeln!(text, "{:<16} {}", table.name, table.how.title);
-        }
-        return super::print(&text);
+        let list: String = TABLES
+            .iter()
+            .map(|table| format!("{:<18} {}\n", table.name, table.about))
+            .collect();
+        return super::print(&list);
     };
-    let table = Published::find(name)?;
-    let start = Instant::now();
-    let (rows, accesses) = simulate(&table, args.seed)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let table = published::find(name)?;
+    let cells = table.reproduce()?;
     super::print(&match args.format {
-        Format::Csv => super::csv(&rows),
-        Format::Json => super::json(&rows),
-        Format::Table => {
-            let mut text = render(&table, &rows);
-            let _ = writeln!(
-                text,
-                "\n{} cells in {seconds:.1} s, {:.0} million accesses",
-                rows.len(),
-                accesses as f64 / 1e6
-            );
-            text
-        }
+        Format::Csv => super::csv(&cells),
+        Format::Json => super::json(&cells),
+        Format::Table => beside(table, &cells),
     })
 }
 
-/// Every cell, at both slot parities; and the accesses that took.
-fn simulate(table: &Published, seed: u64) -> Result<(Vec<Row>, u64)> {
-    let on = Machine::load(&table.how.machine)?;
-    let off = on.clone().without_prefetchers();
-    let (scenario, placement) = (table.scenario()?, table.placement()?);
-    let simulated = |cell: &Cell| -> Result<(Row, u64)> {
-        let machine = match cell.prefetch.as_str() {
-            "on" => &on,
-            "off" => &off,
-            other => {
-                return Err(Error::Input(format!(
-                    "published table {}: prefetch is '{other}', not on or off",
-                    table.name
-                )));
-            }
-        };
-        let mut rates = 0.0;
-        let mut accesses = 0;
-        for first_slot in [0, 1] {
-            let spec = run::Spec {
-                layout: cell.layout,
-                scenario,
-                threads: cell.threads,
-                placement: placement.clone(),
-                first_slot,
-                work: PageWork::Nanos(table.how.work_inside_ns),
-                access_ns: table.how.work_per_access_ns,
-                between_ns: table.how.work_outside_ns,
-                seed: seed + first_slot as u64,
-                faults_per_thread: table.how.faults_per_thread,
-                explain: false,
-                timeline: false,
-                check: false,
-            };
-            let sample = run::run(machine, &spec)?.sample;
-            rates += sample.faults_per_second / 2.0;
-            accesses += sample.accesses.unwrap_or(0);
-        }
-        let row = Row {
-            threads: cell.threads,
-            prefetch: cell.prefetch.clone(),
-            layout: cell.layout.name(),
-            published: cell.published,
-            simulated: rates,
-            calibrated: table.is_calibrated(cell),
-        };
-        Ok((row, accesses))
-    };
-    let done: Vec<(Row, u64)> = table
-        .cells
-        .par_iter()
-        .map(simulated)
-        .collect::<Result<_>>()?;
-    let accesses = done.iter().map(|(_, accesses)| accesses).sum();
-    Ok((done.into_iter().map(|(row, _)| row).collect(), accesses))
+/// Published beside simulated, with residuals.
+fn beside(table: &Table, cells: &[Cell]) -> String {
+    let mut out = format!("{}\n{}, {}\n\n", table.about, table.name, table.unit);
+    let _ = writeln!(
+        out,
+        "{:>7} {:>8}  {:<20} {:>12} {:>12} {:>8}",
+        "threads", "prefetch", "layout", "published", "simulated", "error"
+    );
+    for cell in cells {
+        let digits = if cell.published < 1000.0 { 1 } else { 0 };
+        let _ = writeln!(
+            out,
+            "{:>7} {:>8}  {:<20} {:>12.digits$} {:>12.digits$} {:>+7.1}%",
+            cell.threads,
+            cell.prefetch,
+            cell.layout,
+            cell.published,
+            cell.simulated,
+            100.0 * cell.error()
+        );
+    }
+    let _ = writeln!(out, "\nmean absolute error");
+    let mut series: Vec<(&str, &str)> = cells.iter().map(|c| (c.prefetch, c.layout)).collect();
+    series.sort();
+    series.dedup();
+    for (prefetch, layout) in series {
+        let errors: Vec<f64> = cells
+            .iter()
+            .filter(|c| (c.prefetch, c.layout) == (prefetch, layout))
+            .map(|c| c.error().abs())
+            .collect();
+        let _ = writeln!(
+            out,
+            "  {layout}, prefetch {prefetch}: {:.1} %",
+            100.0 * mean(&errors)
+        );
+    }
+    if let Some((from, to)) = table.change {
+        out += &changes(cells, from, to);
+    }
+    let _ = writeln!(out, "\ncalibrated on: {}", table.calibrated);
+    out
 }
 
-fn render(table: &Published, rows: &[Row]) -> String {
-    let how = &table.how;
-    let mut text = format!("{}\n{}, in {}\n", how.title, how.machine, how.unit);
-    let (baseline, others) = how
-        .layouts
-        .split_first()
-        .map_or(("", &[][..]), |(b, o)| (b, o));
-    let find = |prefetch: &str, threads: usize, layout: &str| {
-        rows.iter()
-            .find(|row| row.prefetch == prefetch && row.threads == threads && row.layout == layout)
-    };
-    let mut threads: Vec<usize> = rows.iter().map(|row| row.threads).collect();
-    threads.sort_unstable();
-    threads.dedup();
-    for prefetch in ["off", "on"] {
-        for other in others {
+/// The change from one layout to another, published and simulated.
+fn changes(cells: &[Cell], from: &str, to: &str) -> String {
+    let mut out = format!("\nchange from {from} to {to}\n");
+    let _ = writeln!(
+        out,
+        "{:>7} {:>8} {:>10} {:>10} {:>10}",
+        "threads", "prefetch", "published", "simulated", "residual"
+    );
+    for prefetch in ["on", "off"] {
+        let mut residuals = Vec::new();
+        for before in cells
+            .iter()
+            .filter(|c| c.layout == from && c.prefetch == prefetch)
+        {
+            let Some(after) = cells
+                .iter()
+                .find(|c| c.layout == to && c.prefetch == prefetch && c.threads == before.threads)
+            else {
+                continue;
+            };
+            let published = 100.0 * (after.published / before.published - 1.0);
+            let simulated = 100.0 * (after.simulated / before.simulated - 1.0);
+            residuals.push((simulated - published).abs());
             let _ = writeln!(
-                text,
-                "\nprefetch {prefetch}\n{:>7} | {:^30} | {:^30} | change, points\n{:>7} | {:>9} {:>9}  {:>7}   | {:>9} {:>9}  {:>7}   | {:>6} {:>6} {:>6}",
-                "",
-                baseline,
-                other,
-                "threads",
-                "published",
-                "simulated",
-                "error",
-                "published",
-                "simulated",
-                "error",
-                "publ.",
-                "sim.",
-                "error"
-            );
-            let (mut errors, mut points, mut signs) = (Vec::new(), Vec::new(), (0, 0));
-            for &threads in &threads {
-                let (Some(b), Some(o)) = (
-                    find(prefetch, threads, baseline),
-                    find(prefetch, threads, other),
-                ) else {
-                    continue;
-                };
-                let column = |row: &Row| {
-                    format!(
-                        "{:>9.0} {:>9.0} {:>+7.1} %{}",
-                        row.published,
-                        row.simulated,
-                        100.0 * (row.simulated / row.published - 1.0),
-                        if row.calibrated { '*' } else { ' ' }
-                    )
-                };
-                let published = 100.0 * (o.published / b.published - 1.0);
-                let simulated = 100.0 * (o.simulated / b.simulated - 1.0);
-                errors.push((b.simulated / b.published - 1.0).abs());
-                points.push((simulated - published).abs());
-                if threads >= 4 {
-                    signs.1 += 1;
-                    signs.0 += usize::from(published.signum() == simulated.signum());
-                }
-                let _ = writeln!(
-                    text,
-                    "{threads:>7} | {} | {} | {published:>+6.1} {simulated:>+6.1} {:>+6.1}",
-                    column(b),
-                    column(o),
-                    simulated - published
-                );
-            }
-            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-            let _ = writeln!(
-                text,
-                "{:>7}   {baseline}: mean absolute error {:.1} %; change: {:.1} points, sign right at {} of {} from 4 threads on",
-                "",
-                100.0 * mean(&errors),
-                mean(&points),
-                signs.0,
-                signs.1
+                out,
+                "{:>7} {:>8} {:>+9.1}% {:>+9.1}% {:>+10.1}",
+                before.threads,
+                prefetch,
+                published,
+                simulated,
+                simulated - published
             );
         }
+        let _ = writeln!(
+            out,
+            "  prefetch {prefetch}: mean absolute residual {:.2} points",
+            mean(&residuals)
+        );
     }
-    let _ = writeln!(
-        text,
-        "\n* used for calibration; every other cell, and every change, is predicted\n{}",
-        table.source
-    );
-    text
+    out
+}
+
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
 }

@@ -7,7 +7,6 @@ pub mod address_map;
 mod cells;
 mod files;
 mod folder;
-pub mod published;
 mod record;
 mod row;
 

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod machine;
 pub mod pattern;
 mod prefetch;
+pub mod published;
 pub mod run;
 pub mod state;
 pub mod timeline;

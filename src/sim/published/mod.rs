@@ -1,0 +1,264 @@
+//! Published tables, and the simulator's own numbers beside them.
+//!
+//! Here: the tables that come with `hitm`, what of the model was calibrated on them, and running
+//! their points. Not here: the command that prints them.
+//!
+//! A new table is a CSV, a `Table` and a function that simulates one of its points.
+
+use super::engine::Simulation;
+use super::machine::Machine;
+use super::run::{self, Spec};
+use crate::error::{Error, Result};
+use crate::fault::arena::{Arena, PAGE};
+use crate::fault::memory::{Addr, Memory};
+use crate::fault::path::PageWork;
+use crate::layout::{self, LINE};
+use crate::machine::Placement;
+use crate::scenario;
+use rayon::prelude::*;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// One number of a table, and the simulator's.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Cell {
+    /// Threads.
+    pub threads: usize,
+    /// `on` or `off`.
+    pub prefetch: &'static str,
+    /// The layout, or the algorithm.
+    pub layout: &'static str,
+    /// What was published.
+    pub published: f64,
+    /// What the simulator says.
+    pub simulated: f64,
+}
+
+impl Cell {
+    /// Simulated over published, less one.
+    pub fn error(&self) -> f64 {
+        self.simulated / self.published - 1.0
+    }
+}
+
+/// A published table.
+pub struct Table {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What was measured, where, and where it was published.
+    pub about: &'static str,
+    /// The unit of its numbers.
+    pub unit: &'static str,
+    /// What of the model was calibrated on it; all else is prediction.
+    pub calibrated: &'static str,
+    /// Baseline and the series compared with it, where the change is the point of the table.
+    pub change: Option<(&'static str, &'static str)>,
+    text: &'static str,
+    /// Column, layout, prefetcher; the rows of one `prefetch_column` value where there is one.
+    series: &'static [(&'static str, &'static str)],
+    prefetch_column: Option<&'static str>,
+    simulate: fn(threads: usize, prefetch: bool, layout: &str, seed: u64) -> Result<f64>,
+    seeds: u64,
+}
+
+/// All tables.
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "broadwell-pft",
+        about: "mmtests pft-threads on 2 x Xeon E5-2690 v4, one VMA, adjacent-line prefetcher on and off \
+                (lore.kernel.org 20240808185949.1094891-1-mjguzik@gmail.com and replies)",
+        unit: "faults/s",
+        calibrated: "the split-packed column with the prefetcher off: local work of a fault, keep_ns, \
+                     far_limit, smt.slowdown and work.jitter of broadwell-ep; no cell of the column with \
+                     the prefetcher on",
+        change: Some(("split-packed", "embedded-rwsem-256")),
+        text: include_str!("broadwell-pft.csv"),
+        series: &[
+            ("split", "split-packed"),
+            ("embedded_rwsem_256", "embedded-rwsem-256"),
+        ],
+        prefetch_column: Some("adjacent_line"),
+        simulate: pft,
+        seeds: 4,
+    },
+    Table {
+        name: "skylake-atomics",
+        about: "contended and padded atomics on a Skylake client (concurrency-hierarchy-bench 1b3f7f8)",
+        unit: "ns/operation",
+        calibrated: "the row of one core: rmw_ns of skylake-client and the instructions around a CAS",
+        change: None,
+        text: include_str!("skylake-atomics.csv"),
+        series: &[("atomic_add", "atomic-add"), ("cas_multi", "cas-multi")],
+        prefetch_column: None,
+        simulate: atomics,
+        seeds: 1,
+    },
+];
+
+/// The table of that name.
+pub fn find(name: &str) -> Result<&'static Table> {
+    TABLES
+        .iter()
+        .find(|table| table.name == name)
+        .ok_or_else(|| Error::unknown("table", name, TABLES.iter().map(|t| t.name)))
+}
+
+impl Table {
+    /// Simulate every point, on all CPUs of the host.
+    pub fn reproduce(&self) -> Result<Vec<Cell>> {
+        let points = self.points();
+        let runs: Vec<(usize, u64)> = (0..points.len())
+            .flat_map(|point| (0..self.seeds).map(move |seed| (point, seed)))
+            .collect();
+        let simulated: Vec<f64> = runs
+            .into_par_iter()
+            .map(|(point, seed)| {
+                let cell = &points[point];
+                (self.simulate)(cell.threads, cell.prefetch == "on", cell.layout, seed + 1)
+            })
+            .collect::<Result<_>>()?;
+        let means = simulated
+            .chunks(self.seeds as usize)
+            .map(|of_point| of_point.iter().sum::<f64>() / self.seeds as f64);
+        Ok(points
+            .into_iter()
+            .zip(means)
+            .map(|(cell, simulated)| Cell { simulated, ..cell })
+            .collect())
+    }
+
+    /// The published numbers.
+    ///
+    /// # Panics
+    /// When the CSV that comes with `hitm` is malformed; a test reads every one.
+    fn points(&self) -> Vec<Cell> {
+        let mut reader = csv::ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .from_reader(self.text.as_bytes());
+        let header = reader.headers().expect("a header").clone();
+        let at = |column: &str| {
+            let found = header.iter().position(|name| name == column);
+            found.unwrap_or_else(|| panic!("{}: no column {column}", self.name))
+        };
+        let mut points = Vec::new();
+        for row in reader.records() {
+            let row = row.expect("a row");
+            let number = |column: &str| row[at(column)].parse::<f64>().expect("a number");
+            for (column, layout) in self.series {
+                points.push(Cell {
+                    threads: number("threads") as usize,
+                    prefetch: match self.prefetch_column.map(|column| &row[at(column)]) {
+                        Some("off") => "off",
+                        _ => "on",
+                    },
+                    layout,
+                    published: number(column),
+                    simulated: f64::NAN,
+                });
+            }
+        }
+        points
+    }
+}
+
+/// Local work of a fault of pft, Linux 6.x on `broadwell-ep`, as calibrated: before each access
+/// of the path, beside the page, and before and after the path.
+const PFT_ACCESS_NS: f64 = 7.0;
+const PFT_PAGE_NS: u32 = 300;
+const PFT_BETWEEN_NS: u32 = 1420;
+/// Nobody pinned pft's threads: Linux spreads the threads of a process over idle cores and
+/// sockets before it doubles up siblings.
+const PFT_PLACEMENT: Placement = Placement::Scatter;
+/// Faults of one thread in a sample: three of these samples differ by a per cent or less.
+const PFT_FAULTS: u64 = 500;
+
+fn pft(threads: usize, prefetch: bool, layout: &str, seed: u64) -> Result<f64> {
+    let mut machine = Machine::load("broadwell-ep")?;
+    if !prefetch {
+        machine = machine.without_prefetchers();
+    }
+    let spec = Spec {
+        layout: layout::BuiltIn::parse(layout)?,
+        scenario: scenario::BuiltIn::OneVma,
+        threads,
+        placement: PFT_PLACEMENT,
+        first_slot: 0,
+        work: PageWork::Nanos(PFT_PAGE_NS),
+        access_ns: PFT_ACCESS_NS,
+        between_ns: PFT_BETWEEN_NS,
+        seed,
+        faults_per_thread: PFT_FAULTS,
+        explain: false,
+        timeline: false,
+        check: false,
+    };
+    Ok(run::run(&machine, &spec)?.sample.faults_per_second)
+}
+
+/// Operations of one thread in `atomics`.
+const ATOMIC_OPS: u64 = 2_000;
+/// Instructions around a compare-and-exchange: what `cas multi` takes on one core, 12.0 ns, less
+/// the operation itself.
+const CAS_LOOP_NS: u32 = 5;
+
+fn atomics(threads: usize, _prefetch: bool, algorithm: &str, seed: u64) -> Result<f64> {
+    let machine = Machine::load("skylake-client")?;
+    let cpus: Vec<usize> = (0..threads).collect();
+    let mut arena = Arena::new(PAGE);
+    let words = arena.alloc(PAGE, PAGE);
+    let mut simulation = Simulation::new(Rc::new(machine), Rc::new(arena), &cpus, seed, false);
+    for thread in 0..threads {
+        let contended = algorithm == "atomic-add";
+        let word: Addr = if contended {
+            words
+        } else {
+            words.at(thread * LINE)
+        };
+        simulation.spawn(move |m| {
+            for count in 0..ATOMIC_OPS {
+                if contended {
+                    m.fetch_add(word, 1u64, Relaxed);
+                } else {
+                    m.compute(CAS_LOOP_NS);
+                    // Nobody else writes it, so it never fails.
+                    let _ = m.compare_exchange(word, count, count + 1, Relaxed, Relaxed);
+                }
+            }
+        });
+    }
+    simulation.run_to_end();
+    let state = simulation.state();
+    let last = (0..threads).map(|thread| state.clock(thread)).max();
+    Ok(last.unwrap_or(0) as f64 / 1000.0 / ATOMIC_OPS as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_can_be_read() {
+        for table in TABLES {
+            assert!(table.points().iter().all(|cell| cell.published > 0.0));
+        }
+        assert_eq!(TABLES[0].points().len(), 32);
+    }
+
+    #[test]
+    fn contended_and_padded_atomics_are_within_15_percent_at_every_point() {
+        for cell in find("skylake-atomics").unwrap().reproduce().unwrap() {
+            assert!(cell.error().abs() <= 0.15, "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn the_prefetcher_is_what_makes_the_embedded_lock_slower_on_broadwell() {
+        let change = |prefetch| {
+            let split = pft(21, prefetch, "split-packed", 1).unwrap();
+            let embedded = pft(21, prefetch, "embedded-rwsem-256", 1).unwrap();
+            embedded / split - 1.0
+        };
+        assert!(change(true) < -0.04);
+        assert!(change(false).abs() < 0.03);
+    }
+}
