@@ -142,6 +142,7 @@ impl Run {
             }],
             arms: vec![layout.name().to_owned()],
             prefetch: vec![Prefetch::AsIs],
+            prefetcher: None,
             first_slot: None,
             seed: self.seed,
             page_work: PageWork::None,

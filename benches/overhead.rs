@@ -84,6 +84,7 @@ fn design() -> Design {
         }],
         arms: vec!["overhead".to_owned()],
         prefetch: vec![Prefetch::AsIs],
+        prefetcher: None,
         first_slot: Some(0),
         seed: 1,
         page_work: PageWork::None,

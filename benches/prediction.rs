@@ -115,6 +115,7 @@ fn measure(blocks: u64) -> Result<Session> {
             .collect(),
         arms: arms.clone(),
         prefetch: vec![Prefetch::AsIs],
+        prefetcher: None,
         first_slot: None,
         seed: 1,
         page_work: PageWork::None,

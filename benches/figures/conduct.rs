@@ -131,6 +131,7 @@ pub fn design(arms: &[&str], points: &[(&str, usize)]) -> Design {
         points: points.iter().map(point).collect(),
         arms: arms.iter().map(|arm| (*arm).to_owned()).collect(),
         prefetch: vec![Prefetch::AsIs],
+        prefetcher: None,
         first_slot: None,
         seed: 1,
         page_work: PageWork::None,

@@ -75,12 +75,13 @@ pub fn run(args: Args) -> Result<()> {
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
     let control = match design.prefetch.len() > 1 {
-        true => Some(control(&args, used)?),
+        true => Some(control(&args, used, design.prefetcher.as_deref())?),
         false => None,
     };
     let mut backend = Native::new(build, cpus, Timing::default())?;
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
+        environment.design.prefetcher = Some(which.to_string());
     }
     let (plan, missing) = counters(&args.counters)?;
     let own = OWN_COUNTERS.into_iter();
@@ -105,14 +106,19 @@ pub fn run(args: Args) -> Result<()> {
     back.and(conducted)
 }
 
-/// The registers of `used` CPUs, and which prefetcher to switch.
-fn control(args: &Args, used: BTreeSet<CpuId>) -> Result<(Control, Which)> {
+/// The registers of `used` CPUs, and which prefetcher to switch: the one asked for, or that of the
+/// run that goes on, or the one that completes pairs.
+fn control(args: &Args, used: BTreeSet<CpuId>, before: Option<&str>) -> Result<(Control, Which)> {
     let mut options = args.registers.options()?;
     if options.cpus.is_none() {
         options.cpus = Some(used);
     }
     let control = Control::open(&options)?;
-    let which = args.which.unwrap_or(Which::One(control.pair_completer()));
+    let which = match (args.which, before) {
+        (Some(which), _) => which,
+        (None, Some(name)) => name.parse()?,
+        (None, None) => Which::One(control.pair_completer()),
+    };
     Ok((control, which))
 }
 
@@ -176,6 +182,7 @@ fn new(
         points: options.points(&scenarios, &counts)?,
         arms: names,
         prefetch: options.prefetch_states(),
+        prefetcher: None,
         first_slot: options.first_slot.map(|slot| slot as usize),
         seed: options.seed(),
         page_work: options.page_work,

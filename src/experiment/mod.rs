@@ -80,6 +80,9 @@ pub struct Design {
     pub arms: Vec<String>,
     /// Prefetcher states each arm is measured in: one, or on and off.
     pub prefetch: Vec<Prefetch>,
+    /// The prefetcher that is switched, where one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefetcher: Option<String>,
     /// Slab slot of the first VMA in every block, or none for slots 0 and 1 in turn.
     pub first_slot: Option<usize>,
     /// Everything random follows from it.
