@@ -5,7 +5,7 @@
 //! (Intel Optimization Manual, Sandy Bridge, 2.3.5.4; McCalpin's measurements agree).
 
 use super::coherence::Want;
-use super::machine::Prefetchers;
+use super::machine::{AdjacentLine, Prefetchers};
 use crate::fault::arena::PAGE;
 use crate::layout::LINE;
 use rand::{Rng, SeedableRng};
@@ -18,6 +18,17 @@ const STREAMS: usize = 32;
 /// Steps in one direction after which a stream is believed.
 const CONFIDENCE: u8 = 2;
 
+/// How far a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// L2 answered it.
+    L2,
+    /// L2 had the line, but not the right to write it.
+    Upgrade,
+    /// It brought the line into L2.
+    Fill,
+}
+
 /// What the prefetchers see.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
@@ -27,8 +38,8 @@ pub struct Seen {
     pub line: u32,
     /// For what.
     pub want: Want,
-    /// Whether the request left L2 as well.
-    pub missed_l2: bool,
+    /// How far the request went.
+    pub reach: Reach,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -84,7 +95,7 @@ impl Prefetch {
             core,
             line,
             want,
-            missed_l2,
+            reach,
         } = seen;
         let lines = self.lines;
         let core = &mut self.cores[core];
@@ -93,8 +104,8 @@ impl Prefetch {
                 wanted.push((target, want));
             }
         };
-        if missed_l2
-            && let Some(pair) = self.spec.adjacent_line
+        if let Some(pair) = self.spec.adjacent_line
+            && completes(pair, reach)
             && acts(&mut core.rng, pair.share)
         {
             let own = want == Want::Own && pair.ownership;
@@ -158,25 +169,32 @@ impl Core {
     }
 }
 
+/// Whether a request makes the adjacent-line prefetcher complete the pair: a fill does. An upgrade
+/// does where RFOs are what it reacts to. If upgrades triggered reads of the neighbour, two cores
+/// with a counter each in one pair would never come to rest; on Skylake they do
+/// (concurrency-hierarchy-bench 1b3f7f8, `cas multi`).
+fn completes(pair: AdjacentLine, reach: Reach) -> bool {
+    reach == Reach::Fill || (reach == Reach::Upgrade && pair.ownership)
+}
+
 fn acts(rng: &mut Pcg32, share: f64) -> bool {
     share >= 1.0 || f64::from(rng.next_u32()) < share * f64::from(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::AdjacentLine;
     use super::*;
 
-    fn asked(spec: Prefetchers, seen: &[(u32, Want, bool)]) -> Vec<(u32, Want)> {
+    fn asked(spec: Prefetchers, seen: &[(u32, Want, Reach)]) -> Vec<(u32, Want)> {
         let mut prefetch = Prefetch::new(spec, 1, 256, 1);
         let mut wanted = Vec::new();
-        for &(line, want, missed_l2) in seen {
+        for &(line, want, reach) in seen {
             prefetch.see(
                 Seen {
                     core: 0,
                     line,
                     want,
-                    missed_l2,
+                    reach,
                 },
                 &mut wanted,
             );
@@ -194,9 +212,9 @@ mod tests {
             ..Prefetchers::default()
         };
         let seen = [
-            (4, Want::Own, true),
-            (7, Want::Read, true),
-            (9, Want::Own, false),
+            (4, Want::Own, Reach::Fill),
+            (7, Want::Read, Reach::Fill),
+            (9, Want::Own, Reach::L2),
         ];
         assert_eq!(asked(pair(true), &seen), [(5, Want::Own), (6, Want::Read)]);
         assert_eq!(
@@ -206,12 +224,26 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_takes_the_pair_only_where_the_prefetcher_asks_with_ownership() {
+        for (ownership, expected) in [(true, vec![(5, Want::Own)]), (false, vec![])] {
+            let spec = Prefetchers {
+                adjacent_line: Some(AdjacentLine {
+                    ownership,
+                    share: 1.0,
+                }),
+                ..Prefetchers::default()
+            };
+            assert_eq!(asked(spec, &[(4, Want::Own, Reach::Upgrade)]), expected);
+        }
+    }
+
+    #[test]
     fn up_down_follows_the_direction_of_the_last_two_requests() {
         let spec = Prefetchers {
             up_down: Some(1.0),
             ..Prefetchers::default()
         };
-        let seen = [(10, Want::Read, true), (9, Want::Read, true)];
+        let seen = [(10, Want::Read, Reach::Fill), (9, Want::Read, Reach::Fill)];
         assert_eq!(asked(spec, &seen), [(11, Want::Read), (8, Want::Read)]);
     }
 
@@ -221,7 +253,7 @@ mod tests {
             streamer: Some(2),
             ..Prefetchers::default()
         };
-        let seen = [60, 61, 62, 63].map(|line| (line, Want::Read, true));
+        let seen = [60, 61, 62, 63].map(|line| (line, Want::Read, Reach::Fill));
         assert_eq!(asked(spec, &seen), [(63, Want::Read)]);
     }
 }

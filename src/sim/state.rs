@@ -8,9 +8,9 @@
 //! for anything, unless a request for that very line is on its way; then it waits for its turn.
 
 use super::arbiter::Arbiter;
-use super::coherence::{Coherence, Origin, Want};
+use super::coherence::{Coherence, From, Origin, Want};
 use super::machine::{Machine, Picos};
-use super::prefetch::{Prefetch, Seen};
+use super::prefetch::{Prefetch, Reach, Seen};
 use super::timeline::Timeline;
 use super::value::{Kind, Op, apply};
 use crate::fault::arena::{Arena, PAGE};
@@ -339,7 +339,7 @@ impl State {
                 return self.again(thread);
             }
             if let Some(latency) = self.coherence.l2_hit(core, op.line, op.words, own) {
-                self.show_prefetch(thread, op, clock, false);
+                self.show_prefetch(thread, op, clock, Reach::L2);
                 return Attempt::Done(self.complete(thread, op, latency));
             }
             if let Kind::Store(_) = op.kind {
@@ -536,7 +536,7 @@ impl State {
     }
 
     /// Let the prefetchers see a demand request, and send what they ask for.
-    fn show_prefetch(&mut self, thread: usize, op: Op, now: Picos, missed_l2: bool) {
+    fn show_prefetch(&mut self, thread: usize, op: Op, now: Picos, reach: Reach) {
         if !self.prefetch.is_on() {
             return;
         }
@@ -551,7 +551,7 @@ impl State {
                 } else {
                     Want::Read
                 },
-                missed_l2,
+                reach,
             },
             &mut wanted,
         );
@@ -690,7 +690,11 @@ impl State {
                 );
             }
             if let Some(op) = op {
-                self.show_prefetch(thread, op, now, true);
+                let reach = match outcome.from {
+                    From::Itself => Reach::Upgrade,
+                    _ => Reach::Fill,
+                };
+                self.show_prefetch(thread, op, now, reach);
             }
         }
         match (request.job, op) {
