@@ -26,7 +26,7 @@ fn about() -> About {
 }
 
 #[test]
-fn the_file_is_a_machine_of_the_simulator_with_the_topology_and_caches_of_hwloc() {
+fn the_file_is_a_machine_of_the_simulator_with_the_topology_of_hwloc_and_says_how_it_came_about() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("here.toml");
     let output = calibrate(&path, "0.05").output().unwrap();
@@ -87,22 +87,6 @@ fn the_file_is_a_machine_of_the_simulator_with_the_topology_and_caches_of_hwloc(
         .arg(&path)
         .assert()
         .success();
-}
-
-#[test]
-fn every_constant_says_how_it_was_measured_or_what_was_assumed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("here.toml");
-    calibrate(&path, "0.05").assert().success();
-    let text = fs::read_to_string(&path).unwrap();
-    for line in text.lines().filter(|line| line.contains(" = ")) {
-        let how = line.split_once(" # ").map(|(_, how)| how);
-        assert!(
-            line.starts_with('#') || how.is_some_and(|how| !how.is_empty()),
-            "{line}"
-        );
-    }
-    assert!(text.contains("measured: random pointer chase"), "{text}");
 }
 
 #[test]
