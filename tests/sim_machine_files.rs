@@ -79,7 +79,7 @@ fn a_missing_key_is_named() {
 #[test]
 fn contradictions_are_found() {
     for (from, to, key) in [
-        ("sockets = 2", "sockets = 1", "memory.remote_latency_ns"),
+        ("sockets = 2", "sockets = 1", "transfer.other_socket_ns"),
         (
             "threads_per_core = 2",
             "threads_per_core = 1",
