@@ -82,7 +82,7 @@ fn take_step(m: &SimMemory<'_>, base: Addr, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The debug mode asserts on every access: one writer or many readers, the value of the last
     /// write, and no access after a later one.
@@ -94,12 +94,9 @@ proptest! {
     ) {
         let machine = machine(name);
         let threads = programs.len();
-        // The last two are siblings where there are any.
-        let mut cpus: Vec<usize> = (0..threads.min(machine.shape.cores())).collect();
-        while cpus.len() < threads {
-            cpus.push(machine.shape.cores() + cpus.len() - machine.shape.cores());
-        }
-        if machine.shape.threads_per_core == 2 {
+        let mut cpus: Vec<usize> = (0..threads).collect();
+        if machine.shape.threads_per_core == 2 && threads <= machine.shape.cores() {
+            // The last thread is the first one's sibling.
             cpus[threads - 1] = machine.shape.cores();
         }
         let mut arena = Arena::new(PAGE);

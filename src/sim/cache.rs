@@ -53,6 +53,9 @@ impl Cache {
     /// Note a use of the line in `way`.
     #[inline(always)]
     pub fn touch(&mut self, line: u32, way: u32) {
+        if self.sets.is_empty() {
+            return;
+        }
         let index = self.set_of(line);
         if let Some(set) = self.sets.get_mut(index) {
             let used = set.used | 1 << way;
@@ -61,11 +64,17 @@ impl Cache {
     }
 
     /// Put a line in that is not there yet. Returns its way, and the line that had to leave.
+    #[inline(always)]
     pub fn insert(&mut self, line: u32) -> (u32, Option<u32>) {
-        let index = self.set_of(line);
-        let Some(set) = self.sets.get_mut(index) else {
+        if self.sets.is_empty() {
             return (0, None);
-        };
+        }
+        self.insert_tracked(line)
+    }
+
+    fn insert_tracked(&mut self, line: u32) -> (u32, Option<u32>) {
+        let index = self.set_of(line);
+        let set = &mut self.sets[index];
         let free = !set.valid & self.full;
         let candidates = if free != 0 {
             free
@@ -82,7 +91,11 @@ impl Cache {
     }
 
     /// Take a line out.
+    #[inline(always)]
     pub fn remove(&mut self, line: u32, way: u32) {
+        if self.sets.is_empty() {
+            return;
+        }
         let index = self.set_of(line);
         if let Some(set) = self.sets.get_mut(index) {
             set.valid &= !(1 << way);

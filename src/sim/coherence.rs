@@ -222,11 +222,12 @@ impl Coherence {
     }
 
     /// An access that L2 answers: its latency, or `None` and nothing has changed.
+    #[inline]
     pub fn l2_hit(&mut self, core: usize, line: u32, words: u32, own: bool) -> Option<Picos> {
         if !self.holds(core, line, own) {
             return None;
         }
-        self.fill_l1(core, line);
+        self.add_to_l1(core, line);
         let at = self.at(core, line);
         self.copies[at] = (self.copies[at] & !PREFETCHED) | words << TOUCHED | own as u32;
         self.counts.accesses += 1;
@@ -239,6 +240,7 @@ impl Coherence {
 
     /// Serve a request that the core's own caches cannot answer: move the states, count, and say
     /// what it cost. `words` are the words the access touches; a prefetch touches none.
+    #[inline(always)]
     pub fn transact(
         &mut self,
         core: usize,
@@ -284,6 +286,7 @@ impl Coherence {
         outcome
     }
 
+    #[inline]
     fn own(&mut self, core: usize, line: u32, origin: Origin, words: u32) -> Outcome {
         let at = self.at(core, line);
         let held = self.copies[at];
@@ -311,19 +314,18 @@ impl Coherence {
             self.clean_source(core, line)
         };
 
-        let mut others = false;
-        for word in 0..self.sharer_words {
-            let mut bits = self.sharers[line as usize * self.sharer_words + word];
-            while bits != 0 {
-                let victim = word * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if victim != core {
-                    others = true;
-                    latency = latency.max(self.transfer(victim, core, false));
-                    self.invalidate(core, victim, line, origin, words);
-                }
-            }
-        }
+        let alone = !upgrade
+            && entry.owner != NONE
+            && self.copies[self.at(entry.owner as usize, line)] & STATE != OWNED;
+        let others = if alone {
+            // Exclusive or modified: nobody else has a copy.
+            self.invalidate(core, entry.owner as usize, line, origin, words);
+            true
+        } else {
+            let farthest = self.invalidate_sharers(core, line, origin, words);
+            latency = latency.max(farthest.unwrap_or(0));
+            farthest.is_some()
+        };
 
         let own_cluster = 1 << self.cluster_of(core);
         let entry = &mut self.directory[line as usize];
@@ -331,7 +333,9 @@ impl Coherence {
         entry.forward = NONE;
         let elsewhere = entry.llc & !own_cluster;
         entry.llc &= own_cluster;
-        self.leave_llcs(line, elsewhere);
+        if elsewhere != 0 {
+            self.leave_llcs(line, elsewhere);
+        }
         let state = match (origin, dirty) {
             (Origin::Demand, _) | (_, true) => MODIFIED,
             (Origin::Prefetch, false) => EXCLUSIVE,
@@ -341,7 +345,7 @@ impl Coherence {
             if origin == Origin::Prefetch {
                 self.copies[at] |= PREFETCHED;
             } else {
-                self.fill_l1(core, line);
+                self.add_to_l1(core, line);
             }
         } else {
             self.fill(core, line, state, origin, words);
@@ -353,6 +357,30 @@ impl Coherence {
         }
     }
 
+    /// Invalidate every copy but the core's own; the latency of the farthest.
+    fn invalidate_sharers(
+        &mut self,
+        core: usize,
+        line: u32,
+        origin: Origin,
+        words: u32,
+    ) -> Option<Picos> {
+        let mut farthest = None;
+        for word in 0..self.sharer_words {
+            let mut bits = self.sharers[line as usize * self.sharer_words + word];
+            while bits != 0 {
+                let victim = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if victim != core {
+                    farthest = farthest.max(Some(self.transfer(victim, core, false)));
+                    self.invalidate(core, victim, line, origin, words);
+                }
+            }
+        }
+        farthest
+    }
+
+    #[inline]
     fn read(&mut self, core: usize, line: u32, origin: Origin, words: u32) -> Outcome {
         let entry = self.directory[line as usize];
         let shared_before = self.is_shared(line);
@@ -378,7 +406,7 @@ impl Coherence {
                     self.counts.write_backs += 1;
                 }
                 // The data is in the owner's last-level cache from now on.
-                self.fill_llc(self.cluster_of(owner), line);
+                self.add_to_llc(self.cluster_of(owner), line);
             }
             Outcome {
                 latency: self.transfer(owner, core, dirty),
@@ -509,6 +537,7 @@ impl Coherence {
     }
 
     /// Take the line from a core on behalf of another.
+    #[inline]
     fn invalidate(&mut self, by: usize, victim: usize, line: u32, origin: Origin, words: u32) {
         self.classify(by, victim, line, origin, words, true);
         let by_prefetch = origin == Origin::Prefetch;
@@ -522,6 +551,7 @@ impl Coherence {
     }
 
     /// Count a line taken from another core as true, false or pair sharing.
+    #[inline]
     fn classify(
         &mut self,
         by: usize,
@@ -544,9 +574,10 @@ impl Coherence {
     }
 
     /// Put a line into a core that does not hold it.
+    #[inline]
     fn fill(&mut self, core: usize, line: u32, state: u32, origin: Origin, words: u32) {
         if self.machine.llc_policy == LlcPolicy::Inclusive {
-            self.fill_llc(self.cluster_of(core), line);
+            self.add_to_llc(self.cluster_of(core), line);
         }
         let (way, evicted) = self.l2[core].insert(line);
         let at = self.at(core, line);
@@ -561,11 +592,12 @@ impl Coherence {
             self.out_of_l2(core, evicted);
         }
         if origin == Origin::Demand {
-            self.fill_l1(core, line);
+            self.add_to_l1(core, line);
         }
     }
 
-    fn fill_l1(&mut self, core: usize, line: u32) {
+    #[inline(always)]
+    fn add_to_l1(&mut self, core: usize, line: u32) {
         let at = self.at(core, line);
         if self.copies[at] & IN_L1 != 0 {
             return;
@@ -573,20 +605,25 @@ impl Coherence {
         let (way, evicted) = self.l1[core].insert(line);
         self.copies[at] = self.copies[at] & !(15 << L1_WAY) | IN_L1 | way << L1_WAY;
         if let Some(evicted) = evicted {
-            let at = self.at(core, evicted);
-            self.copies[at] &= !IN_L1;
-            if self.copies[at] & IN_L2 == 0 {
-                // Only L1 had it: a modified line goes to L2, a clean one is gone.
-                if self.copies[at] & STATE == MODIFIED {
-                    let (way, evicted) = self.l2[core].insert(evicted);
-                    self.copies[at] = self.copies[at] & !(31 << L2_WAY) | IN_L2 | way << L2_WAY;
-                    if let Some(evicted) = evicted {
-                        self.out_of_l2(core, evicted);
-                    }
-                } else {
-                    self.evict(core, evicted);
-                }
+            self.out_of_l1(core, evicted);
+        }
+    }
+
+    fn out_of_l1(&mut self, core: usize, line: u32) {
+        let at = self.at(core, line);
+        self.copies[at] &= !IN_L1;
+        if self.copies[at] & IN_L2 != 0 {
+            return;
+        }
+        // Only L1 had it: a modified line goes to L2, a clean one is gone.
+        if self.copies[at] & STATE == MODIFIED {
+            let (way, evicted) = self.l2[core].insert(line);
+            self.copies[at] = self.copies[at] & !(31 << L2_WAY) | IN_L2 | way << L2_WAY;
+            if let Some(evicted) = evicted {
+                self.out_of_l2(core, evicted);
             }
+        } else {
+            self.evict(core, line);
         }
     }
 
@@ -605,13 +642,14 @@ impl Coherence {
             self.counts.write_backs += 1;
         }
         self.remove(core, line);
-        self.fill_llc(self.cluster_of(core), line);
+        self.add_to_llc(self.cluster_of(core), line);
         if self.checker.is_some() {
             self.check(line);
         }
     }
 
     /// Forget a core's copy.
+    #[inline(always)]
     fn remove(&mut self, core: usize, line: u32) {
         let at = self.at(core, line);
         let copy = self.copies[at];
@@ -633,15 +671,19 @@ impl Coherence {
         }
     }
 
-    fn fill_llc(&mut self, cluster: usize, line: u32) {
+    #[inline]
+    fn add_to_llc(&mut self, cluster: usize, line: u32) {
         if self.directory[line as usize].llc & 1 << cluster != 0 {
             return;
         }
         self.directory[line as usize].llc |= 1 << cluster;
-        let (_, evicted) = self.llc[cluster].insert(line);
-        let Some(evicted) = evicted else {
-            return;
-        };
+        if let (_, Some(evicted)) = self.llc[cluster].insert(line) {
+            self.out_of_llc(cluster, evicted);
+        }
+    }
+
+    #[cold]
+    fn out_of_llc(&mut self, cluster: usize, evicted: u32) {
         self.directory[evicted as usize].llc &= !(1 << cluster);
         if self.machine.llc_policy == LlcPolicy::Inclusive {
             let first = cluster * self.machine.shape.cores_per_llc;

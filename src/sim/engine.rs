@@ -130,6 +130,9 @@ impl Simulation {
     /// A machine whose threads run on `cpus` (see [`Shape::place`](super::machine::Shape::place)),
     /// over the arena of `memory`. `check` turns the debug mode on: every access is checked
     /// against the invariants of the protocol.
+    ///
+    /// # Panics
+    /// When a CPU is given twice.
     pub fn new(
         machine: Rc<Machine>,
         memory: Rc<dyn HasArena>,

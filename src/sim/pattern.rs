@@ -104,9 +104,11 @@ impl Run {
         }
     }
 
+    #[inline]
     fn beyond_l1(&mut self, core: usize, line: u32, touched: u32, write: bool) {
-        if let Some(latency) = self.coherence.l2_hit(core, line, touched, write) {
-            self.clocks[core] += latency;
+        if self.coherence.holds(core, line, write) {
+            let latency = self.coherence.l2_hit(core, line, touched, write);
+            self.clocks[core] += latency.unwrap_or(0);
             return;
         }
         let (request, occupancy) = {

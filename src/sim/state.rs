@@ -153,6 +153,10 @@ impl State {
         check: bool,
     ) -> State {
         let lines = memory.arena().bytes() / LINE;
+        let mut once = cpus.to_vec();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), cpus.len(), "two threads on one CPU");
         let cores: Vec<usize> = cpus.iter().map(|cpu| machine.shape.core_of(*cpu)).collect();
         let cores_used = cores.iter().max().map_or(0, |last| last + 1);
         let threads = cores.iter().enumerate().map(|(id, &core)| Thread {

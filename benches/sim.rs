@@ -1,0 +1,103 @@
+//! Speed of the simulator on one host thread, timing model on, in accesses a second.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use hitm::fault::arena::{Arena, PAGE};
+use hitm::fault::memory::Memory;
+use hitm::fault::path::PageWork;
+use hitm::layout;
+use hitm::machine::Placement;
+use hitm::scenario;
+use hitm::sim::pattern::{self, Pattern};
+use hitm::sim::run::{self, Spec};
+use hitm::sim::{Machine, Simulation};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+fn load(name: &str) -> Machine {
+    Machine::load(name).expect("a built-in machine")
+}
+
+/// Patterns of a defined order: the coherence model alone.
+fn patterns(c: &mut Criterion) {
+    const ACCESSES: u64 = 2_000_000;
+    let mut group = c.benchmark_group("pattern");
+    group
+        .throughput(Throughput::Elements(ACCESSES))
+        .sample_size(20);
+    for (pattern, cores) in [
+        (Pattern::SameLine, 2),
+        (Pattern::Padded, 2),
+        (Pattern::Mixed, 16),
+    ] {
+        let id = BenchmarkId::new(format!("{pattern:?}"), cores);
+        group.bench_function(id, |b| {
+            b.iter(|| pattern::run(load("plain-mesi"), pattern, cores, ACCESSES, 1));
+        });
+    }
+    group.finish();
+}
+
+/// The fault path on coroutines: `broadwell-ep`, `one-vma`.
+fn faults(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one-vma");
+    group.sample_size(10);
+    for threads in [1, 12, 56] {
+        let spec = Spec {
+            layout: layout::BuiltIn::SplitPacked,
+            scenario: scenario::BuiltIn::OneVma,
+            threads,
+            placement: Placement::Compact,
+            first_slot: 0,
+            work: PageWork::Nanos(500),
+            access_ns: 0.0,
+            between_ns: 500,
+            seed: 1,
+            faults_per_thread: 200,
+            explain: false,
+            timeline: false,
+            check: false,
+        };
+        let machine = load("broadwell-ep");
+        let once = run::run(&machine, &spec).expect("a valid spec");
+        // Of the window; the warm-up adds a quarter.
+        group.throughput(Throughput::Elements(once.counts.accesses * 5 / 4));
+        group.bench_function(BenchmarkId::from_parameter(threads), |b| {
+            b.iter(|| run::run(&machine, &spec));
+        });
+    }
+    group.finish();
+}
+
+/// Every thread adds to one word, and to a line of its own sixteen times as often.
+fn cores(c: &mut Criterion) {
+    const ROUNDS: u64 = 50;
+    let mut group = c.benchmark_group("cores");
+    group.sample_size(10);
+    for threads in [8, 64, 512] {
+        group.throughput(Throughput::Elements(threads as u64 * ROUNDS * 17));
+        group.bench_function(BenchmarkId::from_parameter(threads), |b| {
+            b.iter(|| {
+                let cpus: Vec<usize> = (0..threads).collect();
+                let mut arena = Arena::new((threads + 1) * PAGE);
+                let base = arena.alloc((threads + 1) * PAGE, PAGE);
+                let machine = Rc::new(load("plain-mesi"));
+                let mut simulation = Simulation::new(machine, Rc::new(arena), &cpus, 1, false);
+                for thread in 0..threads {
+                    simulation.spawn(move |m| {
+                        for _ in 0..ROUNDS {
+                            for _ in 0..16 {
+                                m.fetch_add(base.at((thread + 1) * PAGE), 1u64, Relaxed);
+                            }
+                            m.fetch_add(base, 1u64, Relaxed);
+                        }
+                    });
+                }
+                simulation.run_to_end();
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, patterns, faults, cores);
+criterion_main!(benches);
