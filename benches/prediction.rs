@@ -16,7 +16,7 @@ use hitm::fault::path::PageWork;
 use hitm::layout::BuiltIn;
 use hitm::machine::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::machine::{Distance, Placement, Topology};
-use hitm::prefetch::CpuModel;
+use hitm::prefetch::{CpuModel, Vendor};
 use hitm::results::{Sample, VerdictRow};
 use hitm::scenario;
 use hitm::sim::Machine;
@@ -24,6 +24,7 @@ use hitm::sim::run::{Spec, run};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Blocks at every design point if nothing is said.
 const BLOCKS: u64 = 20;
@@ -33,6 +34,8 @@ const ROUNDS: usize = 100;
 const STEP: f64 = 1.03;
 /// Faults of a thread in a simulated window; 500 change no figure by 1 %.
 const FAULTS: u64 = 2000;
+/// Shorter than `hitm run`'s, so that more samples of a busy machine are undisturbed.
+const WINDOW: Duration = Duration::from_micros(1500);
 /// What the figure is to be.
 const TARGET_PERCENT: f64 = 15.0;
 
@@ -59,8 +62,19 @@ fn main() -> Result<()> {
 struct Session {
     topology: Topology,
     findings: Findings,
+    vendor: Option<Vendor>,
     samples: Vec<Sample>,
     verdicts: Vec<VerdictRow>,
+}
+
+impl Session {
+    fn about(&self) -> About {
+        About {
+            name: "here".to_owned(),
+            description: self.topology.summary(),
+            vendor: self.vendor,
+        }
+    }
 }
 
 /// A round of the calibration before every block.
@@ -134,8 +148,12 @@ fn measure(blocks: u64) -> Result<Session> {
         points,
         work: design.page_work,
     };
+    let timing = Timing {
+        window: WINDOW,
+        ..Timing::default()
+    };
     let mut backend = Interleaved {
-        native: Native::new(build, cpus, Timing::default())?,
+        native: Native::new(build, cpus, timing)?,
         calibration: Calibration::new(&topology, Geometry::here(&topology)?)?,
     };
     for _ in 0..ROUNDS {
@@ -159,6 +177,7 @@ fn measure(blocks: u64) -> Result<Session> {
     Ok(Session {
         findings: backend.calibration.findings(),
         topology,
+        vendor: CpuModel::here().ok().map(|model| model.vendor),
         samples: collect.0,
         verdicts: verdicts.rows(&design, Ending::BlocksTaken),
     })
@@ -217,16 +236,11 @@ impl Case {
 /// The calibrated machine; for a sample with a probe, of the rounds in that mode, its transfers
 /// stretched by what lies between the probe and the median of the mode.
 fn machine(session: &Session, probe_ns: Option<f64>) -> Result<Machine> {
-    let about = About {
-        name: "here".to_owned(),
-        description: session.topology.summary(),
-        vendor: CpuModel::here().ok().map(|model| model.vendor),
-    };
     let findings = match probe_ns {
         Some(ns) => session.findings.in_mode(ns),
         None => session.findings.clone(),
     };
-    let mut machine = Machine::parse(&findings.to_toml(&about), "calibration")?;
+    let mut machine = Machine::parse(&findings.to_toml(&session.about()), "calibration")?;
     let links = &findings.links;
     let cores = links
         .iter()
@@ -273,12 +287,7 @@ struct Row {
 }
 
 fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
-    let about = About {
-        name: "here".to_owned(),
-        description: session.topology.summary(),
-        vendor: CpuModel::here().ok().map(|model| model.vendor),
-    };
-    println!("{}", session.findings.to_toml(&about));
+    println!("{}", session.findings.to_toml(&session.about()));
     let mut cells: BTreeMap<(usize, String, String), Vec<(f64, f64)>> = BTreeMap::new();
     for sample in valid(session) {
         let key = (
@@ -333,13 +342,8 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
             .verdicts
             .iter()
             .find(|v| v.threads == *threads && v.scenario == *scenario && v.layout == *layout);
-        let baseline = (
-            *threads,
-            scenario.clone(),
-            BuiltIn::SplitPacked.name().to_owned(),
-        );
-        if let (Some(verdict), Some(baseline)) = (verdict, rows.get(&baseline)) {
-            let predicted = row.predicted_ns / baseline.predicted_ns;
+        let predicted = predicted_ratio(session, predictions, (*threads, scenario, layout));
+        if let (Some(verdict), Some(predicted)) = (verdict, predicted) {
             let side = match verdict.verdict.as_str() {
                 "regression" => Some(predicted > 1.0),
                 "improvement" => Some(predicted < 1.0),
@@ -361,6 +365,16 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
         println!();
     }
     println!();
+    let points: BTreeSet<(usize, &str)> = rows.keys().map(|(t, s, _)| (*t, s.as_str())).collect();
+    for (threads, scenario) in points {
+        let of = rows
+            .iter()
+            .filter(|((t, s, _), _)| *t == threads && s == scenario);
+        summarise(
+            &format!("{scenario}, {threads} threads"),
+            of.map(|(_, row)| row),
+        );
+    }
     for threads in [1, 2] {
         let of = rows.iter().filter(|((t, ..), _)| *t == threads);
         summarise(&format!("{threads} threads"), of.map(|(_, row)| row));
@@ -368,6 +382,28 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
     summarise("all", rows.values());
     println!("target: median error at most {TARGET_PERCENT} %; order preserved");
     println!("order: {right} of {decided} decided verdicts are on the predicted side");
+}
+
+/// The layout's predicted time over the baseline's, paired within blocks as the verdicts are: two
+/// blocks of different slot parity are different experiments.
+fn predicted_ratio(
+    session: &Session,
+    predictions: &BTreeMap<Case, f64>,
+    (threads, scenario, layout): (usize, &str, &str),
+) -> Option<f64> {
+    let of = |name: &str| -> BTreeMap<u64, f64> {
+        valid(session)
+            .filter(|s| s.threads == threads && s.scenario == scenario && s.layout == name)
+            .map(|s| (s.block, predictions[&Case::of(s)]))
+            .collect()
+    };
+    let (arm, baseline) = (of(layout), of(BuiltIn::SplitPacked.name()));
+    let logs: Vec<f64> = arm
+        .iter()
+        .filter_map(|(block, ns)| Some((ns / baseline.get(block)?).ln()))
+        .collect();
+    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+    (!logs.is_empty()).then(|| mean.exp())
 }
 
 fn summarise<'r>(what: &str, rows: impl Iterator<Item = &'r Row>) {

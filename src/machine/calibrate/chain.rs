@@ -7,25 +7,18 @@ use crate::layout::LINE;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::hint::black_box;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 /// One line: where the walk goes on, and words to store to.
 #[repr(C, align(64))]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Line {
     next: AtomicPtr<Line>,
     /// The rest of the line.
     pub words: [AtomicU64; 7],
-}
-
-impl Default for Line {
-    fn default() -> Line {
-        Line {
-            next: AtomicPtr::new(std::ptr::null_mut()),
-            words: Default::default(),
-        }
-    }
 }
 
 const PAGE: usize = 4096;
@@ -37,7 +30,7 @@ struct Page([Line; PAGE_LINES]);
 
 /// A ring of lines.
 pub struct Chain {
-    pages: Vec<Page>,
+    pages: Pages,
     /// Positions in the order of the walk.
     order: Vec<u32>,
     /// Where the walk stands.
@@ -78,7 +71,7 @@ impl Chain {
                 order.push(chosen ^ 1);
             }
         }
-        let pages = pages(count / PAGE_LINES)?;
+        let pages = Pages::new(count / PAGE_LINES)?;
         let line = |at: u32| &pages[at as usize / PAGE_LINES].0[at as usize % PAGE_LINES];
         for (i, &from) in order.iter().enumerate() {
             let to = order[(i + 1) % order.len()];
@@ -129,28 +122,57 @@ impl Chain {
     }
 }
 
-/// Touched memory, in huge pages where the kernel gives them: a miss in the TLB would count as
-/// latency of the cache.
-fn pages(count: usize) -> Result<Vec<Page>> {
-    let mut pages: Vec<Page> = Vec::new();
-    pages.try_reserve_exact(count).map_err(|why| {
-        Error::Refused(format!(
-            "{} MiB to measure caches in cannot be had: {why}; free some memory",
-            (count * PAGE) >> 20
-        ))
-    })?;
-    // SAFETY: the pages are the vector's own and hold no value yet; the advice changes no
-    // contents. Where it is refused, only accuracy is lost.
-    let _ = unsafe {
-        rustix::mm::madvise(
-            pages.as_mut_ptr().cast(),
-            count * PAGE,
-            rustix::mm::Advice::LinuxHugepage,
-        )
-    };
-    pages.resize_with(count, || Page(std::array::from_fn(|_| Line::default())));
-    Ok(pages)
+/// Zeroed pages of a mapping of its own.
+struct Pages {
+    first: NonNull<Page>,
+    count: usize,
 }
+
+impl Pages {
+    /// `count` pages, huge ones where the kernel gives them: a miss in the TLB would count as
+    /// latency of the cache.
+    fn new(count: usize) -> Result<Pages> {
+        let bytes = count * PAGE;
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: an anonymous mapping where the kernel chooses touches nothing that exists.
+        let mapped = unsafe { mmap_anonymous(null_mut(), bytes, protection, flags) };
+        let refused = |why: &dyn std::fmt::Display| {
+            Error::Refused(format!(
+                "{} MiB to measure caches in cannot be had: {why}; free some memory",
+                bytes >> 20
+            ))
+        };
+        let at = mapped.map_err(|why| refused(&why))?;
+        let first = NonNull::new(at.cast()).ok_or_else(|| refused(&"mapped at 0"))?;
+        // SAFETY: our own mapping, and the advice changes no contents. Where it is refused, only
+        // accuracy is lost.
+        let _ = unsafe { madvise(at, bytes, Advice::LinuxHugepage) };
+        Ok(Pages { first, count })
+    }
+}
+
+impl std::ops::Deref for Pages {
+    type Target = [Page];
+
+    fn deref(&self) -> &[Page] {
+        // SAFETY: the mapping holds `count` pages as long as `self` lives, and all-zero memory is
+        // a valid `Page`: null pointers and zeros.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length, and no reference outlives `self`. Failure
+        // would leave the memory mapped.
+        let _ = unsafe { munmap(self.first.as_ptr().cast(), self.count * PAGE) };
+    }
+}
+
+// SAFETY: a `Page` is made of atomics, and `Pages` owns its mapping as a box would.
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
 
 #[cfg(test)]
 mod tests {

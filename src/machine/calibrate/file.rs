@@ -1,15 +1,15 @@
 //! The machine file: every constant with how it was measured, or why not and what was assumed.
 //!
-//! Here: from windows to constants, and the text. Not here: reading such a file, and what the
-//! constants mean (`sim::machine`).
+//! Here: from windows to constants. Not here: how a line is written (`text`), reading such a file,
+//! and what the constants mean (`sim::machine`).
 
 use super::geometry::{Cache, Geometry};
 use super::solo::{USUAL_L1, USUAL_L2, USUAL_LLC};
+use super::text::{Figure, Size, Text, ns, quoted, spread};
 use super::{Estimate, Findings, Link, NEIGHBOURS};
 use crate::layout::LINE;
 use crate::machine::Distance;
 use crate::prefetch::Vendor;
-use std::fmt::{Display, Write as _};
 
 /// Most ways that a machine file may give a first-level cache, and any other.
 const MOST_WAYS: [usize; 3] = [16, 32, 32];
@@ -29,96 +29,6 @@ pub struct About {
     pub description: String,
     /// Who made the CPU, if known.
     pub vendor: Option<Vendor>,
-}
-
-/// A constant and how it came about.
-struct Figure {
-    value: f64,
-    how: String,
-}
-
-impl Figure {
-    fn measured(estimate: Option<Estimate>, what: &str) -> Option<Figure> {
-        let estimate = estimate?;
-        Some(Figure {
-            value: estimate.median,
-            how: format!("measured: {what}; {}", spread(&estimate)),
-        })
-    }
-
-    fn assumed(value: f64, how: impl Into<String>) -> Figure {
-        let how = how.into();
-        Figure {
-            value,
-            how: format!("not measured: {how}"),
-        }
-    }
-
-    /// The model knows nothing outside these bounds; what was moved there says so.
-    fn within(self, low: f64, high: f64, why: &str) -> Figure {
-        let value = self.value.clamp(low, high.max(low));
-        if value == self.value {
-            return self;
-        }
-        Figure {
-            how: format!(
-                "{} ns before it was moved: {why}; {}",
-                ns(self.value),
-                self.how
-            ),
-            value,
-        }
-    }
-}
-
-fn ns(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
-fn spread(e: &Estimate) -> String {
-    format!(
-        "5 to 95 % of {} windows: {} to {}",
-        e.windows,
-        ns(e.low),
-        ns(e.high)
-    )
-}
-
-/// The text of the file, as it grows.
-struct Text(String);
-
-impl Text {
-    fn line(&mut self, line: impl Display) {
-        // Writing to a string does not fail.
-        let _ = writeln!(self.0, "{line}");
-    }
-
-    fn table(&mut self, name: &str) {
-        self.line(format_args!("\n[{name}]"));
-    }
-
-    fn key(&mut self, key: &str, value: impl Display, how: impl Display) {
-        self.line(format_args!("{key} = {value} # {how}"));
-    }
-
-    fn figure(&mut self, key: &str, figure: &Figure) {
-        self.key(key, format_args!("{:?}", ns(figure.value)), &figure.how);
-    }
-
-    /// What the model has no constant for.
-    fn note(&mut self, what: &str, estimate: Option<Estimate>) {
-        if let Some(e) = estimate {
-            self.line(format_args!(
-                "# {what}: {} ns; {}",
-                ns(e.median),
-                spread(&e)
-            ));
-        }
-    }
-}
-
-fn quoted(text: &str) -> toml::Value {
-    toml::Value::String(text.replace(char::is_control, " "))
 }
 
 impl Findings {
@@ -662,16 +572,4 @@ fn size(text: &mut Text, cache: &Option<Cache>, level: usize, usual: usize) {
         None => "not measured: hwloc does not know; assumed".to_owned(),
     };
     text.key("ways", ways, how);
-}
-
-/// A size in KiB or MiB.
-struct Size(usize);
-
-impl Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            bytes if bytes < 1 << 20 => write!(f, "{} KiB", bytes >> 10),
-            bytes => write!(f, "{} MiB", bytes >> 20),
-        }
-    }
 }

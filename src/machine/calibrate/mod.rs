@@ -8,6 +8,7 @@ mod duo;
 mod file;
 mod geometry;
 mod solo;
+mod text;
 
 pub use duo::{HandOver, NEIGHBOURS, Round};
 pub use file::About;

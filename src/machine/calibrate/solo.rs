@@ -108,7 +108,7 @@ impl Bench {
             l2: Chain::new(sets.l2, Visit::All)?,
             llc: Chain::new(sets.llc, Visit::All)?,
             memory: Chain::new(sets.memory, Visit::OneOfPair)?,
-            pairs: Chain::new(sets.memory, Visit::Pairs)?,
+            pairs: Chain::new(sets.memory / 2, Visit::Pairs)?,
             own: Line::default(),
             other: Line::default(),
             clock_ns: clock_ns(),

@@ -1,0 +1,112 @@
+//! The lines of a machine file: a key, its value, and a comment that says where it comes from.
+
+use super::Estimate;
+use std::fmt::{Display, Write as _};
+
+/// A constant and how it came about.
+pub struct Figure {
+    /// Its value, in the unit of its key.
+    pub value: f64,
+    /// What the comment says.
+    pub how: String,
+}
+
+impl Figure {
+    /// The median, if there was a window at all.
+    pub fn measured(estimate: Option<Estimate>, what: &str) -> Option<Figure> {
+        let estimate = estimate?;
+        Some(Figure {
+            value: estimate.median,
+            how: format!("measured: {what}; {}", spread(&estimate)),
+        })
+    }
+
+    /// What stands in for a measurement, and from where.
+    pub fn assumed(value: f64, how: impl Into<String>) -> Figure {
+        let how = how.into();
+        Figure {
+            value,
+            how: format!("not measured: {how}"),
+        }
+    }
+
+    /// The model knows nothing outside these bounds; what was moved there says so.
+    pub fn within(self, low: f64, high: f64, why: &str) -> Figure {
+        let value = self.value.clamp(low, high.max(low));
+        if value == self.value {
+            return self;
+        }
+        Figure {
+            how: format!(
+                "{} ns before it was moved: {why}; {}",
+                ns(self.value),
+                self.how
+            ),
+            value,
+        }
+    }
+}
+
+/// To the picosecond, as the simulator reads it.
+pub fn ns(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// The interval of an estimate, for a comment.
+pub fn spread(e: &Estimate) -> String {
+    format!(
+        "5 to 95 % of {} windows: {} to {}",
+        e.windows,
+        ns(e.low),
+        ns(e.high)
+    )
+}
+
+/// The text of the file, as it grows.
+pub struct Text(pub String);
+
+impl Text {
+    pub fn line(&mut self, line: impl Display) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{line}");
+    }
+
+    pub fn table(&mut self, name: &str) {
+        self.line(format_args!("\n[{name}]"));
+    }
+
+    pub fn key(&mut self, key: &str, value: impl Display, how: impl Display) {
+        self.line(format_args!("{key} = {value} # {how}"));
+    }
+
+    pub fn figure(&mut self, key: &str, figure: &Figure) {
+        self.key(key, format_args!("{:?}", ns(figure.value)), &figure.how);
+    }
+
+    /// What the model has no constant for.
+    pub fn note(&mut self, what: &str, estimate: Option<Estimate>) {
+        if let Some(e) = estimate {
+            self.line(format_args!(
+                "# {what}: {} ns; {}",
+                ns(e.median),
+                spread(&e)
+            ));
+        }
+    }
+}
+
+pub fn quoted(text: &str) -> toml::Value {
+    toml::Value::String(text.replace(char::is_control, " "))
+}
+
+/// A size in KiB or MiB.
+pub struct Size(pub usize);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            bytes if bytes < 1 << 20 => write!(f, "{} KiB", bytes >> 10),
+            bytes => write!(f, "{} MiB", bytes >> 20),
+        }
+    }
+}
