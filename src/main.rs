@@ -1,6 +1,7 @@
 //! Arguments to commands, nothing else.
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use hitm::commands::Command;
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("hitm: {}", one_line(&error.render().to_string()));
+            eprintln!("hitm: {}", one_line(&error));
             return ExitCode::from(2);
         }
     };
@@ -38,12 +39,20 @@ fn main() -> ExitCode {
 }
 
 /// The message of a usage error in one line, without the usage text.
-fn one_line(message: &str) -> String {
+fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing; add --help to see which there are".to_owned();
+    }
+    let message = error.render().to_string();
     let lines: Vec<&str> = message
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:"))
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
         .collect();
-    lines.join("; ").trim_start_matches("error: ").to_owned()
+    lines
+        .join("; ")
+        .replace(":; ", ": ")
+        .trim_start_matches("error: ")
+        .to_owned()
 }

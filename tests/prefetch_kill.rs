@@ -1,8 +1,10 @@
-//! `hitm prefetch` killed, interrupted, or refused by the kernel, at every moment there is.
+//! `hitm prefetch` and `hitm run --prefetch ab` killed, interrupted, or refused by the kernel, at
+//! every moment there is.
 //!
 //! Registers and journal change by system calls alone, so ending the process before each that can
-//! change anything meets every state it can leave behind; random moments are tried besides. `HITM_KILLS=200` sets
-//! how many of those (default 40), `HITM_ALL_ERRORS=1` fails each call with every error.
+//! change anything meets every state it can leave behind; random moments are tried besides.
+//! `HITM_KILLS=200` sets how many (default 40, 6 of `run`), `HITM_ALL_ERRORS=1` fails each call
+//! with every error.
 #![cfg(target_arch = "x86_64")]
 
 mod prefetch_tree;
@@ -13,6 +15,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use prefetch_tree::{Tree, stderr};
 use rand::{RngExt, SeedableRng};
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -81,8 +84,18 @@ mod call {
     ];
 }
 
-/// Run `command`, and let `blow` fall at its `nth` system call after it first names `marker`.
-fn strike(mut command: Command, marker: &str, nth: usize, blow: Blow) -> End {
+/// Which system calls count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Calls {
+    /// All from the first on that names a file of the tree.
+    FromTree,
+    /// Those on files of the tree.
+    OnTree,
+}
+
+/// Run `command`, and let `blow` fall at its `nth` system call of those that count; `tree` is the
+/// beginning of the paths of the tree.
+fn strike(mut command: Command, tree: &str, calls: Calls, nth: usize, blow: Blow) -> End {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     // SAFETY: between fork and exec, only the async-signal-safe ptrace(2) is called.
     unsafe { command.pre_exec(|| ptrace::traceme().map_err(Into::into)) };
@@ -116,9 +129,13 @@ fn strike(mut command: Command, marker: &str, nth: usize, blow: Blow) -> End {
                 inside = true;
                 let mut registers = ptrace::getregs(pid).unwrap();
                 let number = registers.orig_rax;
-                marked |= [registers.rdi, registers.rsi]
+                let named = [registers.rdi, registers.rsi]
                     .iter()
-                    .any(|at| text(&memory, *at).contains(marker));
+                    .any(|at| text(&memory, *at).contains(tree));
+                marked = match calls {
+                    Calls::FromTree => marked || named,
+                    Calls::OnTree => named || descriptor(pid, registers.rdi).contains(tree),
+                };
                 let counts = match blow {
                     Blow::Signal(Signal::SIGKILL) => {
                         call::CHANGING.contains(&number)
@@ -165,6 +182,12 @@ fn strike(mut command: Command, marker: &str, nth: usize, blow: Blow) -> End {
     }
 }
 
+/// The path behind a descriptor of the process, if it is one.
+fn descriptor(pid: Pid, fd: u64) -> String {
+    let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+    link.unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The text at an address of the process, if it is one.
 fn text(memory: &File, at: u64) -> String {
     let mut bytes = [0; 256];
@@ -185,7 +208,7 @@ fn killed_at_every_call(prepare: &[&str], action: &[&str]) {
         let before = tree.bytes();
         let marker = tree.root().to_str().unwrap();
         let blow = Blow::Signal(Signal::SIGKILL);
-        let end = strike(tree.command(action), marker, nth, blow);
+        let end = strike(tree.command(action), marker, Calls::FromTree, nth, blow);
         if end.struck.is_none() {
             assert_eq!(end.code, Some(0), "{}", end.stderr);
             assert!(nth >= 20, "{nth} system calls are too few");
@@ -229,7 +252,7 @@ fn a_signal_at_any_system_call_leaves_all_or_nothing_changed() {
         let start = tree.bytes();
         let marker = tree.root().to_str().unwrap();
         let blow = Blow::Signal(signals[nth % signals.len()]);
-        let end = strike(tree.command(&["off"]), marker, nth, blow);
+        let end = strike(tree.command(&["off"]), marker, Calls::FromTree, nth, blow);
         if end.struck.is_none() {
             break;
         }
@@ -288,6 +311,7 @@ fn strike_and_restore(prepare: &[&str], action: &[&str], nth: usize, blow: Blow)
     let end = strike(
         tree.command(action),
         tree.root().to_str().unwrap(),
+        Calls::FromTree,
         nth,
         blow,
     );
@@ -327,15 +351,92 @@ fn restore_can_be_repeated_whatever_call_fails() {
     failed_at_every_call(&["off"], &["restore"]);
 }
 
-/// Kill `hitm prefetch ACTION` at random moments: every other one spread over its run time, the
-/// others over the time from the first sign of the journal to the end.
-fn killed_at_random_moments(action: &str) {
-    let kills: u32 = match std::env::var("HITM_KILLS") {
-        Ok(kills) => kills.parse().unwrap(),
-        Err(_) => 40,
+/// How often `hitm run --prefetch ab` did what when one of its calls failed.
+#[derive(Debug, Default)]
+struct Outcomes {
+    went_on: u32,
+    stopped: u32,
+    /// Of those that stopped: with registers for `restore` to put back.
+    left_to_restore: u32,
+}
+
+/// Let `blow` fall at one system call of `hitm run --prefetch ab` on the registers or their
+/// journal: it goes on or stops, and the registers are as they were or `restore` makes them so.
+/// False: it has not so many such calls.
+fn strike_run(nth: usize, blow: Blow, outcomes: &mut Outcomes) -> bool {
+    let (tree, out) = (Tree::new(), tempfile::tempdir().unwrap());
+    let start = tree.bytes();
+    // The seed settles the order of on and off, and with it the calls.
+    let args = ["--cpus", "2-3", "--blocks", "1", "--seed", "7"];
+    let command = tree.measure(&out.path().join("run"), &args);
+    let root = tree.root().to_str().unwrap();
+    let end = strike(command, root, Calls::OnTree, nth, blow);
+    let context = format!("{blow:?} of {:?} ({nth}): {}", end.struck, end.stderr);
+    assert!(!end.stderr.contains("panicked"), "{context}");
+    let left = tree.journal().exists();
+    match end.code {
+        Some(0) => {
+            assert!(!left, "{context}");
+            outcomes.went_on += 1;
+        }
+        Some(2 | 3) if end.struck.is_some() => {
+            outcomes.stopped += 1;
+            let last = end.stderr.lines().last().unwrap();
+            let remedy = last.contains("; ") || last.matches(": ").count() >= 2;
+            let is_explained = last.starts_with("hitm: ") && remedy;
+            assert!(is_explained, "{context}");
+        }
+        _ => panic!("{:?} {context}", end.code),
+    }
+    if left {
+        outcomes.left_to_restore += 1;
+        let restored = tree.run(&["restore"]);
+        assert!(restored.status.success(), "{}", stderr(&restored));
+    }
+    let after = tree.bytes();
+    let mut registers = start.iter().filter(|(path, _)| path.ends_with("msr"));
+    assert!(registers.all(|file| after.contains(file)), "{context}");
+    end.struck.is_some()
+}
+
+#[test]
+fn run_stops_or_goes_on_whatever_register_call_fails() {
+    use nix::errno::Errno::{EACCES, EINVAL, EIO, EMFILE, ENODEV, ENOENT, EPERM};
+    let errors = [EPERM, EACCES, ENOENT, EIO, EINVAL, EMFILE, ENODEV];
+    let blow = |nth: usize| match nth % (errors.len() + 1) {
+        0 => Blow::Short,
+        error => Blow::Error(errors[error - 1] as i32),
     };
+    // Each call with each error takes a minute; without, some calls with one error each.
+    let (rounds, step) = match std::env::var_os("HITM_ALL_ERRORS") {
+        Some(_) => (errors.len() + 1, 1),
+        None => (1, 11),
+    };
+    let mut outcomes = Outcomes::default();
+    for round in 0..rounds {
+        let mut calls = (0..).step_by(step);
+        let end = calls.find(|nth| !strike_run(*nth, blow(nth + round), &mut outcomes));
+        assert!(
+            end.is_some_and(|calls| calls > 30),
+            "{end:?} calls are too few"
+        );
+    }
+    println!("run: {outcomes:?}");
+}
+
+/// How often to kill; `few` where nobody says.
+fn kills(few: u32) -> u32 {
+    match std::env::var("HITM_KILLS") {
+        Ok(kills) => kills.parse().unwrap(),
+        Err(_) => few,
+    }
+}
+
+/// Kill `command` on a tree at random moments: every other one spread over its run time, the
+/// others over the time from the first sign of the journal to the end.
+fn killed_at_random_moments(name: &str, kills: u32, command: impl Fn(&Tree) -> Command) {
     let spawn = |tree: &Tree| {
-        let mut command = tree.command(&[action]);
+        let mut command = command(tree);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     };
@@ -348,7 +449,7 @@ fn killed_at_random_moments(action: &str) {
         times[times.len() / 2]
     };
     let (mut whole, mut critical) = (Vec::new(), Vec::new());
-    for _ in 0..9 {
+    for _ in 0..9.min(kills) {
         let tree = Tree::on_disk();
         let begin = Instant::now();
         let mut child = spawn(&tree);
@@ -380,27 +481,37 @@ fn killed_at_random_moments(action: &str) {
         }
         child.kill().unwrap();
         let code = child.wait().unwrap().code();
-        match (tree.bytes() == start, code) {
-            (true, _) => untouched += 1,
-            (false, None) => midway += 1,
-            (false, Some(_)) => finished += 1,
+        match (code, tree.journal().exists()) {
+            (Some(_), _) => finished += 1,
+            (None, true) => midway += 1,
+            (None, false) => untouched += 1,
         }
         let restored = tree.run(&["restore"]);
         assert!(restored.status.success(), "{}", stderr(&restored));
         assert!(tree.bytes() == start, "killed after {moment:?}");
     }
     println!(
-        "{action}: {kills} of {kills} as at the start; killed before any change {untouched}, \
-         with a journal {midway}, after the end {finished}"
+        "{name}: {kills} of {kills} as at the start; killed without a journal {untouched}, with \
+         one {midway}, after the end {finished}"
     );
 }
 
 #[test]
 fn off_killed_at_random_moments_is_put_back_by_restore() {
-    killed_at_random_moments("off");
+    killed_at_random_moments("off", kills(40), |tree| tree.command(&["off"]));
 }
 
 #[test]
 fn on_killed_at_random_moments_is_put_back_by_restore() {
-    killed_at_random_moments("on");
+    killed_at_random_moments("on", kills(40), |tree| tree.command(&["on"]));
+}
+
+#[test]
+fn run_killed_at_random_moments_is_put_back_by_restore() {
+    let (out, number) = (tempfile::tempdir().unwrap(), Cell::new(0));
+    killed_at_random_moments("run --prefetch ab", kills(6), |tree| {
+        number.set(number.get() + 1);
+        let out = out.path().join(number.get().to_string());
+        tree.measure(&out, &["--cpus", "0-7", "--budget", "300ms"])
+    });
 }

@@ -34,6 +34,7 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
             what: "hitm_local".into(),
             why: "this virtual machine has no performance counters".into(),
         }],
+        scaled: Vec::new(),
     };
     let machine = serde_json::json!({
         "cpu": {"model": "Example EPYC 9B14", "cpus": 2, "smt": true},

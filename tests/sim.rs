@@ -210,8 +210,8 @@ fn private_lines_cause_no_coherence_traffic_on_any_machine_with_every_prefetcher
             move |thread, m| {
                 let page = pages.at(thread * PAGE);
                 for i in 0..200usize {
-                    m.fetch_add(page.at(i * 72 % PAGE & !7), 1u64, Relaxed);
-                    m.load::<u64>(page.at(i * 200 % PAGE & !7), Relaxed);
+                    m.fetch_add(page.at((i * 72 % PAGE) & !7), 1u64, Relaxed);
+                    m.load::<u64>(page.at((i * 200 % PAGE) & !7), Relaxed);
                 }
             },
         );

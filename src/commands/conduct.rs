@@ -4,7 +4,7 @@
 
 use super::options::{FailOn, Format, Options};
 use crate::error::{Error, Result};
-use crate::experiment::{self, Backend, Design, Ending, Limits, Verdicts};
+use crate::experiment::{self, Backend, Design, Ending, Limits, Remarks, Verdicts};
 use crate::report::{self, Record};
 use crate::results::{
     BASELINE_AGAIN, RunFolder, RunRecord, Sample, Unmeasured, VerdictRow, read_samples,
@@ -76,6 +76,7 @@ pub fn run_record(design: &Design, unmeasured: Vec<Unmeasured>) -> RunRecord {
         margin: Some(design.margin),
         interrupted: false,
         unmeasured,
+        scaled: Vec::new(),
     }
 }
 
@@ -92,10 +93,13 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     let folder = match folder {
         Folder::New(dir) => RunFolder::create(dir.as_deref(), &design.run, &counters)?,
         Folder::Resumed(dir) => {
-            let (folder, there) = RunFolder::open_for_resume(&dir)?;
+            let (mut folder, mut there) = RunFolder::open_for_resume(&dir)?;
             for warning in &there.warnings {
                 eprintln!("hitm: {warning}");
             }
+            let cut_short = rows_of_unfinished_block(&design, &there.samples);
+            folder.forget_last(cut_short)?;
+            there.samples.truncate(there.samples.len() - cut_short);
             verdicts.replay(&design, &there.samples);
             folder
         }
@@ -123,6 +127,7 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     // What was measured before an error is judged and kept as after Ctrl-C.
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     environment.run.interrupted = ending == Ending::Interrupted;
+    remark(&mut environment.run, backend.remarks());
     let rows = verdicts.rows(&design, ending);
     folder.write_verdicts(&rows)?;
     folder.write_environment(&environment)?;
@@ -135,6 +140,10 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
         let colour = report::table::colour_wanted();
         let text = report::table::render(options.format, &rows, &record.arms(), colour);
         super::print(&text)?;
+        if options.format == Format::Table {
+            let counted = report::why::counted(&record);
+            super::print(&report::table::counters(&counted, colour))?;
+        }
         warn_of_invalid(&record.samples);
         if options.format == Format::Table {
             super::print(&format!("\n{}\n", said(ending, &rows, &dir)))?;
@@ -143,6 +152,41 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     match ended? {
         Ending::Interrupted => Err(Error::Interrupted),
         _ => fail_on(options.fail_on, &rows),
+    }
+}
+
+/// Put on record what the backend found out about its counters.
+fn remark(run: &mut RunRecord, remarks: Remarks) {
+    run.note_unmeasured(remarks.unmeasured);
+    if !remarks.scaled.is_empty() {
+        eprintln!(
+            "hitm: counted during a part of some windows and scaled up: {}; another user of the \
+             counters had them meanwhile: stop other perf sessions",
+            remarks.scaled.join(", ")
+        );
+    }
+    for role in remarks.scaled {
+        if !run.scaled.contains(&role) {
+            run.scaled.push(role);
+        }
+    }
+}
+
+/// How many rows at the end belong to a block of which some are missing: it is measured again.
+fn rows_of_unfinished_block(design: &Design, samples: &[Sample]) -> usize {
+    let block_of = |s: &Sample| (s.scenario.clone(), s.placement.clone(), s.threads, s.block);
+    let Some(last) = samples.last().map(block_of) else {
+        return 0;
+    };
+    let rows = samples
+        .iter()
+        .rev()
+        .take_while(|s| block_of(s) == last)
+        .count();
+    if rows < design.arms.len() * design.prefetch.len() {
+        rows
+    } else {
+        0
     }
 }
 
@@ -167,7 +211,13 @@ fn bar() -> ProgressBar {
 
 impl experiment::Watch for Progress {
     fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        self.folder.append_block(samples)
+        let mut samples = samples.to_vec();
+        // A resumed file keeps its columns, even if more can be counted by now.
+        for sample in &mut samples {
+            let columns = self.folder.counters();
+            sample.counters.retain(|role, _| columns.contains(role));
+        }
+        self.folder.append_block(&samples)
     }
 
     fn progress(&mut self, done: f64, decided: usize, verdicts: usize) {
@@ -189,9 +239,12 @@ fn said(ending: Ending, rows: &[VerdictRow], dir: &Path) -> String {
             "The budget is spent; every verdict is decided.".to_owned()
         }
         Ending::BudgetSpent => format!(
-            "The budget is spent with {undecided} of {} verdicts undecided; `hitm run --resume {}` goes on.",
+            "The budget is spent with {undecided} of {} verdicts undecided{}.",
             rows.len(),
-            dir.display()
+            match rows[0].backend.as_str() {
+                "native" => format!("; `hitm run --resume {}` goes on", dir.display()),
+                _ => String::new(),
+            }
         ),
         Ending::BlocksTaken => "All blocks are taken.".to_owned(),
         Ending::Interrupted => "Interrupted.".to_owned(),

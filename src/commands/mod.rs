@@ -33,7 +33,7 @@ pub enum Command {
     /// Print a published table beside the simulator's own numbers
     Reproduce(reproduce::Args),
     /// Run the same experiment on a machine model
-    Sim(sim::Args),
+    Sim(Box<sim::Args>),
 }
 
 impl Command {
@@ -47,7 +47,7 @@ impl Command {
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
             Command::Reproduce(args) => reproduce::run(args),
-            Command::Sim(args) => sim::run(args),
+            Command::Sim(args) => sim::run(*args),
         }
     }
 }

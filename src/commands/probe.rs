@@ -1,28 +1,38 @@
 //! `hitm probe`: what this machine is and allows, and what a line transfer takes now.
 
 use crate::error::{Error, Result};
+use crate::machine::calibrate;
 use crate::machine::environment::Environment;
 use crate::machine::pairs::{self, Pair};
 use crate::machine::preflight::{self, Check};
 use crate::machine::transfer::{Mode, modes};
 use crate::machine::{CpuId, Distance, Placement, Topology, cpu_list};
+use crate::prefetch::CpuModel;
+use crate::results::write_whole;
+use crate::sim::Machine;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Arguments of `hitm probe`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How long to measure line transfers, in seconds, all pairs of CPUs together
-    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
-    seconds: Duration,
+    /// How long to measure, in seconds: line transfers of all pairs of CPUs together [default: 3],
+    /// or everything that a machine file holds [default: 10]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<Duration>,
 
     /// How to print what was found
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+
+    /// Measure this machine for the simulator, and write a machine file for `hitm sim --machine`
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "format")]
+    calibrate: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -40,6 +50,10 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
+/// How long line transfers are measured if nothing is said.
+const TRANSFER_SECONDS: Duration = Duration::from_secs(3);
+/// How long a calibration measures if nothing is said.
+const CALIBRATION_SECONDS: Duration = Duration::from_secs(10);
 /// A latency is taken over so long a window: as the probe before a sample.
 const WINDOW: Duration = Duration::from_micros(200);
 
@@ -85,12 +99,18 @@ struct Quantiles {
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
+    if let Some(path) = &args.calibrate {
+        return calibrate(path, &topology, args.seconds.unwrap_or(CALIBRATION_SECONDS));
+    }
     let findings = Findings {
         environment: Environment::record(&topology, None),
         placements: Placement::NAMED
             .map(|placed| room(&placed, &topology))
             .into(),
-        line_transfer: measure(&pairs::pairs(&topology), args.seconds)?,
+        line_transfer: measure(
+            &pairs::pairs(&topology),
+            args.seconds.unwrap_or(TRANSFER_SECONDS),
+        )?,
         permitted: preflight::checks(&topology),
     };
     let text = match args.format {
@@ -107,6 +127,91 @@ pub fn run(args: Args) -> Result<()> {
             "standard output cannot be written: {why}"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Measure, check the file as `hitm sim` will, and write it where nothing is yet.
+fn calibrate(path: &Path, topology: &Topology, seconds: Duration) -> Result<()> {
+    refuse_unwritable(path)?;
+    let origin = path.display().to_string();
+    let about = about(path, topology);
+    let geometry = calibrate::Geometry::here(topology)?;
+    // What the simulator cannot hold is known before anything is measured.
+    Machine::parse(
+        &calibrate::Findings::nothing(geometry.clone()).to_toml(&about),
+        &origin,
+    )?;
+    let text = calibrate::measure(topology, geometry, seconds)?.to_toml(&about);
+    Machine::parse(&text, &origin)?;
+    refuse_existing(path)?;
+    write_whole(path, text.as_bytes())?;
+    super::print(&format!(
+        "{origin} is written; simulate this machine with: hitm sim --machine {origin}\n"
+    ))
+}
+
+/// What the file says that no measurement does. Its name is the file's.
+fn about(path: &Path, topology: &Topology) -> calibrate::About {
+    let environment = Environment::record(topology, None);
+    let model = environment.cpu.model_name;
+    let guest = match environment.machine.hypervisor.as_deref() {
+        None | Some("none") => String::new(),
+        Some(name) => format!(", a guest of {name}"),
+    };
+    calibrate::About {
+        name: path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        description: format!(
+            "{}, {}{guest}",
+            model.as_deref().unwrap_or("a CPU without a name"),
+            topology.summary()
+        ),
+        vendor: CpuModel::here().ok().map(|model| model.vendor),
+    }
+}
+
+/// Refuse, before seconds are spent, a path that cannot become a machine file.
+fn refuse_unwritable(path: &Path) -> Result<()> {
+    let shown = path.display();
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        return Err(Error::Input(format!(
+            "'{shown}' does not end in .toml, by which `hitm sim --machine` tells a file from a \
+             name; write --calibrate {shown}.toml"
+        )));
+    }
+    refuse_existing(path)?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(Error::Input(format!(
+            "{shown} cannot be written: there is no folder {}; make it, or name another",
+            folder.display()
+        )));
+    }
+    // Tried out as it will be written: a file beside it, then a rename.
+    let trial = path.with_extension(format!("toml.{}.trial", std::process::id()));
+    std::fs::File::create_new(&trial)
+        .and_then(|_| std::fs::remove_file(&trial))
+        .map_err(|why| {
+            Error::Refused(format!(
+                "{shown} cannot be written: {why}; name a file in a writable folder"
+            ))
+        })
+}
+
+/// Nothing is overwritten: the figures of another day would be lost.
+fn refuse_existing(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Error::Input(format!(
+            "{} exists, and nothing is overwritten; move it away or name another file",
+            path.display()
+        ))),
+        Err(_) => Ok(()),
     }
 }
 

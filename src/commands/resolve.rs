@@ -156,7 +156,8 @@ fn addresses_in(text: &str) -> Vec<u64> {
             if let (Some(heading), Some(offset)) = (heading, offset)
                 && offset < crate::layout::PAIR as u64
             {
-                found.push(heading + offset);
+                // An address near the end of all is none of ours, but may well be in there.
+                found.push(u64::saturating_add(heading, offset));
                 continue;
             }
         }

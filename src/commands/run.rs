@@ -3,7 +3,7 @@
 use super::conduct::{EnvironmentFile, Folder, Run, conduct, read_environment, run_record};
 use super::options::Options;
 use super::prefetch::RegisterArgs;
-use crate::backend::native::{Arm, Faults, Native, OWN_COUNTERS, pool::Timing};
+use crate::backend::native::{Arm, Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::{self, Missing, Plan, Scope, preflight};
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Design};
@@ -41,7 +41,10 @@ pub struct Args {
     #[command(flatten)]
     registers: RegisterArgs,
     /// Go on with the run in this folder, with its layouts, scenarios and seed
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "shard", "seed", "threads"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "layouts", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
+        "page_work", "first_slot", "counters", "address_map",
+    ])]
     resume: Option<PathBuf>,
 }
 
@@ -49,7 +52,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
     let machine = Environment::record(&topology, args.options.seed);
-    let name = machine_name(&machine);
+    let name = machine.name();
     let (mut environment, folder) = match &args.resume {
         Some(dir) => (resumed(dir, &name)?, Folder::Resumed(dir.clone())),
         None => (
@@ -72,18 +75,19 @@ pub fn run(args: Args) -> Result<()> {
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
     let control = match design.prefetch.len() > 1 {
-        true => Some(control(&args, used)?),
+        true => Some(control(&args, used, design.prefetcher.as_deref())?),
         false => None,
     };
     let mut backend = Native::new(build, cpus, Timing::default())?;
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
+        environment.design.prefetcher = Some(which.to_string());
     }
     let (plan, missing) = counters(&args.counters)?;
     let own = OWN_COUNTERS.into_iter();
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
-    environment.run.unmeasured.extend(missing);
+    environment.run.note_unmeasured(missing);
     if let Some(path) = &args.address_map {
         address_map::write(path, &backend.fix_places(&environment.design))?;
     }
@@ -93,17 +97,28 @@ pub fn run(args: Args) -> Result<()> {
         environment,
         folder,
     };
-    conduct(run, &mut backend, &args.options)
+    let conducted = conduct(run, &mut backend, &args.options);
+    let back = backend.switch_back();
+    if let (Err(error), Err(_)) = (&conducted, &back) {
+        eprintln!("hitm: {error}");
+    }
+    // Registers that are not as they were matter more than how the run ended.
+    back.and(conducted)
 }
 
-/// The registers of `used` CPUs, and which prefetcher to switch.
-fn control(args: &Args, used: BTreeSet<CpuId>) -> Result<(Control, Which)> {
+/// The registers of `used` CPUs, and which prefetcher to switch: the one asked for, or that of the
+/// run that goes on, or the one that completes pairs.
+fn control(args: &Args, used: BTreeSet<CpuId>, before: Option<&str>) -> Result<(Control, Which)> {
     let mut options = args.registers.options()?;
     if options.cpus.is_none() {
         options.cpus = Some(used);
     }
     let control = Control::open(&options)?;
-    let which = args.which.unwrap_or(Which::One(control.pair_completer()));
+    let which = match (args.which, before) {
+        (Some(which), _) => which,
+        (None, Some(name)) => name.parse()?,
+        (None, None) => Which::One(control.pair_completer()),
+    };
     Ok((control, which))
 }
 
@@ -145,14 +160,7 @@ fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
         plan = Plan::new(&machine, &alive, Scope::User)?;
         missing.extend(dead);
     }
-    let missing = Plan::reasons(&missing)
-        .into_iter()
-        .map(|(why, roles)| Unmeasured {
-            what: roles.join(", "),
-            why: why.to_owned(),
-        })
-        .collect();
-    Ok((plan, missing))
+    Ok((plan, unmeasured(&missing)))
 }
 
 /// The design that the arguments ask for.
@@ -174,6 +182,7 @@ fn new(
         points: options.points(&scenarios, &counts)?,
         arms: names,
         prefetch: options.prefetch_states(),
+        prefetcher: None,
         first_slot: options.first_slot.map(|slot| slot as usize),
         seed: options.seed(),
         page_work: options.page_work,
@@ -241,21 +250,4 @@ fn cpus(design: &Design, topology: &Topology, oversubscribe: bool) -> Result<Vec
         plans.push(plan.cpus);
     }
     Ok(plans)
-}
-
-/// The machine's name in the CSV: its CPU model, and whether it is a guest.
-fn machine_name(machine: &Environment) -> String {
-    let model = machine
-        .cpu
-        .model_name
-        .clone()
-        .unwrap_or_else(|| "unknown CPU".to_owned());
-    let family = match (machine.cpu.family, machine.cpu.model) {
-        (Some(family), Some(model)) => format!(" (family {family}, model {model})"),
-        _ => String::new(),
-    };
-    match machine.machine.hypervisor.as_deref() {
-        None | Some("none") => format!("{model}{family}"),
-        Some(hypervisor) => format!("{model}{family} under {hypervisor}"),
-    }
 }

@@ -113,6 +113,7 @@ fn design(options: &Options, machine: &Machine) -> Result<Design> {
         points: options.points(&scenarios, &counts)?,
         arms: options.arms()?,
         prefetch: options.prefetch_states(),
+        prefetcher: None,
         first_slot: options.first_slot.map(|slot| slot as usize),
         // Deterministic where nothing is asked for: the model has no mood.
         seed: options.seed.unwrap_or(1),

@@ -14,6 +14,7 @@ pub use verdicts::Verdicts;
 use crate::error::{Error, Result};
 use crate::fault::path::PageWork;
 use crate::prefetch;
+use crate::results::Unmeasured;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,6 +80,9 @@ pub struct Design {
     pub arms: Vec<String>,
     /// Prefetcher states each arm is measured in: one, or on and off.
     pub prefetch: Vec<Prefetch>,
+    /// The prefetcher that is switched, where one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefetcher: Option<String>,
     /// Slab slot of the first VMA in every block, or none for slots 0 and 1 in turn.
     pub first_slot: Option<usize>,
     /// Everything random follows from it.
@@ -105,6 +109,20 @@ pub trait Backend {
             })
             .collect()
     }
+
+    /// What the counters of all samples so far have to be read with.
+    fn remarks(&self) -> Remarks {
+        Remarks::default()
+    }
+}
+
+/// What a reader of the counters has to know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remarks {
+    /// Counters that have no value, and why.
+    pub unmeasured: Vec<Unmeasured>,
+    /// Roles of which some value was scaled up, because the counter shared its hardware.
+    pub scaled: Vec<String>,
 }
 
 /// One thread's share of a sample.

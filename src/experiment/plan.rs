@@ -112,6 +112,7 @@ mod tests {
             }],
             arms: ["a", "baseline-again", "b"].map(String::from).to_vec(),
             prefetch: vec![Prefetch::On, Prefetch::Off],
+            prefetcher: None,
             first_slot: None,
             seed: 7,
             page_work: crate::fault::path::PageWork::None,

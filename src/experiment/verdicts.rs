@@ -1,12 +1,8 @@
 //! Verdicts as they form: one comparison for every arm, point and prefetcher state.
 
 use super::{Block, Design, Ending, Prefetch};
-use crate::results::{Sample, VerdictRow};
+use crate::results::{ON_OVER_OFF, Sample, VerdictRow};
 use crate::stats::{self, Comparison, Interval, Look, Parity, Rule};
-
-/// What the prefetcher column of an attribution row says: the effect with the prefetcher on over
-/// the effect with it off.
-pub const ON_OVER_OFF: &str = "on-off";
 
 /// One arm against the baseline at one point.
 struct Entry {

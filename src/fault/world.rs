@@ -15,6 +15,12 @@ const FIRST_ADDRESS: u64 = 0x7f00_0000_0000;
 /// Pages a thread clears in turn: 256 KiB, more than fits in the first cache.
 const PAGES_PER_THREAD: usize = 64;
 
+/// Slots of the lock slab before the first lock in use. VMA and lock slabs both begin on a page, and
+/// a VMA and its lock at the same offset in a page alias in the store buffer of many cores, which
+/// compare the low 12 bits of addresses; in the kernel no slot is paired with another like that.
+/// 48 slots of 40 or 64 bytes are a multiple of the pair, so that parity is as without them.
+const FIRST_LOCK: usize = 48;
+
 /// What a world has to hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
@@ -93,7 +99,9 @@ impl World {
     /// Bytes of arena that a world takes.
     pub fn bytes_for(table: &Table, size: Size) -> usize {
         let slots = size.vmas + size.spare_slots;
-        let locks = table.lock_cache().map_or(0, |cache| cache.pages_for(slots));
+        let locks = table
+            .lock_cache()
+            .map_or(0, |cache| cache.pages_for(FIRST_LOCK + slots));
         let pages = table.cache.pages_for(slots) + locks + size.pages();
         // Alignment between the parts costs less than a page each.
         mm::BYTES + tree::bytes_for(2 * slots + 1) + size.threads * PAIR + (pages + 5) * PAGE
@@ -106,7 +114,7 @@ impl World {
         let mm = arena.alloc(mm::BYTES, PAIR);
         let vma_slab = arena.alloc(table.cache.pages_for(slots) * PAGE, PAGE);
         let lock_slab = match table.lock_cache() {
-            Some(cache) => arena.alloc(cache.pages_for(slots) * PAGE, PAGE),
+            Some(cache) => arena.alloc(cache.pages_for(FIRST_LOCK + slots) * PAGE, PAGE),
             None => Addr::NULL,
         };
         let per_thread = arena.alloc(size.threads * PAIR, PAIR);
@@ -221,7 +229,7 @@ impl World {
     /// The split lock object in slab slot `slot`, if the layout has one.
     pub fn split_lock(&self, slot: usize) -> Option<Addr> {
         let cache = self.table.lock_cache()?;
-        Some(self.lock_slab.at(cache.offset(slot)))
+        Some(self.lock_slab.at(cache.offset(FIRST_LOCK + slot)))
     }
 
     /// The leaf slot of the tree for the range of slab slot `slot`.

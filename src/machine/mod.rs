@@ -5,6 +5,7 @@
 //! prefetchers (`prefetch`).
 
 pub mod accounting;
+pub mod calibrate;
 pub mod environment;
 pub mod pairs;
 pub mod pin;

@@ -58,10 +58,12 @@ pub struct Arm {
     pub point: Point,
     /// The layout, or `baseline-again`.
     pub layout: String,
-    /// Median of the time per fault, in nanoseconds.
+    /// Median of the time per fault, in nanoseconds: the geometric mean of the medians of the slab
+    /// slots it was measured in, as a verdict's ratio is. Slots can differ by a factor of four,
+    /// and a median over both would show one or the other.
     pub median_ns: f64,
-    /// An interval of at least 95 % for that median, from order statistics; `None` below six
-    /// samples, of which no interval is that sure.
+    /// An interval of at least 95 % for the median of each slot, from order statistics, averaged
+    /// likewise; `None` below six samples a slot, of which no interval is that sure.
     pub interval_ns: Option<(f64, f64)>,
     /// Valid samples.
     pub samples: usize,
@@ -70,26 +72,34 @@ pub struct Arm {
 /// The arms in `samples`, by point and in the order they are shown in. An arm without a valid
 /// sample is not among them.
 pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<Arm> {
-    let mut times: BTreeMap<Point, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
+    type BySlot = BTreeMap<Option<usize>, Vec<f64>>;
+    let mut times: BTreeMap<Point, BTreeMap<String, BySlot>> = BTreeMap::new();
     for s in samples {
         if s.valid && s.ns_per_fault.is_finite() {
             let arms = times.entry(Point::from(s)).or_default();
-            arms.entry(s.layout.clone())
-                .or_default()
-                .push(s.ns_per_fault);
+            let slots = arms.entry(s.layout.clone()).or_default();
+            slots.entry(s.first_slot).or_default().push(s.ns_per_fault);
         }
     }
     let mut arms = Vec::new();
     for (point, mut times) in times {
         for layout in in_order(times.keys().cloned(), baseline(&point, verdicts)) {
-            let mut times = times.remove(&layout).unwrap_or_default();
-            times.sort_by(f64::total_cmp);
+            let mut slots = times.remove(&layout).unwrap_or_default();
+            for times in slots.values_mut() {
+                times.sort_by(f64::total_cmp);
+            }
+            let slots: Vec<Vec<f64>> = slots.into_values().collect();
+            let intervals: Option<Vec<(f64, f64)>> =
+                slots.iter().map(|times| median_interval(times)).collect();
             arms.push(Arm {
                 point: point.clone(),
                 layout,
-                median_ns: median(&times),
-                interval_ns: median_interval(&times),
-                samples: times.len(),
+                median_ns: geometric_mean(slots.iter().map(|times| median(times))),
+                interval_ns: intervals.map(|ends| {
+                    let mean = |end: fn(&(f64, f64)) -> f64| geometric_mean(ends.iter().map(end));
+                    (mean(|ends| ends.0), mean(|ends| ends.1))
+                }),
+                samples: slots.iter().map(Vec::len).sum(),
             });
         }
     }
@@ -119,6 +129,12 @@ pub fn in_order(layouts: impl Iterator<Item = String>, baseline: Option<&str>) -
     layouts
 }
 
+/// The geometric mean of positive values, of which there is at least one.
+fn geometric_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    (values.map(f64::ln).sum::<f64>() / count).exp()
+}
+
 /// The median of sorted values, of which there is at least one.
 pub fn median(sorted: &[f64]) -> f64 {
     let half = sorted.len() / 2;
@@ -141,6 +157,26 @@ fn median_interval(sorted: &[f64]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_that_differ_are_averaged_as_a_ratio_is() {
+        let sample = |slot, ns| Sample {
+            layout: "split-packed".into(),
+            first_slot: Some(slot),
+            ns_per_fault: ns,
+            valid: true,
+            ..Sample::default()
+        };
+        let samples = [
+            sample(0, 40.0),
+            sample(1, 10.0),
+            sample(1, 10.0),
+            sample(1, 10.0),
+        ];
+        let arms = arms(&samples, &[]);
+        assert!((arms[0].median_ns - 20.0).abs() < 1e-9);
+        assert_eq!((arms[0].samples, arms[0].interval_ns), (4, None));
+    }
 
     #[test]
     fn the_interval_of_a_median_has_the_ranks_of_the_binomial_table() {

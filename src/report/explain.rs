@@ -130,7 +130,7 @@ pub fn explain(ledger: &Ledger, world: &World, faults: u64) -> String {
         );
     }
     // The same for all distances: by what was asked for and what was lost.
-    let mut takings: BTreeMap<(u32, Option<u8>, Option<u8>, bool), (u64, u64)> = BTreeMap::new();
+    let mut takings = BTreeMap::<_, (u64, u64)>::new();
     for (taking, count) in &ledger.takings {
         let key = (
             taking.line,

@@ -8,6 +8,7 @@ use super::arms::Arm;
 use super::plot::Plot;
 use super::table::{self, Group};
 use super::units;
+use super::why::{Counted, SCALED};
 use crate::results::{BASELINE_AGAIN, Sample, VerdictRow};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
@@ -44,6 +45,7 @@ pub fn page(record: &Record, plots: &[Plot]) -> String {
                 h2 { "Verdicts" }
                 (verdicts(record, &groups))
                 (again(&record.verdicts))
+                (counters(&super::why::counted(record)))
                 h2 { "Plots" }
                 @for plot in plots { (figure(plot)) }
                 h2 { "Samples set aside" }
@@ -157,35 +159,144 @@ fn verdicts(record: &Record, groups: &[Group]) -> Markup {
         @for group in groups {
             h3 { (group.heading) }
             p class="faint" { (group.place) }
-            div class="wide" { table {
-                thead { tr {
-                    th { "layout" }
-                    th class="figure" { "time/fault" }
-                    th class="figure" { "change" }
-                    th class="figure" { "interval" }
-                    th { "verdict" }
-                    th { "blocks (invalid)" }
-                } }
-                tbody {
-                    @let (baseline, arm) = group.baseline;
+            @if group.attributes {
+                (attribution(group, &record.verdicts))
+            } @else {
+                (times(group))
+            }
+        }
+    }
+}
+
+/// The verdicts on times, and the times.
+fn times(group: &Group) -> Markup {
+    html! {
+        div class="wide" { table {
+            thead { tr {
+                th { "layout" }
+                th class="figure" { "time/fault" }
+                th class="figure" { "change" }
+                th class="figure" { "interval" }
+                th { "verdict" }
+                th { "blocks (invalid)" }
+            } }
+            tbody {
+                @let (baseline, arm) = group.baseline;
+                tr {
+                    td { (baseline) }
+                    td class="figure" { (arm.map_or("-".into(), |a| units::time(a.median_ns))) }
+                    td {} td {} td { "baseline" } td {}
+                }
+                @for (row, arm) in &group.rows {
+                    @let [time, change, interval, blocks] = table::cells(row, *arm);
                     tr {
-                        td { (baseline) }
-                        td class="figure" { (arm.map_or("-".into(), |a| units::time(a.median_ns))) }
-                        td {} td {} td { "baseline" } td {}
-                    }
-                    @for (row, arm) in &group.rows {
-                        @let [time, change, interval, blocks] = table::cells(row, *arm);
-                        tr {
-                            td { (row.layout) }
-                            td class="figure" { (time) }
-                            td class="figure" { (change) }
-                            td class="figure" { (interval) }
-                            td class=(class(&row.verdict)) { (row.verdict) }
-                            td { (blocks) }
-                        }
+                        td { (row.layout) }
+                        td class="figure" { (time) }
+                        td class="figure" { (change) }
+                        td class="figure" { (interval) }
+                        td class=(class(&row.verdict)) { (row.verdict) }
+                        td { (blocks) }
                     }
                 }
+            }
+        } }
+    }
+}
+
+fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
+    let (baseline, _) = group.baseline;
+    html! {
+        p {
+            "Each block measures every layout with the prefetcher on and off. " b { "adds" }
+            " is the change against " (baseline) " with it on over the change with it off, compared "
+            "within blocks: the part of the effect that is the prefetcher's. "
+            b { "regression" } ": the prefetcher makes this layout slower against " (baseline) "; "
+            b { "improvement" } ": faster; " b { "equivalent" } ": it explains nothing that matters."
+        }
+        div class="wide" { table {
+            thead { tr {
+                th { "layout" }
+                th class="figure" { "with it on" }
+                th class="figure" { "with it off" }
+                th class="figure" { "adds" }
+                th class="figure" { "interval" }
+                th { "verdict" }
+                th { "blocks (invalid)" }
             } }
+            tbody {
+                @for (row, arm) in &group.rows {
+                    @let [on, off] = table::effects(row, verdicts);
+                    @let [_, adds, interval, blocks] = table::cells(row, *arm);
+                    tr {
+                        td { (row.layout) }
+                        td class="figure" { (on) }
+                        td class="figure" { (off) }
+                        td class="figure" { (adds) }
+                        td class="figure" { (interval) }
+                        td class=(class(&row.verdict)) { (row.verdict) }
+                        td { (blocks) }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+/// The counters behind the verdicts, those that move with the layout first.
+fn counters(counted: &[Counted]) -> Markup {
+    let mut meanings: BTreeMap<&str, &str> = BTreeMap::new();
+    for row in counted.iter().flat_map(|at| &at.rows) {
+        if !row.means.is_empty() {
+            meanings.insert(&row.name, &row.means);
+        }
+    }
+    html! {
+        @if !counted.is_empty() {
+            h2 { "Why: counters per fault" }
+            p class="faint" {
+                "Medians over valid samples, with the change against the first layout. In bold: what "
+                "moves with the layout, by more than 5 % and by more than twice what the baseline "
+                "differs from its own second measurement. That a counter moves with the time does "
+                "not prove that it is the cause."
+            }
+            @for at in counted {
+                h3 {
+                    (at.point.scenario) ", " (units::count(at.point.threads, "thread")) ", "
+                    (at.point.placement) ", prefetch " (at.point.prefetch)
+                }
+                p class="faint" { (at.point.backend) " on " (at.point.machine) }
+                div class="wide" { table {
+                    thead { tr {
+                        th { "counter" }
+                        th { "unit" }
+                        @for layout in &at.layouts { th class="figure" { (layout) } }
+                    } }
+                    tbody {
+                        @for row in &at.rows { tr {
+                            td { @if row.moved > 0.0 { b { (row.marked()) } } @else { (row.marked()) } }
+                            td class="faint" { (row.unit) }
+                            @for (n, value) in row.values.iter().enumerate() {
+                                td class="figure" {
+                                    (row.figure(*value))
+                                    @if n > 0 { " " span class="faint" { (row.change(n)) } }
+                                }
+                            }
+                        } }
+                    }
+                } }
+                @if at.rows.iter().any(|row| row.scaled) { p class="faint" { (SCALED) "." } }
+                @if !at.silent.is_empty() {
+                    p class="faint" {
+                        "Counted, and less than one in a thousand faults: " (at.silent.join(", ")) "."
+                    }
+                }
+            }
+            @if !meanings.is_empty() {
+                details {
+                    summary { "What the counters mean" }
+                    table { @for (name, means) in &meanings { tr { th { (name) } td { (means) } } } }
+                }
+            }
         }
     }
 }

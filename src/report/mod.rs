@@ -10,6 +10,7 @@ mod plot;
 mod record;
 pub mod table;
 pub mod units;
+pub mod why;
 
 pub use html::page;
 pub use plot::{Plot, plots};

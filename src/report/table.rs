@@ -5,7 +5,8 @@
 
 use super::arms::{Arm, Point};
 use super::units;
-use crate::results::{VerdictRow, verdicts_csv};
+use super::why::{Counted, Row, SCALED};
+use crate::results::{ON_OVER_OFF, VerdictRow, verdicts_csv};
 use anstyle::{AnsiColor, Style};
 use std::io::IsTerminal;
 
@@ -56,6 +57,21 @@ pub(super) struct Group<'a> {
     pub baseline: (&'a str, Option<&'a Arm>),
     /// The rows, with the arm each is about.
     pub rows: Vec<(&'a VerdictRow, Option<&'a Arm>)>,
+    /// Whether the rows compare effects with the prefetcher on and off, rather than times.
+    pub attributes: bool,
+}
+
+/// What an attribution row attributes.
+pub(super) const ATTRIBUTION: &str = "attribution: what the prefetcher adds to the effect";
+
+/// `one-vma, 2 threads, compact`.
+fn place_in_design(point: &Point) -> String {
+    format!(
+        "{}, {}, {}",
+        point.scenario,
+        units::count(point.threads, "thread"),
+        point.placement
+    )
 }
 
 /// The rows by point, in the order they came in.
@@ -69,14 +85,13 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [Arm]) -> Vec<Gro
             group.rows.push(member);
             continue;
         }
+        let attributes = row.prefetch == ON_OVER_OFF;
         let group = Group {
-            heading: format!(
-                "{}, {}, {}, prefetch {}",
-                row.scenario,
-                units::count(row.threads, "thread"),
-                row.placement,
-                row.prefetch
-            ),
+            heading: match attributes {
+                true => format!("{}; {ATTRIBUTION}", place_in_design(&point)),
+                false => format!("{}, prefetch {}", place_in_design(&point), row.prefetch),
+            },
+            attributes,
             place: format!("{} on {}", row.backend, row.machine),
             baseline: (&row.baseline, arm_of(row, &row.baseline, arms)),
             rows: vec![member],
@@ -84,6 +99,33 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [Arm]) -> Vec<Gro
         groups.push((point, group));
     }
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// The effect of the layout of an attribution row with the prefetcher `on` or `off`.
+pub(super) fn effect<'a>(
+    row: &VerdictRow,
+    state: &str,
+    verdicts: &'a [VerdictRow],
+) -> Option<&'a VerdictRow> {
+    let point = Point {
+        prefetch: state.to_owned(),
+        ..Point::from(row)
+    };
+    let is_it = |other: &&VerdictRow| {
+        other.layout == row.layout && other.baseline == row.baseline && Point::from(*other) == point
+    };
+    verdicts.iter().find(is_it)
+}
+
+/// The effects on and off that an attribution row compares, as changes.
+pub(super) fn effects(row: &VerdictRow, verdicts: &[VerdictRow]) -> [String; 2] {
+    ["on", "off"].map(|state| {
+        let [_, change, ..] = match effect(row, state, verdicts) {
+            Some(effect) => cells(effect, None),
+            None => return "-".to_owned(),
+        };
+        change
+    })
 }
 
 fn arm_of<'a>(row: &VerdictRow, layout: &str, arms: &'a [Arm]) -> Option<&'a Arm> {
@@ -141,6 +183,30 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
         text.push('\n');
         text.push_str(&styled(&group.heading, Style::new().bold(), colour));
         text.push('\n');
+        if group.attributes {
+            let line = |layout: &str, figures: [&str; 4], verdict: &str, style: Style| {
+                let [on, off, adds, interval] = figures;
+                let verdict = styled(&format!("{verdict:<12}"), style, colour);
+                let text = format!(
+                    "  {layout:<layout_width$}  {on:>10}  {off:>9}  {adds:>9}  {interval:>17}  {verdict}"
+                );
+                text.trim_end().to_owned() + "\n"
+            };
+            let names = ["with it on", "off", "adds", "interval"];
+            text.push_str(&line("layout", names, "verdict", plain));
+            for (row, arm) in &group.rows {
+                let [on, off] = effects(row, verdicts);
+                let [_, adds, interval, _] = cells(row, *arm);
+                let style = style_of(&row.verdict);
+                text.push_str(&line(
+                    &row.layout,
+                    [&on, &off, &adds, &interval],
+                    &row.verdict,
+                    style,
+                ));
+            }
+            continue;
+        }
         let names = ["time/fault", "change", "interval"];
         text.push_str(&line("layout", names, "verdict", plain, "blocks (invalid)"));
         let (name, arm) = group.baseline;
@@ -154,6 +220,83 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
         }
     }
     text
+}
+
+/// Width of a terminal that the counters keep within.
+const TERMINAL: usize = 100;
+/// Widths of a value and of the change beside it.
+const VALUE: usize = 8;
+
+/// Counters per fault at each design point where some move with the layout: those that move most,
+/// the value and its change against the baseline, as many as fit. Empty where none moves.
+pub fn counters(counted: &[Counted], colour: bool) -> String {
+    let mut text = String::new();
+    for at in counted.iter().filter(|at| at.moving().next().is_some()) {
+        let point = &at.point;
+        let heading = format!(
+            "{}, prefetch {}; counters per fault that move with the layout",
+            place_in_design(point),
+            point.prefetch
+        );
+        text.push('\n');
+        text.push_str(&styled(&heading, Style::new().bold(), colour));
+        text.push('\n');
+        let layout_width = at.layouts.iter().map(|name| name.chars().count()).max();
+        let layout_width = layout_width.unwrap_or(0).max("layout".len());
+        let mut used = 2 + layout_width;
+        let (mut shown, mut left_out): (Vec<(&Row, usize)>, Vec<&str>) = Default::default();
+        for row in at.moving() {
+            let width = row.marked().chars().count().max(2 * VALUE + 1);
+            // The widest first that does not fit ends the table, so that order stays order.
+            if left_out.is_empty() && (shown.is_empty() || used + 2 + width <= TERMINAL) {
+                used += 2 + width;
+                shown.push((row, width));
+            } else {
+                left_out.push(&row.name);
+            }
+        }
+        let mut line = |layout: &str, cells: Vec<String>| {
+            let mut line = format!("  {layout:<layout_width$}");
+            for (cell, (_, width)) in cells.iter().zip(&shown) {
+                line.push_str(&format!("  {cell:>width$}"));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        };
+        line(
+            "layout",
+            shown.iter().map(|(row, _)| row.marked()).collect(),
+        );
+        for (n, layout) in at.layouts.iter().enumerate() {
+            let cell = |(row, _): &(&Row, usize)| {
+                let change = if n == 0 { String::new() } else { row.change(n) };
+                format!("{:>VALUE$} {change:>VALUE$}", row.figure(row.values[n]))
+            };
+            line(layout, shown.iter().map(cell).collect());
+        }
+        if shown.iter().any(|(row, _)| row.scaled) {
+            text.push_str(&format!("  {SCALED}\n"));
+        }
+        if !left_out.is_empty() {
+            text.push_str(&also(&left_out));
+        }
+    }
+    text
+}
+
+/// Which counters move besides, on lines that fit.
+fn also(names: &[&str]) -> String {
+    let (mut text, mut line) = (String::new(), "  in report.html too:".to_owned());
+    for (n, name) in names.iter().enumerate() {
+        let comma = if n + 1 < names.len() { "," } else { "" };
+        if line.len() + 1 + name.len() + comma.len() > TERMINAL {
+            text.push_str(&line);
+            text.push('\n');
+            line = "   ".to_owned();
+        }
+        line.push_str(&format!(" {name}{comma}"));
+    }
+    text + &line + "\n"
 }
 
 fn style_of(verdict: &str) -> Style {

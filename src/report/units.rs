@@ -60,6 +60,18 @@ pub fn change_interval(low: f64, high: f64) -> String {
     )
 }
 
+/// Events per fault, with three digits: `0.034`, `1.20`, `57.3`, `4210`.
+pub fn per_fault(count: f64) -> String {
+    let decimals = match count.abs() {
+        0.0 => 0,
+        size if size < 0.9995 => 3,
+        size if size < 9.995 => 2,
+        size if size < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{count:.decimals$}")
+}
+
 /// `1 thread`, `2 threads`.
 pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
@@ -84,6 +96,21 @@ mod tests {
         ];
         for (ns, expected) in cases {
             assert_eq!(time(ns), expected);
+        }
+    }
+
+    #[test]
+    fn a_count_per_fault_has_three_digits() {
+        let cases = [
+            (0.0, "0"),
+            (0.0004, "0.000"),
+            (0.034, "0.034"),
+            (1.2, "1.20"),
+            (57.31, "57.3"),
+            (4210.4, "4210"),
+        ];
+        for (count, expected) in cases {
+            assert_eq!(per_fault(count), expected);
         }
     }
 

@@ -124,6 +124,19 @@ impl RunFolder {
         Ok((folder, there))
     }
 
+    /// Remove the last `rows` rows: those of a block that a crash cut short.
+    pub fn forget_last(&mut self, rows: usize) -> Result<()> {
+        let file = self.path.join("samples.csv");
+        let text = fs::read(&file).map_err(|e| unwritable("read", &file, &e))?;
+        // No cell holds a line end, so that a row is a line.
+        let starts = (0..text.len()).filter(|&at| at == 0 || text[at - 1] == b'\n');
+        let last = starts.rev().filter(|&at| text[at] != b'#').take(rows);
+        self.bytes = last.last().map_or(self.bytes, |at| at as u64);
+        self.samples
+            .set_len(self.bytes)
+            .map_err(|e| unwritable("write", &file, &e))
+    }
+
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path

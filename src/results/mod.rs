@@ -18,3 +18,7 @@ pub use row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VERDICT_COLUMNS, V
 
 /// The arm that is the baseline measured once more: the A/A line.
 pub const BASELINE_AGAIN: &str = "baseline-again";
+
+/// What the prefetcher column of an attribution row says: the effect with the prefetcher on over
+/// the effect with it off.
+pub const ON_OVER_OFF: &str = "on-off";

@@ -25,6 +25,19 @@ pub struct RunRecord {
     pub interrupted: bool,
     /// What could not be measured.
     pub unmeasured: Vec<Unmeasured>,
+    /// Counters of which some value was scaled up to the whole window, having counted a part.
+    pub scaled: Vec<String>,
+}
+
+impl RunRecord {
+    /// Note figures that could not be measured; a resumed run may have noted them before.
+    pub fn note_unmeasured(&mut self, figures: Vec<Unmeasured>) {
+        for figure in figures {
+            if !self.unmeasured.contains(&figure) {
+                self.unmeasured.push(figure);
+            }
+        }
+    }
 }
 
 /// A figure that is absent, and why.

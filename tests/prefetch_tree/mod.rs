@@ -78,17 +78,33 @@ impl Tree {
         self.root.with_file_name("cpu.prefetch.json")
     }
 
-    /// `hitm prefetch ARGS --msr-root …`
-    pub fn command(&self, args: &[&str]) -> Command {
+    /// `hitm ARGS --msr-root …`
+    pub fn hitm(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hitm"));
         command
-            .arg("prefetch")
             .args(args)
             .args(["--vendor", "intel", "--msr-root"])
             .arg(&self.root);
         command
     }
 
+    /// `hitm prefetch ARGS --msr-root …`
+    #[allow(dead_code, reason = "not every test that has a tree switches by hand")]
+    pub fn command(&self, args: &[&str]) -> Command {
+        self.hitm(&[&["prefetch"], args].concat())
+    }
+
+    /// `hitm run ARGS --prefetch ab --msr-root …`, of one thread and one layout, into `out`.
+    #[allow(dead_code, reason = "nor does every one measure")]
+    pub fn measure(&self, out: &Path, args: &[&str]) -> Command {
+        let run = ["run", "--prefetch", "ab", "--layouts", "split-packed"];
+        let one = ["--scenario", "one-vma", "--threads", "1"];
+        let mut command = self.hitm(&[&run[..], &one, args].concat());
+        command.arg("--out").arg(out);
+        command
+    }
+
+    #[allow(dead_code, reason = "as above")]
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }

@@ -8,9 +8,9 @@ pub mod pool;
 pub mod program;
 mod rendezvous;
 
-use crate::counters::{Plan, Readings};
+use crate::counters::{Missing, Plan, Readings};
 use crate::error::{Error, Result};
-use crate::experiment::{Backend, Cell, Design, Measured, Point, ThreadFaults};
+use crate::experiment::{Backend, Cell, Design, Measured, Point, Remarks, ThreadFaults};
 use crate::fault::arena::{Arena, PAGE};
 use crate::fault::path::PageWork;
 use crate::fault::world::World;
@@ -18,11 +18,12 @@ use crate::layout;
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
 use crate::prefetch;
+use crate::results::Unmeasured;
 use crate::results::address_map::{self, Mapped};
 use crate::scenario;
 use pool::{Job, Pool, Report, Timing};
 use program::{Program, Spec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
@@ -118,6 +119,9 @@ pub struct Native<'g, B> {
     /// One clock a design point.
     steal: Vec<StealClock>,
     counters: Arc<Plan>,
+    /// Roles that a thread could not count, and those it counted for a part of a window.
+    missing: BTreeSet<Missing>,
+    scaled: BTreeSet<&'static str>,
     prefetchers: Option<prefetch::Guard<'g>>,
 }
 
@@ -134,6 +138,8 @@ impl<'g, B: Build> Native<'g, B> {
             pool: Pool::default(),
             arenas: Arenas::shared(bytes),
             counters: Arc::new(Plan::default()),
+            missing: BTreeSet::new(),
+            scaled: BTreeSet::new(),
             prefetchers: None,
         })
     }
@@ -146,6 +152,13 @@ impl<'g, B: Build> Native<'g, B> {
     /// Switch these prefetchers to the state that each sample asks for.
     pub fn switch(&mut self, prefetchers: prefetch::Guard<'g>) {
         self.prefetchers = Some(prefetchers);
+    }
+
+    /// Put the prefetchers back as they were, as dropping does, and say how it went.
+    pub fn switch_back(&mut self) -> Result<()> {
+        self.prefetchers
+            .take()
+            .map_or(Ok(()), prefetch::Guard::restore)
     }
 }
 
@@ -241,7 +254,15 @@ impl<B: Build> Backend for Native<'_, B> {
         if let Some(arena) = program.into_arena() {
             self.arenas.give_back(cell, arena);
         }
-        let mut measured = measured(&reports, stolen);
+        let counted = Readings::total(reports.iter().map(|r| r.counters.clone()));
+        let scaled = counted.values.iter().filter(|(_, reading)| reading.scaled);
+        self.scaled.extend(scaled.map(|(role, _)| *role));
+        self.missing.extend(counted.missing);
+        let values = counted.values.into_iter();
+        let values = values
+            .map(|(role, reading)| (role, reading.value))
+            .collect();
+        let mut measured = measured(&reports, stolen, values);
         if let Some(guard) = &self.prefetchers {
             let drift = guard.verify()?;
             if !drift.is_none() {
@@ -250,9 +271,29 @@ impl<B: Build> Backend for Native<'_, B> {
         }
         Ok(measured)
     }
+
+    fn remarks(&self) -> Remarks {
+        let missing: Vec<Missing> = self.missing.iter().cloned().collect();
+        Remarks {
+            unmeasured: unmeasured(&missing),
+            scaled: self.scaled.iter().map(|&role| role.to_owned()).collect(),
+        }
+    }
 }
 
-fn measured(reports: &[Report], stolen_ns: u64) -> Measured {
+/// Missing roles as a run records them: each reason once.
+pub fn unmeasured(missing: &[Missing]) -> Vec<Unmeasured> {
+    Plan::reasons(missing)
+        .into_iter()
+        .map(|(why, roles)| Unmeasured {
+            what: roles.join(", "),
+            why: why.to_owned(),
+        })
+        .collect()
+}
+
+/// What the threads' reports come to, with what was counted, by role.
+fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) -> Measured {
     let mut kernel = ThreadCounts::default();
     for report in reports {
         kernel += report.kernel;
@@ -276,12 +317,6 @@ fn measured(reports: &[Report], stolen_ns: u64) -> Measured {
         stolen_ns,
     ];
     let own = OWN_COUNTERS.into_iter().zip(values.map(|v| v as f64));
-    let counted = Readings::total(reports.iter().map(|r| r.counters.clone()));
-    let counted: BTreeMap<&str, f64> = counted
-        .values
-        .into_iter()
-        .map(|(role, reading)| (role, reading.value))
-        .collect();
     let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
     if migrations > 0.0 {
         invalid.push(format!("{migrations} migrations to another CPU"));

@@ -6,6 +6,7 @@ use crate::fault::path::PageWork;
 use crate::fault::world::{Size, World};
 use crate::layout::{self, Layout, WithLayout};
 use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
+use std::mem::ManuallyDrop;
 
 /// A loop that threads run side by side.
 pub trait Program: Send + Sync {
@@ -51,19 +52,23 @@ impl<S: Scenario, L: Layout> Program for Faults<S, L> {
     #[inline(never)]
     fn run(&self, thread: &mut Thread, steps: u32) {
         let cx = self.cx();
-        // A copy of its own lets the counts live in registers.
-        let mut local = std::mem::take(thread);
-        for _ in 0..steps {
-            self.scenario.step(&cx, &mut local);
-        }
-        *thread = local;
-        if self.handicap_permille > 0 {
-            let counted = (thread.faults, thread.writes);
-            for _ in 0..thread.handicap(steps * self.handicap_permille) {
-                self.scenario.step(&cx, thread);
+        let extra = match self.handicap_permille {
+            0 => 0,
+            permille => thread.handicap(steps * permille),
+        };
+        // A copy of its own lets the counts live in registers: a store a fault has to leave the
+        // store buffer before the next locked instruction. Were it dropped on a panic, the
+        // compiler would have to keep it in memory.
+        let mut local = ManuallyDrop::new(std::mem::take(thread));
+        let counted = (local.faults, local.fallbacks, local.writes);
+        // Extra steps run through the same loop, so that each takes as long as one that counts.
+        for steps in [extra, steps] {
+            (local.faults, local.fallbacks, local.writes) = counted;
+            for _ in 0..steps {
+                self.scenario.step(&cx, &mut local);
             }
-            (thread.faults, thread.writes) = counted;
         }
+        *thread = ManuallyDrop::into_inner(local);
     }
 
     fn faults(&self, thread: usize, threads: usize) -> bool {

@@ -128,6 +128,19 @@ impl Environment {
     pub fn record(topology: &Topology, seed: Option<u64>) -> Environment {
         record_from(Path::new("/"), topology, seed)
     }
+
+    /// The machine's name in the CSV: its CPU model, and whether it is a guest.
+    pub fn name(&self) -> String {
+        let model = self.cpu.model_name.as_deref().unwrap_or("unknown CPU");
+        let family = match (self.cpu.family, self.cpu.model) {
+            (Some(family), Some(model)) => format!(" (family {family}, model {model})"),
+            _ => String::new(),
+        };
+        match self.machine.hypervisor.as_deref() {
+            None | Some("none") => format!("{model}{family}"),
+            Some(hypervisor) => format!("{model}{family} under {hypervisor}"),
+        }
+    }
 }
 
 /// Boot parameters worth recording; the rest of the command line may hold names and addresses.

@@ -3,16 +3,19 @@
 //! Here: which plots there are, and their names. One file a kind of plot; drawing on a canvas is
 //! `canvas`, axes `axis`.
 
+mod attribution;
 mod axis;
 mod blocks;
 mod canvas;
 mod ratios;
 mod rows;
 mod times;
+mod why;
 
 use super::Record;
 use super::arms::{Arm, Point};
-use crate::results::slug;
+use super::why::Counted;
+use crate::results::{ON_OVER_OFF, VerdictRow, slug};
 use std::collections::BTreeSet;
 
 /// A plot.
@@ -28,8 +31,8 @@ pub struct Plot {
     pub folded: bool,
 }
 
-/// All plots that `record` allows: time per fault by threads, ratios to the baseline, and block by
-/// block.
+/// All plots that `record` allows: time per fault by threads, ratios to the baseline, the counters
+/// that move, what the prefetcher adds, and block by block.
 pub fn plots(record: &Record) -> Vec<Plot> {
     let arms = record.arms();
     let mut points: Vec<Point> = record.samples.iter().map(Point::from).collect();
@@ -37,6 +40,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
     points.dedup();
     let facets: BTreeSet<Point> = points.iter().map(facet).collect();
     let names = Names::of(&points);
+    let counted = super::why::counted(record);
     let mut plots = Vec::new();
     for facet in &facets {
         let arms: Vec<&Arm> = arms
@@ -67,7 +71,20 @@ pub fn plots(record: &Record) -> Vec<Plot> {
                 folded: false,
             });
         }
+        let counted: Vec<&Counted> = counted
+            .iter()
+            .filter(|counted| self::facet(&counted.point) == *facet)
+            .collect();
+        if let Some((title, svg)) = why::draw(&facet.scenario, &caption, &counted, &arms) {
+            plots.push(Plot {
+                name: names.name("counters", facet),
+                title,
+                svg,
+                folded: false,
+            });
+        }
     }
+    plots.extend(attributions(record, &names));
     for point in &points {
         let samples: Vec<_> = record
             .samples
@@ -89,6 +106,32 @@ pub fn plots(record: &Record) -> Vec<Plot> {
     for plot in &mut plots {
         while !taken.insert(plot.name.clone()) {
             plot.name.push_str("-again");
+        }
+    }
+    plots
+}
+
+/// The plots of the attribution rows.
+fn attributions(record: &Record, names: &Names) -> Vec<Plot> {
+    let rows = || {
+        let verdicts = record.verdicts.iter();
+        verdicts.filter(|row| row.prefetch == ON_OVER_OFF)
+    };
+    let facets: BTreeSet<Point> = rows().map(|row| facet(&row.into())).collect();
+    let mut plots = Vec::new();
+    for at in &facets {
+        let rows: Vec<&VerdictRow> = rows().filter(|row| facet(&(*row).into()) == *at).collect();
+        let caption = caption(at, record);
+        let margin = record.run.margin;
+        if let Some((title, svg)) =
+            attribution::draw(&at.scenario, &caption, &rows, &record.verdicts, margin)
+        {
+            plots.push(Plot {
+                name: names.name("attribution", at),
+                title,
+                svg,
+                folded: false,
+            });
         }
     }
     plots

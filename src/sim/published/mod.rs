@@ -69,8 +69,10 @@ pub const TABLES: &[Table] = &[
                 (lore.kernel.org 20240808185949.1094891-1-mjguzik@gmail.com and replies)",
         unit: "faults/s",
         calibrated: "the split-packed column with the prefetcher off: local work of a fault, keep_ns, \
-                     far_limit, smt.slowdown and work.jitter of broadwell-ep; no cell of the column with \
-                     the prefetcher on",
+                     far_limit, smt.slowdown and work.jitter of broadwell-ep. No number comes from the \
+                     column with the prefetcher on (share = 1.0 is the manual's word), but one choice \
+                     does: that a prefetch triggered by an RFO asks with ownership, without which the \
+                     published change does not appear at all",
         change: Some(("split-packed", "embedded-rwsem-256")),
         text: include_str!("broadwell-pft.csv"),
         series: &[

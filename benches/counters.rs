@@ -1,0 +1,261 @@
+//! What a fault raises on one counter under each layout, as criterion measures:
+//! `ROLE/SCENARIO/LAYOUT/THREADS`.
+//!
+//! `HITM_ROLE=rfo_hitm cargo bench --bench counters -- vma-per-thread` counts reads for ownership
+//! that took a Modified line; `hitm counters list` has the roles. Without it, the first role is
+//! taken that tells of lines taken from a neighbour and that this machine counts; where it counts
+//! none, the time on the CPU. The thread that criterion measures is one of the threads that fault,
+//! and it alone is counted. Layouts are measured one after the other: `hitm run` interleaves them.
+//! Criterion writes "time" before its intervals whatever they are of, and shows none for a 0.
+
+use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use hitm::backend::native::program::{Program, Spec};
+use hitm::counters::{Machine, Open, Plan, Role, Scope, role};
+use hitm::error::Result;
+use hitm::fault::arena::Arena;
+use hitm::fault::path::PageWork;
+use hitm::fault::world::World;
+use hitm::layout;
+use hitm::machine::{CpuId, Placement, Topology, pin};
+use hitm::scenario::{self, Thread};
+use std::cell::RefCell;
+use std::process::exit;
+use std::rc::Rc;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Roles that tell of lines taken from a neighbour, by vendor: Intel, AMD, Arm; then what every
+/// kernel counts.
+const DEFAULT_ROLES: [&str; 4] = [
+    "rfo_hitm",
+    "fill_local_ccx",
+    "l1d_refill_outer",
+    "task_clock_ns",
+];
+
+/// Steps before counting begins, which bring every line to where it is used.
+const WARM_UP: u32 = 1000;
+/// Of the random numbers of threads.
+const SEED: u64 = 1;
+/// Steps of a neighbour between two looks at whether it may stop.
+const BATCH: u32 = 64;
+
+fn main() {
+    let (name, counter) = match counter() {
+        Ok(found) => found,
+        Err(why) => {
+            eprintln!("hitm: no counter is measured: {why}");
+            return;
+        }
+    };
+    if let Err(error) = benches(name, counter) {
+        eprintln!("hitm: {error}");
+        exit(1);
+    }
+}
+
+/// The role asked for, or the first that counts; or why there is none.
+fn counter() -> std::result::Result<(&'static str, Events), String> {
+    let asked = std::env::var("HITM_ROLE").ok();
+    let roles = match &asked {
+        Some(role) => vec![role.as_str()],
+        None => DEFAULT_ROLES.to_vec(),
+    };
+    let mut reasons = Vec::new();
+    for name in roles {
+        let role = role(name).unwrap_or_else(|error| {
+            eprintln!("hitm: {error}");
+            exit(2)
+        });
+        match Events::of(role) {
+            Ok(events) => return Ok((&role.name, events)),
+            Err(why) => reasons.push(format!("{name}: {why}")),
+        }
+    }
+    Err(reasons.pop().unwrap_or_default())
+}
+
+/// Events of one role on the calling thread.
+#[derive(Clone)]
+struct Events {
+    open: Rc<RefCell<Open>>,
+    format: Rc<PerFault>,
+}
+
+impl Events {
+    /// Open the counter and see that it counts; or why it does not, in one line.
+    fn of(role: &'static Role) -> std::result::Result<Events, String> {
+        let machine = Machine::this();
+        let plan = Plan::new(&machine, &[&role.name], Scope::User).map_err(|e| e.to_string())?;
+        if let Some(missing) = plan.missing.first() {
+            return Err(missing.reason.clone());
+        }
+        let events = Events {
+            open: Rc::new(RefCell::new(plan.open(0))),
+            format: Rc::new(PerFault {
+                // Criterion wants units that live as long as the program.
+                unit: Box::leak(format!("{}/fault", role.unit).into_boxed_str()),
+            }),
+        };
+        events.start();
+        events.stop().map(|_| events)
+    }
+
+    fn stop(&self) -> std::result::Result<f64, String> {
+        let mut open = self.open.borrow_mut();
+        open.disable();
+        let readings = open.read();
+        match (readings.values.values().next(), readings.missing.first()) {
+            (Some(reading), _) => Ok(reading.value),
+            (None, Some(missing)) => Err(missing.reason.clone()),
+            (None, None) => Err("the kernel gave no value; run it again".to_owned()),
+        }
+    }
+}
+
+impl Measurement for Events {
+    type Intermediate = ();
+    type Value = f64;
+
+    fn start(&self) {
+        self.open.borrow_mut().enable();
+    }
+
+    fn end(&self, (): ()) -> f64 {
+        self.stop().unwrap_or_else(|why| {
+            eprintln!("hitm: the counter is gone: {why}");
+            exit(1)
+        })
+    }
+
+    fn add(&self, a: &f64, b: &f64) -> f64 {
+        a + b
+    }
+
+    fn zero(&self) -> f64 {
+        0.0
+    }
+
+    fn to_f64(&self, value: &f64) -> f64 {
+        *value
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        &*self.format
+    }
+}
+
+/// Events per fault.
+struct PerFault {
+    unit: &'static str,
+}
+
+impl ValueFormatter for PerFault {
+    fn scale_values(&self, _typical: f64, _values: &mut [f64]) -> &'static str {
+        self.unit
+    }
+
+    fn scale_throughputs(&self, _: f64, _: &Throughput, _: &mut [f64]) -> &'static str {
+        self.unit
+    }
+
+    fn scale_for_machines(&self, _values: &mut [f64]) -> &'static str {
+        self.unit
+    }
+}
+
+fn benches(role: &str, events: Events) -> Result<()> {
+    let topology = Topology::here()?;
+    let cpus = Placement::Compact.order(&topology)?;
+    pin::pin_current_thread(cpus[0])?;
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800))
+        .sample_size(20)
+        .nresamples(10_000)
+        .with_measurement(events.clone())
+        .configure_from_args();
+    let mut counts = vec![1, cpus.len()];
+    counts.dedup();
+    for &scenario in scenario::BuiltIn::ALL {
+        // The role is part of the name, lest criterion compare one with another.
+        let mut group = criterion.benchmark_group(format!("{role}/{}", scenario.name()));
+        group.sampling_mode(SamplingMode::Flat);
+        for &layout in layout::BuiltIn::ALL {
+            for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
+                let mut program = None;
+                let id = BenchmarkId::new(layout.name(), threads);
+                group.bench_function(id, |bencher| {
+                    let program =
+                        program.get_or_insert_with(|| laid_out(layout, scenario, threads));
+                    bencher
+                        .iter_custom(|faults| count(&events, &**program, &cpus[..threads], faults));
+                });
+            }
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+    Ok(())
+}
+
+fn laid_out(
+    layout: layout::BuiltIn,
+    scenario: scenario::BuiltIn,
+    threads: usize,
+) -> Box<dyn Program> {
+    let spec = Spec {
+        layout,
+        scenario,
+        threads,
+        first_slot: 0,
+        work: PageWork::None,
+        handicap_permille: 0,
+    };
+    let arena = Arena::new(World::bytes_for(layout.table(), spec.size()));
+    spec.program(World::new(arena, layout.table(), spec.size()))
+}
+
+/// What about `faults` faults of a thread raise while its neighbours fault on the other CPUs,
+/// scaled to that number. The thread is the first that faults; the calling thread becomes it.
+fn count(events: &Events, program: &dyn Program, cpus: &[CpuId], faults: u64) -> f64 {
+    let mut roles: Vec<usize> = (0..cpus.len()).collect();
+    let counted = roles.iter().position(|id| program.faults(*id, cpus.len()));
+    let counted = roles.remove(counted.unwrap_or(0));
+    let (ready, done) = (Barrier::new(cpus.len()), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for (&id, &cpu) in roles.iter().zip(&cpus[1..]) {
+            let (ready, done) = (&ready, &done);
+            scope.spawn(move || {
+                let pinned = pin::pin_current_thread(cpu);
+                let mut thread = Thread::new(id, SEED);
+                program.enter(&mut thread);
+                ready.wait();
+                while !done.load(Ordering::Relaxed) {
+                    program.run(&mut thread, BATCH);
+                }
+                program.leave(&mut thread);
+                if let Err(error) = pinned {
+                    eprintln!("hitm: {error}");
+                    exit(1);
+                }
+            });
+        }
+        let mut thread = Thread::new(counted, SEED);
+        program.enter(&mut thread);
+        ready.wait();
+        program.run(&mut thread, WARM_UP);
+        let before = thread.faults;
+        events.start();
+        while thread.faults - before < faults {
+            let left = faults - (thread.faults - before);
+            program.run(&mut thread, left.min(1 << 20) as u32);
+        }
+        let value = events.end(());
+        done.store(true, Ordering::Relaxed);
+        program.leave(&mut thread);
+        value * faults as f64 / (thread.faults - before) as f64
+    })
+}

@@ -1,0 +1,129 @@
+//! The positive control: a known case of false sharing, through the harness and by hand. The
+//! harness must neither hide it nor make it.
+
+use crate::by_hand::plain;
+use crate::conduct::{Args, Either, cpus, design};
+use hitm::backend::native::pool::Timing;
+use hitm::backend::native::program::Program;
+use hitm::backend::native::{Build, Native};
+use hitm::error::Result;
+use hitm::experiment::{BASELINE_AGAIN, Cell};
+use hitm::fault::arena::{Arena, PAGE};
+use hitm::fault::memory::Addr;
+use hitm::layout::{LINE, PAIR};
+use hitm::scenario::Thread;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+const ARMS: [&str; 3] = ["64-bytes-apart", BASELINE_AGAIN, "8-bytes-apart"];
+/// Bytes from the counter of the first thread to that of the second, by arm.
+const APART: [usize; 3] = [LINE, LINE, 8];
+
+/// Design points: who runs the loop.
+const HARNESS: &str = "harness";
+const BY_HAND: &str = "by-hand";
+
+/// The figure.
+pub fn figure(args: &Args) -> Result<String> {
+    let cpus = cpus(2)?;
+    let mut backend = Either {
+        first: Native::new(Counters, vec![cpus.clone()], Timing::default())?,
+        first_takes: |cell| (cell.point == 0).then_some(*cell),
+        second: |cell: &Cell| {
+            let pair = Pair::default();
+            let apart = APART[cell.arm] / size_of::<AtomicU64>();
+            plain(&cpus, |thread| by_hand(&pair.0[thread * apart]))
+        },
+    };
+    let figure = args.conduct(design(&ARMS, &[(HARNESS, 2), (BY_HAND, 2)]), &mut backend)?;
+    let point = |point: &str| {
+        format!(
+            "{point} {} ({} over {}; A/A {})",
+            figure.ratio(point, ARMS[2]),
+            figure.nanos(point, ARMS[2]),
+            figure.nanos(point, ARMS[0]),
+            figure.ratio(point, BASELINE_AGAIN)
+        )
+    };
+    Ok(format!(
+        "control: two counters 8 over 64 bytes apart, 2 threads: {}; {}; {}",
+        point(HARNESS),
+        point(BY_HAND),
+        figure.disturbed
+    ))
+}
+
+/// Adds between two readings of the clock: 10 µs of them where nothing is shared.
+const ADDS: u64 = 5000;
+
+/// As long a warm-up and a window as the harness takes.
+fn by_hand(counter: &AtomicU64) -> (u64, Duration) {
+    let Timing {
+        warm_up, window, ..
+    } = Timing::default();
+    add_for(counter, warm_up);
+    add_for(counter, window)
+}
+
+#[inline(never)]
+fn add_for(counter: &AtomicU64, time: Duration) -> (u64, Duration) {
+    let start = Instant::now();
+    let mut added = 0;
+    loop {
+        for _ in 0..ADDS {
+            counter.fetch_add(1, Relaxed);
+        }
+        added += ADDS;
+        let elapsed = start.elapsed();
+        if elapsed >= time {
+            return (added, elapsed);
+        }
+    }
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Pair([AtomicU64; PAIR / size_of::<AtomicU64>()]);
+
+struct Counters;
+
+impl Build for Counters {
+    fn bytes(&self) -> usize {
+        PAGE
+    }
+
+    fn build(&self, cell: &Cell, mut arena: Arena) -> Box<dyn Program> {
+        Box::new(Adds {
+            first: arena.alloc(PAIR, PAIR),
+            arena,
+            apart: APART[cell.arm],
+        })
+    }
+}
+
+struct Adds {
+    arena: Arena,
+    first: Addr,
+    apart: usize,
+}
+
+impl Program for Adds {
+    #[inline(never)]
+    fn run(&self, thread: &mut Thread, steps: u32) {
+        let at = self.first.at(thread.id * self.apart).0 as *mut u64;
+        // SAFETY: inside the pair allocated at `first`, and at a multiple of 8.
+        let counter = unsafe { AtomicU64::from_ptr(at) };
+        for _ in 0..steps {
+            counter.fetch_add(1, Relaxed);
+        }
+        thread.faults += u64::from(steps);
+    }
+
+    fn faults(&self, _thread: usize, _threads: usize) -> bool {
+        true
+    }
+
+    fn into_arena(self: Box<Self>) -> Option<Arena> {
+        Some(self.arena)
+    }
+}

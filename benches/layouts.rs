@@ -1,0 +1,216 @@
+//! What a fault costs under each layout, as criterion measures: `SCENARIO/LAYOUT/THREADS`.
+//!
+//! `cargo bench --bench layouts -- vma-per-thread/split-packed/2` takes one of them. Every window
+//! goes to a run folder as well, `results/criterion-…`, in the columns of `hitm run`, criterion's
+//! warm-up included. Criterion measures one layout to the end before the next, so that drift of
+//! the machine becomes a difference of layouts; `hitm run` interleaves them and is what to trust.
+
+#[path = "support/windows.rs"]
+mod windows;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
+use hitm::backend::native::pool::Timing;
+use hitm::backend::native::{Faults, Native, OWN_COUNTERS};
+use hitm::error::Result;
+use hitm::experiment::{Design, Point, Prefetch};
+use hitm::fault::path::PageWork;
+use hitm::layout;
+use hitm::machine::environment::Environment;
+use hitm::machine::{CpuId, Placement, Topology};
+use hitm::results::{RunFolder, RunRecord, Sample, Unmeasured, run_id};
+use hitm::scenario;
+use serde::Serialize;
+use std::time::{Duration, SystemTime};
+use windows::{Windows, or_exit};
+
+criterion_group! {
+    name = benches;
+    // Half a minute a scenario. Twenty measurements of five windows each; more resamples than
+    // these take longer than the measurement.
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1500))
+        .sample_size(20)
+        .nresamples(10_000);
+    targets = layouts
+}
+criterion_main!(benches);
+
+fn layouts(criterion: &mut Criterion) {
+    or_exit(all(criterion));
+}
+
+fn all(criterion: &mut Criterion) -> Result<()> {
+    let topology = Topology::here()?;
+    let cpus = Placement::Compact.order(&topology)?;
+    let mut run = Run::new(&topology);
+    let mut counts = vec![1, cpus.len()];
+    counts.dedup();
+    for &scenario in scenario::BuiltIn::ALL {
+        let mut group = criterion.benchmark_group(scenario.name());
+        // More iterations are more windows, not longer ones: there is no slope to fit.
+        group.sampling_mode(SamplingMode::Flat);
+        for &layout in layout::BuiltIn::ALL {
+            for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
+                let mut windows = None;
+                let id = BenchmarkId::new(layout.name(), threads);
+                group.bench_function(id, |bencher| {
+                    bencher.iter_custom(|iterations| {
+                        let cpus = &cpus[..threads];
+                        or_exit(run.take(&mut windows, (scenario, layout), cpus, iterations))
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+    run.say_what_was_disturbed();
+    Ok(())
+}
+
+/// The run folder, which is there as soon as there is a row for it.
+struct Run {
+    id: String,
+    machine: Environment,
+    seed: u64,
+    /// None where nothing is to be kept: `cargo test`, and `cargo bench -- --test`.
+    folder: Option<RunFolder>,
+    keep: bool,
+    rows: u64,
+    invalid: u64,
+}
+
+impl Run {
+    fn new(topology: &Topology) -> Run {
+        let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+        let now = SystemTime::now();
+        let machine = Environment::record(topology, None);
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        Run {
+            id: format!("criterion-{}", run_id(now, &machine.name())),
+            machine,
+            seed: since.map_or(1, |time| time.as_secs()),
+            folder: None,
+            keep: asked("--bench") && !asked("--test"),
+            rows: 0,
+            invalid: 0,
+        }
+    }
+
+    fn take(
+        &mut self,
+        windows: &mut Option<Windows>,
+        (scenario, layout): (scenario::BuiltIn, layout::BuiltIn),
+        cpus: &[CpuId],
+        iterations: u64,
+    ) -> Result<Duration> {
+        let windows = match windows {
+            Some(windows) => windows,
+            None => {
+                let arm = layout.name().parse()?;
+                let build = Faults {
+                    arms: vec![arm],
+                    points: vec![(scenario, cpus.len())],
+                    work: PageWork::None,
+                };
+                let design = self.design(scenario, layout, cpus.len());
+                let native = Native::new(build, vec![cpus.to_vec()], Timing::default())?;
+                windows.insert(Windows::new(design, native))
+            }
+        };
+        let (time, rows) = windows.take(iterations)?;
+        if self.keep {
+            self.append(rows)?;
+        }
+        Ok(time)
+    }
+
+    fn design(
+        &self,
+        scenario: scenario::BuiltIn,
+        layout: layout::BuiltIn,
+        threads: usize,
+    ) -> Design {
+        Design {
+            run: self.id.clone(),
+            backend: "native".to_owned(),
+            machine: self.machine.name(),
+            points: vec![Point {
+                scenario: scenario.name().to_owned(),
+                placement: Placement::Compact.to_string(),
+                threads,
+            }],
+            arms: vec![layout.name().to_owned()],
+            prefetch: vec![Prefetch::AsIs],
+            prefetcher: None,
+            first_slot: None,
+            seed: self.seed,
+            page_work: PageWork::None,
+            margin: 0.02,
+        }
+    }
+
+    fn append(&mut self, mut rows: Vec<Sample>) -> Result<()> {
+        let folder = match &mut self.folder {
+            Some(folder) => folder,
+            None => {
+                let counters = OWN_COUNTERS.map(str::to_owned);
+                let folder = RunFolder::create(None, &self.id, &counters)?;
+                folder.write_environment(&EnvironmentFile::of(self))?;
+                self.folder.insert(folder)
+            }
+        };
+        for row in &mut rows {
+            // No two layouts are ever in one block here: nothing is there to be paired.
+            row.block = self.rows;
+            self.rows += 1;
+            self.invalid += u64::from(!row.valid);
+        }
+        folder.append_block(&rows)
+    }
+
+    fn say_what_was_disturbed(&self) {
+        if let Some(folder) = &self.folder {
+            eprintln!(
+                "hitm: {} windows in {}; {} of them were disturbed, and criterion was given the others",
+                self.rows,
+                folder.path().display(),
+                self.invalid
+            );
+        }
+    }
+}
+
+/// `environment.json`, without a design: the run cannot be resumed.
+#[derive(Serialize)]
+struct EnvironmentFile<'a> {
+    run: RunRecord,
+    machine: &'a Environment,
+}
+
+impl EnvironmentFile<'_> {
+    fn of(run: &Run) -> EnvironmentFile<'_> {
+        let unmeasured = run
+            .machine
+            .unavailable
+            .iter()
+            .map(|(what, why)| Unmeasured {
+                what: what.clone(),
+                why: why.clone(),
+            });
+        EnvironmentFile {
+            run: RunRecord {
+                run: Some(run.id.clone()),
+                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+                started: Some(run.machine.date.clone()),
+                command_line: std::env::args().collect(),
+                seed: Some(run.seed),
+                margin: None,
+                interrupted: false,
+                unmeasured: unmeasured.collect(),
+                scaled: Vec::new(),
+            },
+            machine: &run.machine,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What the harness itself costs, as criterion measures; compare `fault-loop` with `by-hand`.
+//!
+//! `fault-loop`: a fault as `hitm run` times it. `by-hand`: the same accesses in one plain loop.
+//! `empty-program`: a batch in which nothing is done, a call and a reading of the clock; there is
+//! one batch in about 10 µs. `clock`: that reading alone. The ratio of the first two with its
+//! interval, interleaved: `cargo bench --bench figures -- overhead`.
+
+#[path = "support/by_hand.rs"]
+mod by_hand;
+#[path = "support/windows.rs"]
+mod windows;
+
+use by_hand::ByHand;
+use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use hitm::backend::native::pool::Timing;
+use hitm::backend::native::program::Program;
+use hitm::backend::native::{Build, Faults, Native};
+use hitm::error::Result;
+use hitm::experiment::{Cell, Design, Point, Prefetch};
+use hitm::fault::arena::Arena;
+use hitm::fault::path::PageWork;
+use hitm::machine::{Placement, Topology};
+use hitm::scenario::{self, Thread};
+use std::time::{Duration, Instant};
+use windows::{Windows, or_exit};
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20);
+    targets = overhead
+}
+criterion_main!(benches);
+
+fn overhead(criterion: &mut Criterion) {
+    or_exit(all(criterion));
+}
+
+fn all(criterion: &mut Criterion) -> Result<()> {
+    let cpus = Placement::Compact.plan(&Topology::here()?, 1, false)?.cpus;
+    let mut group = criterion.benchmark_group("overhead");
+    // More iterations are more windows, not longer ones: there is no slope to fit.
+    group.sampling_mode(SamplingMode::Flat);
+
+    let faults = Faults {
+        arms: vec!["split-packed".parse()?],
+        points: vec![(scenario::BuiltIn::OneVma, 1)],
+        work: PageWork::None,
+    };
+    let native = Native::new(faults, vec![cpus.clone()], Timing::default())?;
+    let mut windows = Windows::new(design(), native);
+    group.bench_function("fault-loop", |bencher| {
+        bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
+    });
+
+    let mut windows = Windows::new(design(), ByHand::new(cpus.clone())?);
+    group.bench_function("by-hand", |bencher| {
+        bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
+    });
+
+    let native = Native::new(Empties, vec![cpus], Timing::default())?;
+    let mut windows = Windows::new(design(), native);
+    group.bench_function("empty-program", |bencher| {
+        bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
+    });
+
+    group.bench_function("clock", |bencher| bencher.iter(Instant::now));
+    group.finish();
+    Ok(())
+}
+
+/// Names are for rows, and these rows go nowhere.
+fn design() -> Design {
+    Design {
+        run: "overhead".to_owned(),
+        backend: "native".to_owned(),
+        machine: "this".to_owned(),
+        points: vec![Point {
+            scenario: "overhead".to_owned(),
+            placement: Placement::Compact.to_string(),
+            threads: 1,
+        }],
+        arms: vec!["overhead".to_owned()],
+        prefetch: vec![Prefetch::AsIs],
+        prefetcher: None,
+        first_slot: Some(0),
+        seed: 1,
+        page_work: PageWork::None,
+        margin: 0.02,
+    }
+}
+
+/// Counts batches, and does nothing else.
+struct Empty;
+
+impl Program for Empty {
+    #[inline(never)]
+    fn run(&self, thread: &mut Thread, _steps: u32) {
+        thread.faults += 1;
+    }
+
+    fn faults(&self, _thread: usize, _threads: usize) -> bool {
+        true
+    }
+
+    fn into_arena(self: Box<Self>) -> Option<Arena> {
+        None
+    }
+}
+
+struct Empties;
+
+impl Build for Empties {
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    fn build(&self, _cell: &Cell, _arena: Arena) -> Box<dyn Program> {
+        Box::new(Empty)
+    }
+}

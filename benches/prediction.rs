@@ -1,0 +1,380 @@
+//! How well the simulator, told what `hitm probe --calibrate` measures, predicts this machine.
+//!
+//! `cargo bench --bench prediction -- 40` takes 40 blocks at every design point (20 if no number
+//! is given): all layouts and scenarios, at 1 and 2 threads. Every block begins with a round of
+//! the calibration; every native sample is predicted with the transfer mode its own probe saw.
+//! Nothing is fitted to time per fault.
+
+use hitm::backend::native::pool::Timing;
+use hitm::backend::native::{Arm, Faults, Native};
+use hitm::error::Result;
+use hitm::experiment::{
+    BASELINE_AGAIN, Backend, Cell, Design, Ending, Limits, Measured, Point, Prefetch, Verdicts,
+    Watch, drive,
+};
+use hitm::fault::path::PageWork;
+use hitm::layout::BuiltIn;
+use hitm::machine::calibrate::{About, Calibration, Findings, Geometry};
+use hitm::machine::{Distance, Placement, Topology};
+use hitm::prefetch::CpuModel;
+use hitm::results::{Sample, VerdictRow};
+use hitm::scenario;
+use hitm::sim::Machine;
+use hitm::sim::run::{Spec, run};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+
+/// Blocks at every design point if nothing is said.
+const BLOCKS: u64 = 20;
+/// Calibration before the first block, in rounds: modes are known before they are needed.
+const ROUNDS: usize = 100;
+/// Probes are told apart in steps of 3 %: as many simulations as that needs.
+const STEP: f64 = 1.03;
+/// Faults of a thread in a simulated window; 500 change no figure by 1 %.
+const FAULTS: u64 = 2000;
+/// What the figure is to be.
+const TARGET_PERCENT: f64 = 15.0;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (numbers, words): (Vec<&String>, Vec<&String>) = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .partition(|argument| argument.parse::<u64>().is_ok());
+    // `cargo test` runs benches without `--bench`; `cargo bench -- WORD` asks for what has WORD
+    // in its name.
+    let wanted = words.iter().all(|word| "prediction".contains(*word));
+    if !arguments.iter().any(|argument| argument == "--bench") || !wanted {
+        return Ok(());
+    }
+    let blocks = numbers.first().and_then(|n| n.parse().ok());
+    let session = measure(blocks.unwrap_or(BLOCKS))?;
+    let predictions = predict(&session)?;
+    report(&session, &predictions);
+    Ok(())
+}
+
+/// What was measured in one session.
+struct Session {
+    topology: Topology,
+    findings: Findings,
+    samples: Vec<Sample>,
+    verdicts: Vec<VerdictRow>,
+}
+
+/// A round of the calibration before every block.
+struct Interleaved<'g> {
+    native: Native<'g, Faults>,
+    calibration: Calibration,
+}
+
+impl Backend for Interleaved<'_> {
+    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
+        if cell.order == 0 {
+            self.calibration.round()?;
+        }
+        self.native.measure(cell)
+    }
+}
+
+struct Collect(Vec<Sample>);
+
+impl Watch for Collect {
+    fn block(&mut self, samples: &[Sample]) -> Result<()> {
+        self.0.extend_from_slice(samples);
+        Ok(())
+    }
+
+    fn progress(&mut self, _done: f64, _decided: usize, _verdicts: usize) {}
+}
+
+fn measure(blocks: u64) -> Result<Session> {
+    let topology = Topology::here()?;
+    let baseline = BuiltIn::SplitPacked;
+    let others = BuiltIn::ALL.iter().filter(|layout| **layout != baseline);
+    let mut arms = vec![baseline.name().to_owned(), BASELINE_AGAIN.to_owned()];
+    arms.extend(others.map(|layout| layout.name().to_owned()));
+    let placement = Placement::Compact;
+    let most = placement.order(&topology)?.len().min(2);
+    let points: Vec<(scenario::BuiltIn, usize)> = scenario::BuiltIn::ALL
+        .iter()
+        .flat_map(|s| (s.min_threads()..=most).map(move |threads| (*s, threads)))
+        .collect();
+    let design = Design {
+        run: "prediction".to_owned(),
+        backend: "native".to_owned(),
+        machine: "here".to_owned(),
+        points: points
+            .iter()
+            .map(|(scenario, threads)| Point {
+                scenario: scenario.name().to_owned(),
+                placement: placement.to_string(),
+                threads: *threads,
+            })
+            .collect(),
+        arms: arms.clone(),
+        prefetch: vec![Prefetch::AsIs],
+        prefetcher: None,
+        first_slot: None,
+        seed: 1,
+        page_work: PageWork::None,
+        margin: 0.02,
+    };
+    let arm = |name: &String| match name.as_str() {
+        BASELINE_AGAIN => baseline.name().parse::<Arm>(),
+        name => name.parse(),
+    };
+    let cpus = points
+        .iter()
+        .map(|(_, threads)| Ok(placement.plan(&topology, *threads, false)?.cpus))
+        .collect::<Result<_>>()?;
+    let build = Faults {
+        arms: arms.iter().map(arm).collect::<Result<_>>()?,
+        points,
+        work: design.page_work,
+    };
+    let mut backend = Interleaved {
+        native: Native::new(build, cpus, Timing::default())?,
+        calibration: Calibration::new(&topology, Geometry::here(&topology)?)?,
+    };
+    for _ in 0..ROUNDS {
+        backend.calibration.round()?;
+    }
+    let mut verdicts = Verdicts::new(&design);
+    let mut collect = Collect(Vec::new());
+    let limits = Limits {
+        budget: None,
+        blocks: Some(blocks),
+    };
+    let never = AtomicBool::new(false);
+    drive(
+        &design,
+        limits,
+        &mut backend,
+        &mut verdicts,
+        &mut collect,
+        &never,
+    )?;
+    Ok(Session {
+        findings: backend.calibration.findings(),
+        topology,
+        samples: collect.0,
+        verdicts: verdicts.rows(&design, Ending::BlocksTaken),
+    })
+}
+
+/// Everything that decides a prediction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Case {
+    layout: String,
+    scenario: String,
+    threads: usize,
+    first_slot: usize,
+    /// The sample's probe in steps of [`STEP`] from 1 ns on; none for one thread.
+    probe: Option<i32>,
+}
+
+impl Case {
+    fn of(sample: &Sample) -> Case {
+        let layout = match sample.layout.as_str() {
+            BASELINE_AGAIN => BuiltIn::SplitPacked.name(),
+            name => name,
+        };
+        let probe = sample
+            .probe_ns
+            .map(|ns| (ns.ln() / STEP.ln()).round() as i32);
+        Case {
+            layout: layout.to_owned(),
+            scenario: sample.scenario.clone(),
+            threads: sample.threads,
+            first_slot: sample.first_slot.unwrap_or(0),
+            probe,
+        }
+    }
+
+    fn nanoseconds(&self, session: &Session) -> Result<f64> {
+        let spec = Spec {
+            layout: BuiltIn::parse(&self.layout)?,
+            scenario: scenario::BuiltIn::parse(&self.scenario)?[0],
+            threads: self.threads,
+            placement: Placement::Compact,
+            first_slot: self.first_slot,
+            work: PageWork::None,
+            access_ns: 0.0,
+            between_ns: 0,
+            seed: 1,
+            faults_per_thread: FAULTS,
+            explain: false,
+            timeline: false,
+            check: false,
+        };
+        let machine = machine(session, self.probe.map(|steps| STEP.powi(steps)))?;
+        Ok(run(&machine, &spec)?.sample.ns_per_fault)
+    }
+}
+
+/// The calibrated machine; for a sample with a probe, of the rounds in that mode, its transfers
+/// stretched by what lies between the probe and the median of the mode.
+fn machine(session: &Session, probe_ns: Option<f64>) -> Result<Machine> {
+    let about = About {
+        name: "here".to_owned(),
+        description: session.topology.summary(),
+        vendor: CpuModel::here().ok().map(|model| model.vendor),
+    };
+    let findings = match probe_ns {
+        Some(ns) => session.findings.in_mode(ns),
+        None => session.findings.clone(),
+    };
+    let mut machine = Machine::parse(&findings.to_toml(&about), "calibration")?;
+    let links = &findings.links;
+    let cores = links
+        .iter()
+        .find(|l| l.pair.distance != Distance::SmtSibling);
+    if let (Some(ns), Some(link)) = (probe_ns, cores) {
+        let stretch = ns / link.mode.ns;
+        let transfers = &mut machine.transfers;
+        for latency in transfers.dirty[1..]
+            .iter_mut()
+            .chain(&mut transfers.clean[1..])
+        {
+            *latency = (*latency as f64 * stretch) as u64;
+        }
+    }
+    Ok(machine)
+}
+
+fn predict(session: &Session) -> Result<BTreeMap<Case, f64>> {
+    let cases: BTreeSet<Case> = valid(session).map(Case::of).collect();
+    cases
+        .into_par_iter()
+        .map(|case| {
+            let ns = case.nanoseconds(session)?;
+            Ok((case, ns))
+        })
+        .collect()
+}
+
+fn valid(session: &Session) -> impl Iterator<Item = &Sample> {
+    session.samples.iter().filter(|sample| sample.valid)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// One layout at one design point.
+struct Row {
+    predicted_ns: f64,
+    measured_ns: f64,
+    /// Predicted over measured, the median of the samples.
+    ratio: f64,
+}
+
+fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
+    let about = About {
+        name: "here".to_owned(),
+        description: session.topology.summary(),
+        vendor: CpuModel::here().ok().map(|model| model.vendor),
+    };
+    println!("{}", session.findings.to_toml(&about));
+    let mut cells: BTreeMap<(usize, String, String), Vec<(f64, f64)>> = BTreeMap::new();
+    for sample in valid(session) {
+        let key = (
+            sample.threads,
+            sample.scenario.clone(),
+            sample.layout.clone(),
+        );
+        let pair = (predictions[&Case::of(sample)], sample.ns_per_fault);
+        cells.entry(key).or_default().push(pair);
+    }
+    println!(
+        "{} of {} samples are valid.",
+        valid(session).count(),
+        session.samples.len()
+    );
+    println!(
+        "Nanoseconds a fault, medians; verdicts and ratios against {}.\n",
+        BuiltIn::SplitPacked.name()
+    );
+    println!(
+        "{:<3} {:<16} {:<24} {:>9} {:>9} {:>7}   {:<13} {:>7} {:>9}",
+        "thr",
+        "scenario",
+        "layout",
+        "predicted",
+        "measured",
+        "error",
+        "verdict",
+        "ratio",
+        "predicted"
+    );
+    let rows: BTreeMap<_, Row> = cells
+        .into_iter()
+        .filter_map(|(key, pairs)| {
+            let row = Row {
+                predicted_ns: median(pairs.iter().map(|p| p.0).collect())?,
+                measured_ns: median(pairs.iter().map(|p| p.1).collect())?,
+                ratio: median(pairs.iter().map(|p| p.0 / p.1).collect())?,
+            };
+            Some((key, row))
+        })
+        .collect();
+    let (mut right, mut decided) = (0, 0);
+    for ((threads, scenario, layout), row) in &rows {
+        print!(
+            "{threads:<3} {scenario:<16} {layout:<24} {:>9.1} {:>9.1} {:>+6.1}%",
+            row.predicted_ns,
+            row.measured_ns,
+            100.0 * (row.ratio - 1.0)
+        );
+        let verdict = session
+            .verdicts
+            .iter()
+            .find(|v| v.threads == *threads && v.scenario == *scenario && v.layout == *layout);
+        let baseline = (
+            *threads,
+            scenario.clone(),
+            BuiltIn::SplitPacked.name().to_owned(),
+        );
+        if let (Some(verdict), Some(baseline)) = (verdict, rows.get(&baseline)) {
+            let predicted = row.predicted_ns / baseline.predicted_ns;
+            let side = match verdict.verdict.as_str() {
+                "regression" => Some(predicted > 1.0),
+                "improvement" => Some(predicted < 1.0),
+                _ => None,
+            };
+            decided += usize::from(side.is_some());
+            right += usize::from(side == Some(true));
+            print!(
+                "   {:<13} {:>7.3} {predicted:>9.3}{}",
+                verdict.verdict,
+                verdict.ratio.unwrap_or(f64::NAN),
+                if side == Some(false) {
+                    "  wrong side"
+                } else {
+                    ""
+                }
+            );
+        }
+        println!();
+    }
+    println!();
+    for threads in [1, 2] {
+        let of = rows.iter().filter(|((t, ..), _)| *t == threads);
+        summarise(&format!("{threads} threads"), of.map(|(_, row)| row));
+    }
+    summarise("all", rows.values());
+    println!("target: median error at most {TARGET_PERCENT} %; order preserved");
+    println!("order: {right} of {decided} decided verdicts are on the predicted side");
+}
+
+fn summarise<'r>(what: &str, rows: impl Iterator<Item = &'r Row>) {
+    let errors: Vec<f64> = rows.map(|row| 100.0 * (row.ratio - 1.0).abs()).collect();
+    let within = errors.iter().filter(|e| **e <= TARGET_PERCENT).count();
+    let of = errors.len();
+    if let Some(median) = median(errors) {
+        println!("{what}: median error {median:.1} % ({within} of {of} within {TARGET_PERCENT} %)");
+    }
+}

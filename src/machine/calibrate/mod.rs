@@ -1,0 +1,250 @@
+//! `hitm probe --calibrate`: measures the machine in front of you, for the simulator.
+//!
+//! Here: rounds of short windows, every quantity in every round, and what they add up to. Not
+//! here: the windows themselves (`solo`, `duo`) and the machine file made of them (`file`).
+
+mod chain;
+mod duo;
+mod file;
+mod geometry;
+mod solo;
+
+pub use duo::{HandOver, NEIGHBOURS, Round};
+pub use file::About;
+pub use geometry::{Cache, Geometry};
+pub use solo::{Sets, Solo};
+
+use super::pairs::{self, Pair};
+use super::pin::pin_current_thread;
+use super::transfer::{Mode, modes};
+use super::{CpuId, Topology};
+use crate::error::{Error, Result};
+use std::time::{Duration, Instant};
+
+/// Rounds of a pair whose ring differs by more than this factor from the mode's were taken in
+/// another mode: as for the samples of a block.
+const SAME_MODE: f64 = 1.5;
+
+/// A mode with less than this share of the rounds is no state of the machine: as `hitm probe` says.
+const NOTABLE_SHARE: f64 = 0.05;
+
+/// A quantity over all windows in which it was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The median.
+    pub median: f64,
+    /// Quantile of 5 %.
+    pub low: f64,
+    /// Quantile of 95 %.
+    pub high: f64,
+    /// Windows.
+    pub windows: usize,
+}
+
+impl Estimate {
+    /// Of these values; `None` if there are none.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Estimate> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        let quantile = |q: f64| sorted[(q * last as f64).round() as usize];
+        Some(Estimate {
+            median: quantile(0.5),
+            low: quantile(0.05),
+            high: quantile(0.95),
+            windows: sorted.len(),
+        })
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+/// What lies between two CPUs, in one of the modes it was seen in.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The two.
+    pub pair: Pair,
+    /// Modes of the ring over all rounds.
+    pub modes: Vec<Mode>,
+    /// The one that counts: the most frequent, unless another was asked for.
+    pub mode: Mode,
+    all: Vec<Round>,
+}
+
+impl Link {
+    fn of(pair: Pair, all: Vec<Round>) -> Option<Link> {
+        let rings: Vec<f64> = all.iter().map(|round| round.ring).collect();
+        // The others come of being kept from a CPU.
+        let mut modes = modes(&rings);
+        if modes.iter().any(|mode| mode.share >= NOTABLE_SHARE) {
+            modes.retain(|mode| mode.share >= NOTABLE_SHARE);
+        }
+        let mode = *modes.iter().max_by(|a, b| a.share.total_cmp(&b.share))?;
+        Some(Link {
+            pair,
+            modes,
+            mode,
+            all,
+        })
+    }
+
+    /// The rounds in the mode that counts; one at least, that of the mode's median.
+    pub fn rounds(&self) -> impl Iterator<Item = &Round> {
+        let same = |round: &&Round| {
+            let ratio = round.ring / self.mode.ns;
+            (1.0 / SAME_MODE..=SAME_MODE).contains(&ratio)
+        };
+        self.all.iter().filter(same)
+    }
+
+    /// One quantity over these rounds.
+    pub fn estimate(&self, pick: impl Fn(&Round) -> f64) -> Option<Estimate> {
+        Estimate::of(self.rounds().map(pick))
+    }
+}
+
+/// All that was measured.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// Topology and caches, from hwloc.
+    pub geometry: Geometry,
+    /// Working sets that the latencies were taken over.
+    pub sets: Sets,
+    /// The CPU that `solo` ran on.
+    pub cpu: CpuId,
+    /// One CPU by itself.
+    pub solo: Solo,
+    /// The nearest pair of every distance that this process may use, nearest first.
+    pub links: Vec<Link>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Findings {
+    /// Nothing measured yet: a file made of this says of every constant what is assumed.
+    pub fn nothing(geometry: Geometry) -> Findings {
+        Findings {
+            sets: Sets::of(&geometry),
+            geometry,
+            cpu: CpuId(0),
+            solo: Solo::default(),
+            links: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+
+    /// The same with every pair in the mode nearest to a ring of `ring_ns`.
+    pub fn in_mode(&self, ring_ns: f64) -> Findings {
+        let mut findings = self.clone();
+        let apart = |mode: &Mode| (mode.ns / ring_ns).ln().abs();
+        for link in &mut findings.links {
+            let nearest = link.modes.iter();
+            if let Some(mode) = nearest.min_by(|a, b| apart(a).total_cmp(&apart(b))) {
+                link.mode = *mode;
+            }
+        }
+        findings
+    }
+}
+
+/// A calibration under way.
+pub struct Calibration {
+    geometry: Geometry,
+    sets: Sets,
+    cpu: CpuId,
+    bench: solo::Bench,
+    solo: Solo,
+    stages: Vec<(Pair, duo::Stage, Vec<Round>)>,
+    begun: Instant,
+}
+
+impl Calibration {
+    /// Memory is laid out; nothing is measured yet.
+    pub fn new(topology: &Topology, geometry: Geometry) -> Result<Calibration> {
+        let cpu = topology.allowed().next().map(|cpu| cpu.id).ok_or_else(|| {
+            Error::Refused("this process may run on no CPU that hwloc knows".into())
+        })?;
+        let sets = Sets::of(&geometry);
+        // Laid out by the CPU that uses it: its memory is then of that CPU's node.
+        let bench = on(cpu, || solo::Bench::new(&sets))??;
+        let mut pairs = pairs::pairs(topology);
+        pairs.dedup_by_key(|pair| pair.distance);
+        let stage = |pair: &Pair| Ok((*pair, duo::Stage::new(*pair)?, Vec::new()));
+        Ok(Calibration {
+            geometry,
+            sets,
+            cpu,
+            bench,
+            solo: Solo::default(),
+            stages: pairs.iter().map(stage).collect::<Result<_>>()?,
+            begun: Instant::now(),
+        })
+    }
+
+    /// One window of every quantity, some 10 ms in all.
+    pub fn round(&mut self) -> Result<()> {
+        on(self.cpu, || self.bench.round(&mut self.solo))?;
+        for (_, stage, rounds) in &mut self.stages {
+            rounds.extend(stage.round()?);
+        }
+        Ok(())
+    }
+
+    /// What all rounds add up to.
+    pub fn findings(&self) -> Findings {
+        let links = self.stages.iter();
+        Findings {
+            geometry: self.geometry.clone(),
+            sets: self.sets,
+            cpu: self.cpu,
+            solo: self.solo.clone(),
+            links: links
+                .filter_map(|(pair, _, rounds)| Link::of(*pair, rounds.clone()))
+                .collect(),
+            seconds: self.begun.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// Measure for about `total`.
+pub fn measure(topology: &Topology, geometry: Geometry, total: Duration) -> Result<Findings> {
+    let mut calibration = Calibration::new(topology, geometry)?;
+    let start = Instant::now();
+    while start.elapsed() < total {
+        calibration.round()?;
+    }
+    Ok(calibration.findings())
+}
+
+/// Run `work` on a thread of its own, pinned to `cpu`: a pin outlives the measurement.
+fn on<T: Send>(cpu: CpuId, work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| pin_current_thread(cpu).map(|_| work()))
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_the_middle_and_nine_tenths_of_its_windows() {
+        let estimate = Estimate::of((0..=100).rev().map(f64::from)).unwrap();
+        assert_eq!(
+            (
+                estimate.median,
+                estimate.low,
+                estimate.high,
+                estimate.windows
+            ),
+            (50.0, 5.0, 95.0, 101)
+        );
+        assert_eq!(Estimate::of([]), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! What one CPU does by itself: cache latencies, and what accesses cost that hit L1.
+//!
+//! Here: one short window of each quantity a round, all of them in every round. Not here: what
+//! becomes of the figures (`file`).
+
+use super::chain::{Chain, Line, Visit};
+use super::geometry::{Cache, Geometry};
+use crate::error::Result;
+use crate::machine::accounting::ThreadWatch;
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
+use std::time::Instant;
+
+/// Where hwloc knows no cache: the sizes that most servers of the last ten years have or exceed.
+pub const USUAL_L1: usize = 32 << 10;
+/// See [`USUAL_L1`].
+pub const USUAL_L2: usize = 1 << 20;
+/// See [`USUAL_L1`].
+pub const USUAL_LLC: usize = 32 << 20;
+/// More memory than this is not taken for one chain.
+const MOST_MEMORY: usize = 512 << 20;
+
+/// Working sets in bytes, one for every place a line can come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sets {
+    /// Half of L1.
+    pub l1: usize,
+    /// Half of L2: a walk in circles hits L1 only for the share of it that L1 holds.
+    pub l2: usize,
+    /// Four times L2, or half of the last-level cache if that is less.
+    pub llc: usize,
+    /// Four times the last-level cache, 512 MiB at most.
+    pub memory: usize,
+}
+
+impl Sets {
+    /// The working sets for a machine.
+    pub fn of(geometry: &Geometry) -> Sets {
+        let bytes = |cache: &Option<Cache>, usual| cache.map_or(usual, |cache| cache.bytes);
+        let l2 = bytes(&geometry.l2, USUAL_L2);
+        let llc = bytes(&geometry.llc, USUAL_LLC);
+        Sets {
+            l1: bytes(&geometry.l1, USUAL_L1) / 2,
+            l2: l2 / 2,
+            llc: (4 * l2).min(llc / 2).max(l2),
+            memory: llc.saturating_mul(4).clamp(1 << 20, MOST_MEMORY),
+        }
+    }
+}
+
+/// Nanoseconds of every round, by quantity.
+#[derive(Clone, Debug, Default)]
+pub struct Solo {
+    /// A load that waits for the one before, in L1.
+    pub l1: Vec<f64>,
+    /// The same, in L2.
+    pub l2: Vec<f64>,
+    /// The same, in the last-level cache.
+    pub llc: Vec<f64>,
+    /// The same, in DRAM.
+    pub memory: Vec<f64>,
+    /// The second line of a 128-byte pair right after the first, both from DRAM.
+    pub pair: Vec<f64>,
+    /// A load of many that do not wait for each other, in L1.
+    pub issue: Vec<f64>,
+    /// The same between locked read-modify-writes: what it adds to the time of these.
+    pub issue_between: Vec<f64>,
+    /// `fetch_add` on a private line, one after the other.
+    pub rmw: Vec<f64>,
+    /// A compare-and-swap that succeeds on a private line, on a value loaded just before.
+    pub cas: Vec<f64>,
+    /// Full fence, empty store buffer.
+    pub fence: Vec<f64>,
+    /// `spin_loop`.
+    pub pause: Vec<f64>,
+    /// A plain store to a private line, one of many.
+    pub store: Vec<f64>,
+    /// A store and the load that reads it back, each waiting for the other.
+    pub forward: Vec<f64>,
+    /// A piece of local work of about a microsecond.
+    pub work: Vec<f64>,
+}
+
+/// Everything one CPU measures on.
+pub struct Bench {
+    l1: Chain,
+    l2: Chain,
+    llc: Chain,
+    memory: Chain,
+    pairs: Chain,
+    own: Line,
+    other: Line,
+    /// What reading the clock twice takes, to be taken off every window.
+    clock_ns: f64,
+}
+
+/// Loads between two read-modify-writes: about as many as between those of a fault.
+const BETWEEN: usize = 32;
+/// Turns of a chain of multiplications that take about a microsecond.
+const WORK_TURNS: usize = 1000;
+
+impl Bench {
+    /// Memory laid out and touched.
+    pub fn new(sets: &Sets) -> Result<Bench> {
+        Ok(Bench {
+            l1: Chain::new(sets.l1, Visit::All)?,
+            l2: Chain::new(sets.l2, Visit::All)?,
+            llc: Chain::new(sets.llc, Visit::All)?,
+            memory: Chain::new(sets.memory, Visit::OneOfPair)?,
+            pairs: Chain::new(sets.memory, Visit::Pairs)?,
+            own: Line::default(),
+            other: Line::default(),
+            clock_ns: clock_ns(),
+        })
+    }
+
+    /// One window of every quantity; a window in which the thread was switched out is left out.
+    pub fn round(&self, solo: &mut Solo) {
+        let rmw = self.time(10_000, |n| {
+            for _ in 0..n {
+                self.own.words[0].fetch_add(1, AcqRel);
+            }
+        });
+        solo.rmw.extend(rmw);
+        solo.l1.extend(self.chase(&self.l1, 10_000));
+        solo.l2.extend(self.chase(&self.l2, 5_000));
+        solo.llc.extend(self.chase(&self.llc, 3_000));
+        // No lap first: everything else has been through the cache since.
+        let single = self.time(1000, |n| self.memory.load(n));
+        solo.memory.extend(single);
+        let both = self.time(1000, |n| self.pairs.load(2 * n));
+        solo.pair
+            .extend(both.zip(single).map(|(both, single)| both - single));
+        solo.issue.extend(self.time(100_000, |n| {
+            for _ in 0..n / BETWEEN {
+                self.loads();
+            }
+        }));
+        let with_loads = self.time(10_000, |n| {
+            for _ in 0..n {
+                self.own.words[0].fetch_add(1, AcqRel);
+                self.loads();
+            }
+        });
+        // Below 0 where the loads cost nothing at all, beside noise.
+        let beside = |(with, without): (f64, f64)| ((with - without) / BETWEEN as f64).max(0.0);
+        solo.issue_between.extend(with_loads.zip(rmw).map(beside));
+        solo.cas.extend(self.time(10_000, |n| {
+            for _ in 0..n {
+                let word = &self.own.words[1];
+                let value = word.load(Relaxed);
+                let _ = word.compare_exchange(value, value + 1, Acquire, Relaxed);
+            }
+        }));
+        solo.fence.extend(self.time(2000, |n| {
+            for _ in 0..n {
+                // Fences with nothing between them are merged by the compiler.
+                self.own.words[0].load(Relaxed);
+                fence(SeqCst);
+            }
+        }));
+        solo.pause.extend(self.time(1000, |n| {
+            for _ in 0..n {
+                spin_loop();
+            }
+        }));
+        solo.store.extend(self.time(50_000, |n| {
+            for i in 0..n as u64 {
+                self.own.words[2].store(i, Release);
+            }
+        }));
+        solo.forward.extend(self.time(10_000, |n| {
+            let word = &self.own.words[3];
+            for _ in 0..n {
+                word.store(black_box(word.load(Relaxed)) + 1, Relaxed);
+            }
+        }));
+        solo.work.extend(self.time(1, |_| work(WORK_TURNS)));
+    }
+
+    /// A step of the chain, after a lap that brings it back into the cache.
+    fn chase(&self, chain: &Chain, steps: usize) -> Option<f64> {
+        chain.load(chain.len());
+        self.time(steps, |n| chain.load(n))
+    }
+
+    /// [`BETWEEN`] loads that do not wait for each other, all in L1.
+    #[inline(always)]
+    fn loads(&self) {
+        for _ in 0..BETWEEN / 4 {
+            // Relaxed loads are kept, though nobody reads the values.
+            for word in [
+                &self.own.words[4],
+                &self.own.words[5],
+                &self.other.words[0],
+                &self.other.words[1],
+            ] {
+                let _: u64 = AtomicU64::load(word, Relaxed);
+            }
+        }
+    }
+
+    /// Nanoseconds of one of `count` repetitions.
+    fn time(&self, count: usize, body: impl FnOnce(usize)) -> Option<f64> {
+        let watch = ThreadWatch::start();
+        let start = Instant::now();
+        body(count);
+        let elapsed = start.elapsed().as_nanos() as f64 - self.clock_ns;
+        let undisturbed = watch.counts().involuntary_switches == 0;
+        undisturbed.then_some(elapsed.max(0.0) / count as f64)
+    }
+}
+
+/// A chain of dependent multiplications, as local work is made of.
+pub fn work(turns: usize) {
+    let mut value = black_box(1u64);
+    for _ in 0..turns {
+        value = black_box(value.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+}
+
+/// The shortest time between two readings of the clock.
+pub fn clock_ns() -> f64 {
+    let readings = (0..100).map(|_| Instant::now().elapsed().as_nanos());
+    readings.min().unwrap_or(0) as f64
+}

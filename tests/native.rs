@@ -1,0 +1,369 @@
+//! What the native backend promises whatever else the machine does: which threads fault, what is
+//! left in memory, what an arm executes. Not here: how long anything takes.
+
+use hitm::backend::native::pool::{Job, Pool, Report, Timing};
+use hitm::backend::native::program::{Program, Spec};
+use hitm::backend::native::{Arm, Build, Faults, Native};
+use hitm::counters::Plan;
+use hitm::error::Error;
+use hitm::experiment::{Backend, Cell};
+use hitm::fault::arena::{Arena, PAGE};
+use hitm::fault::memory::Addr;
+use hitm::fault::path::PageWork;
+use hitm::fault::world::World;
+use hitm::layout::{self, Field, PAIR, mm, rwsem};
+use hitm::machine::{CpuId, Placement, Topology};
+use hitm::scenario::{self, Thread};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// Long enough for every thread to fault, as short as it may be.
+const SHORT: Timing = Timing {
+    warm_up: Duration::from_micros(100),
+    probe: Duration::from_micros(20),
+    window: Duration::from_millis(1),
+};
+
+/// CPUs for `threads` threads; on a machine with too few they share.
+fn cpus(threads: usize) -> Vec<CpuId> {
+    let topology = Topology::here().unwrap();
+    Placement::Compact
+        .plan(&topology, threads, true)
+        .unwrap()
+        .cpus
+}
+
+fn spec(layout: layout::BuiltIn, scenario: scenario::BuiltIn) -> Spec {
+    Spec {
+        layout,
+        scenario,
+        threads: 1,
+        first_slot: 0,
+        work: PageWork::None,
+        handicap_permille: 0,
+    }
+}
+
+/// The world a program of `spec` starts from.
+fn world(spec: Spec) -> World {
+    let table = spec.layout.table();
+    World::new(
+        Arena::new(World::bytes_for(table, spec.size())),
+        table,
+        spec.size(),
+    )
+}
+
+/// `program` for a short while, nothing counted.
+fn job(program: Box<dyn Program>) -> Job {
+    Job {
+        program,
+        timing: SHORT,
+        seed: 3,
+        counters: Arc::new(Plan::default()),
+        block: 0,
+    }
+}
+
+/// What `steps` steps, a few at a time, leave behind: the thread and the memory.
+fn run_alone(program: Box<dyn Program>, mut steps: u32) -> (Thread, Arena) {
+    let mut thread = Thread::new(0, 7);
+    program.enter(&mut thread);
+    let mut batch = 1;
+    while steps > 0 {
+        program.run(&mut thread, batch);
+        steps -= batch;
+        batch = (batch + 1).min(steps);
+    }
+    program.leave(&mut thread);
+    (thread, program.into_arena().unwrap())
+}
+
+/// Where `at` of the world `before` lies in the memory `after` that a like world was made in.
+fn moved(before: &World, at: Addr, after: &Arena) -> Addr {
+    after.base().at((at.0 - before.arena().base().0) as usize)
+}
+
+/// The word that `swap-in` increments in every step, in the VMA of slab slot `slot`.
+fn swap_hits(before: &World, slot: usize, after: &Arena) -> u64 {
+    let offset = before.table().offset(Field::swap_readahead_info);
+    after.read(moved(before, before.vma(slot).at(offset), after))
+}
+
+#[test]
+fn every_scenario_faults_on_every_layout_in_the_threads_that_fault() {
+    let points: Vec<(scenario::BuiltIn, usize)> = scenario::BuiltIn::ALL
+        .iter()
+        .flat_map(|&s| [1, 2].map(|threads| (s, threads)))
+        .filter(|(s, threads)| *threads >= s.min_threads())
+        .collect();
+    let arms: Vec<Arm> = layout::BuiltIn::ALL
+        .iter()
+        .map(|l| l.name().parse().unwrap())
+        .collect();
+    for work in [PageWork::None, PageWork::ClearPage] {
+        let build = Faults {
+            arms: arms.clone(),
+            points: points.clone(),
+            work,
+        };
+        let plans = points.iter().map(|(_, threads)| cpus(*threads)).collect();
+        let mut native = Native::new(build, plans, SHORT).unwrap();
+        for (point, (scenario, threads)) in points.iter().enumerate() {
+            for (arm, built_in) in arms.iter().enumerate() {
+                let cell = cell(point, arm, arm % 2);
+                let measured = native.measure(&cell).unwrap();
+                let what = format!("{scenario:?}, {threads} threads, {built_in:?}, {work:?}");
+                let faulting = threads - (scenario.min_threads() - 1);
+                assert_eq!(measured.threads.len(), faulting, "{what}");
+                for thread in &measured.threads {
+                    assert!(thread.faults > 0, "{what}");
+                    assert!(thread.seconds >= SHORT.window.as_secs_f64(), "{what}");
+                }
+                assert_eq!(measured.probe_ns.is_some(), *threads > 1, "{what}");
+            }
+        }
+    }
+}
+
+fn cell(point: usize, arm: usize, first_slot: usize) -> Cell {
+    Cell {
+        first_slot,
+        seed: 11,
+        ..Cell::first(point, arm)
+    }
+}
+
+#[test]
+fn churn_leaves_the_address_space_as_it_found_it() {
+    let mut pool = Pool::default();
+    for scenario in [
+        scenario::BuiltIn::ChurnCallRcu,
+        scenario::BuiltIn::ChurnTypesafe,
+    ] {
+        for &layout in layout::BuiltIn::ALL {
+            let spec = Spec {
+                threads: 2,
+                first_slot: 1,
+                ..spec(layout, scenario)
+            };
+            let (reports, program) = pool
+                .sample(job(spec.program(world(spec))), &cpus(2))
+                .unwrap();
+            assert!(reports.iter().all(|r| r.faults > 0));
+            let (before, after) = (world(spec), program.into_arena().unwrap());
+            let what = format!("{scenario:?} on {layout:?}");
+
+            let mm = moved(&before, before.mm(), &after);
+            let mapped = before.size().vmas;
+            assert_eq!(
+                after.read::<u32>(mm.at(mm::MAP_COUNT)),
+                mapped as u32,
+                "{what}"
+            );
+            assert_eq!(after.read::<u64>(mm.at(mm::MMAP_LOCK)), 0, "{what}");
+            let sequence: u32 = after.read(mm.at(mm::MM_LOCK_SEQ));
+            assert!(sequence > 0 && sequence.is_multiple_of(2), "{what}");
+            for slot in 0..mapped + before.size().spare_slots {
+                let entry: u64 = after.read(moved(&before, before.tree_slot(slot), &after));
+                let expected = match slot < mapped {
+                    true => moved(&before, before.vma(slot), &after),
+                    false => Addr::NULL,
+                };
+                assert_eq!(Addr(entry), expected, "{what}, slot {slot}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_handicap_executes_exactly_its_share_more_than_it_counts() {
+    const STEPS: u32 = 12_345;
+    for permille in [0, 1, 10, 50, 1000] {
+        let spec = Spec {
+            handicap_permille: permille,
+            ..spec(layout::BuiltIn::SplitPacked, scenario::BuiltIn::SwapIn)
+        };
+        let (thread, after) = run_alone(spec.program(world(spec)), STEPS);
+        assert_eq!(thread.faults, u64::from(STEPS));
+        let executed = swap_hits(&world(spec), 0, &after);
+        assert_eq!(executed, u64::from(STEPS + STEPS * permille / 1000));
+    }
+}
+
+#[test]
+fn an_arm_with_a_handicap_is_named_after_its_layout() {
+    let arm: Arm = "split-packed+0.5%".parse().unwrap();
+    assert_eq!(arm.layout, layout::BuiltIn::SplitPacked);
+    assert_eq!(arm.handicap_permille, 5);
+    for wrong in ["split-packed+", "split-packed+0.05%", "split-packed+101%"] {
+        assert!(matches!(wrong.parse::<Arm>(), Err(Error::Input(_))));
+    }
+}
+
+#[test]
+fn the_baseline_again_is_the_same_program_in_the_same_memory() {
+    const STEPS: u32 = 3_000;
+    let arm: Arm = "embedded-rwsem-256".parse().unwrap();
+    let faults = Faults {
+        arms: vec![arm, arm],
+        points: vec![(scenario::BuiltIn::RandomVma, 1)],
+        work: PageWork::None,
+    };
+    let mut arena = Arena::new(faults.bytes());
+    let mut contents = Vec::new();
+    for arm in [0, 1] {
+        arena.reset(0);
+        let (thread, after) = run_alone(faults.build(&cell(0, arm, 0), arena), STEPS);
+        assert_eq!(thread.faults, u64::from(STEPS));
+        let words = (0..after.bytes()).step_by(8);
+        contents.push(
+            words
+                .map(|at| after.read(after.base().at(at)))
+                .collect::<Vec<u64>>(),
+        );
+        arena = after;
+    }
+    assert_eq!(contents[0], contents[1]);
+}
+
+#[test]
+fn the_first_slot_decides_where_the_vma_lies_modulo_128() {
+    for &layout in layout::BuiltIn::ALL {
+        for first_slot in [0, 1] {
+            let spec = Spec {
+                first_slot,
+                ..spec(layout, scenario::BuiltIn::SwapIn)
+            };
+            let (_, after) = run_alone(spec.program(world(spec)), 10);
+            let before = world(spec);
+            let hit: Vec<usize> = (0..before.size().vmas)
+                .filter(|&slot| swap_hits(&before, slot, &after) > 0)
+                .collect();
+            assert_eq!(hit, [first_slot], "{layout:?}");
+            let vma = moved(&before, before.vma(first_slot), &after);
+            let expected = first_slot * layout.table().cache.slot % PAIR;
+            assert_eq!(vma.0 as usize % PAIR, expected, "{layout:?}");
+        }
+    }
+}
+
+#[test]
+fn locks_of_neighbouring_vmas_share_a_line_in_the_packed_slab_alone() {
+    for (layout, share) in [
+        (layout::BuiltIn::SplitPacked, true),
+        (layout::BuiltIn::SplitAligned, false),
+    ] {
+        let world = world(spec(layout, scenario::BuiltIn::VmaPerThread));
+        let line = |slot| world.split_lock(slot).unwrap().at(rwsem::COUNT).0 / 64;
+        assert_eq!(line(0) == line(1), share, "{layout:?}");
+    }
+}
+
+#[test]
+fn pages_are_cleared_when_the_page_work_says_so_and_only_then() {
+    for (work, left) in [(PageWork::ClearPage, 0), (PageWork::Nanos(1), u64::MAX)] {
+        let spec = Spec {
+            work,
+            ..spec(layout::BuiltIn::SplitPacked, scenario::BuiltIn::OneVma)
+        };
+        // A world that has pages either way.
+        let world = world(Spec {
+            work: PageWork::ClearPage,
+            ..spec
+        });
+        let last_words: Vec<Addr> = (0..3)
+            .map(|fault| world.page(0, fault).at(PAGE - 8))
+            .collect();
+        for word in &last_words {
+            world.arena().write(*word, u64::MAX);
+        }
+        let (_, after) = run_alone(spec.program(world), 2);
+        let words: Vec<u64> = last_words.iter().map(|word| after.read(*word)).collect();
+        assert_eq!(words, [left, left, u64::MAX], "{work:?}");
+    }
+}
+
+/// A program in which one thread panics at one moment.
+struct Panics {
+    thread: usize,
+    at: Moment,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Moment {
+    Never,
+    Enter,
+    FirstStep,
+    LateStep,
+    Leave,
+}
+
+impl Panics {
+    fn reached(&self, thread: &Thread, at: Moment) {
+        if (self.thread, self.at) == (thread.id, at) {
+            // As a panic, but without a message among those of the tests.
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    }
+}
+
+impl Program for Panics {
+    fn run(&self, thread: &mut Thread, steps: u32) {
+        self.reached(thread, Moment::FirstStep);
+        thread.faults += u64::from(steps);
+        if thread.writes > 1 {
+            self.reached(thread, Moment::LateStep);
+        }
+    }
+
+    fn faults(&self, _thread: usize, _threads: usize) -> bool {
+        true
+    }
+
+    fn enter(&self, thread: &mut Thread) {
+        thread.writes += 1;
+        self.reached(thread, Moment::Enter);
+    }
+
+    fn leave(&self, thread: &mut Thread) {
+        self.reached(thread, Moment::Leave);
+    }
+
+    fn into_arena(self: Box<Self>) -> Option<Arena> {
+        None
+    }
+}
+
+#[test]
+fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
+    let (done, outcome) = channel();
+    std::thread::spawn(move || {
+        let mut pool = Pool::default();
+        let mut sample = |thread, at| -> hitm::error::Result<Vec<Report>> {
+            let program = Box::new(Panics { thread, at });
+            let (reports, _) = pool.sample(job(program), &cpus(2))?;
+            Ok(reports)
+        };
+        for at in [
+            Moment::Enter,
+            Moment::FirstStep,
+            Moment::LateStep,
+            Moment::Leave,
+        ] {
+            for thread in [0, 1] {
+                let failed = sample(thread, at);
+                assert!(matches!(failed, Err(Error::Refused(_))), "{failed:?}");
+                assert_eq!(sample(thread, Moment::Never).unwrap().len(), 2);
+            }
+        }
+        let _ = done.send(());
+    });
+    let waited = outcome.recv_timeout(Duration::from_secs(20));
+    assert_eq!(
+        waited,
+        Ok(()),
+        "the pool hangs, or an assertion above failed"
+    );
+}
