@@ -213,7 +213,7 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
             slowest_thread_faults: each.iter().map(|(f, _)| *f).min().unwrap_or(0),
             fastest_thread_faults: each.iter().map(|(f, _)| *f).max().unwrap_or(0),
             valid: true,
-            accesses: Some(counts.accesses),
+            accesses: Some(state.coherence.counts.accesses),
             wall_seconds: Some(started.elapsed().as_secs_f64()),
             first_slot: Some(spec.first_slot),
             counters: counts

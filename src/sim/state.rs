@@ -33,6 +33,8 @@ const FIRST_THREAD: u64 = 1 << 19;
 const FILLS_AT_ONCE: Picos = 10;
 /// A core retires a store in a cycle, a load that hits L1 costs as much.
 const STORES_PER_LINE: Picos = 2;
+/// Threads start within this time of each other.
+const START_WITHIN: Picos = 100_000;
 const NEVER: Picos = Picos::MAX;
 
 /// The key of the event that a thread goes on.
@@ -158,12 +160,19 @@ impl State {
         once.dedup();
         assert_eq!(once.len(), cpus.len(), "two threads on one CPU");
         let cores: Vec<usize> = cpus.iter().map(|cpu| machine.shape.core_of(*cpu)).collect();
+        let mut rng = Pcg32::seed_from_u64(seed);
+        let starts: Vec<Picos> = cores
+            .iter()
+            .map(|_| u64::from(rng.next_u32()) * START_WITHIN >> 32)
+            .collect();
         let cores_used = cores.iter().max().map_or(0, |last| last + 1);
         let threads = cores.iter().enumerate().map(|(id, &core)| Thread {
             core,
+            // Nobody starts threads in the same picosecond; without local work this is all the
+            // chance there is.
+            clock: starts[id],
             sibling: (0..cores.len()).find(|other| *other != id && cores[*other] == core),
-            clock: 0,
-            resumes: 0,
+            resumes: starts[id],
             op: Op::NONE,
             result: 0,
             request: None,
@@ -182,7 +191,9 @@ impl State {
             prefetch: Prefetch::new(machine.prefetchers, cores_used, lines, seed),
             wanted: Vec::new(),
             arbiter: Arbiter::new(machine.shape, machine.far_limit, lines),
-            events: (0..cpus.len()).map(|id| Reverse(key(0, id))).collect(),
+            events: (0..cpus.len())
+                .map(|id| Reverse(key(starts[id], id)))
+                .collect(),
             requests: Vec::new(),
             free: Vec::new(),
             horizon: 0,
