@@ -4,10 +4,13 @@
 //! requests are served and in which order (`engine`, `arbiter`), the values (the arena), and who
 //! asks for lines nobody needs yet (`prefetch`).
 
-use super::cache::Cache;
-use super::counts::Counts;
-use super::explain::Ledger;
-use super::machine::{Distance, LlcPolicy, Machine, Picos, Protocol};
+mod cost;
+mod residence;
+
+use crate::sim::cache::Cache;
+use crate::sim::counts::Counts;
+use crate::sim::explain::Ledger;
+use crate::sim::machine::{Machine, Picos, Protocol};
 use std::rc::Rc;
 
 /// No core.
@@ -124,7 +127,7 @@ pub struct Coherence {
     pub counts: Counts,
     /// Who took what from whom, where asked for.
     pub ledger: Option<Ledger>,
-    checker: Option<super::check::Checker>,
+    checker: Option<crate::sim::check::Checker>,
 }
 
 impl Coherence {
@@ -169,7 +172,7 @@ impl Coherence {
                 .collect(),
             counts: Counts::default(),
             ledger: None,
-            checker: check.then(|| super::check::Checker::new(cores, lines)),
+            checker: check.then(|| crate::sim::check::Checker::new(cores, lines)),
             machine,
         }
     }
@@ -445,91 +448,6 @@ impl Coherence {
         outcome
     }
 
-    /// Where a line that no core owns comes from, and what that costs.
-    fn clean_source(&self, core: usize, line: u32) -> (Picos, From) {
-        let shape = &self.machine.shape;
-        let entry = &self.directory[line as usize];
-        let own = self.cluster_of(core);
-        if entry.llc & 1 << own != 0 {
-            return (self.machine.llc.latency, From::Llc);
-        }
-        let forwarder = match entry.forward {
-            NONE => self.nearest_sharer(core, line),
-            forward => Some(forward as usize),
-        };
-        if let Some(from) = forwarder {
-            return (self.transfer(from, core, false), From::Core(from as u16));
-        }
-        if entry.llc == 0 {
-            return (self.machine.memory, From::Memory);
-        }
-        let socket = own / shape.llcs_per_socket;
-        let near = (0..shape.clusters())
-            .any(|c| entry.llc & 1 << c != 0 && c / shape.llcs_per_socket == socket);
-        let latency = if near {
-            self.machine.transfers.clean[Distance::OtherLlc as usize]
-        } else {
-            self.machine.memory_remote
-        };
-        (latency, From::Llc)
-    }
-
-    fn nearest_sharer(&self, core: usize, line: u32) -> Option<usize> {
-        let words = &self.sharers[line as usize * self.sharer_words..][..self.sharer_words];
-        let mut nearest: Option<(Distance, usize)> = None;
-        for (index, word) in words.iter().enumerate() {
-            let mut bits = *word;
-            while bits != 0 {
-                let sharer = index * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let distance = self.distance(sharer, core);
-                if sharer != core && nearest.is_none_or(|(best, _)| distance < best) {
-                    nearest = Some((distance, sharer));
-                }
-            }
-        }
-        nearest.map(|(_, sharer)| sharer)
-    }
-
-    /// `Shape::distance`, without its divisions.
-    #[inline(always)]
-    fn distance(&self, a: usize, b: usize) -> Distance {
-        let ((cluster_a, socket_a), (cluster_b, socket_b)) = (self.places[a], self.places[b]);
-        if socket_a != socket_b {
-            Distance::OtherPackage
-        } else if cluster_a != cluster_b {
-            Distance::OtherLlc
-        } else if a != b {
-            Distance::SameLlc
-        } else {
-            Distance::SmtSibling
-        }
-    }
-
-    #[inline(always)]
-    fn is_remote(&self, a: usize, b: usize) -> bool {
-        self.places[a].1 != self.places[b].1
-    }
-
-    #[inline(always)]
-    fn cluster_of(&self, core: usize) -> usize {
-        self.places[core].0.into()
-    }
-
-    /// Latency of a line taken from core `from` by core `to`.
-    #[inline(always)]
-    fn transfer(&self, from: usize, to: usize, dirty: bool) -> Picos {
-        let transfers = &self.machine.transfers;
-        let distance = self.distance(from, to) as usize;
-        if !dirty {
-            transfers.clean[distance]
-        } else if transfers.matrix.is_empty() {
-            transfers.dirty[distance]
-        } else {
-            transfers.matrix[from * self.machine.shape.cores() + to].into()
-        }
-    }
-
     fn is_shared(&self, line: u32) -> bool {
         self.sharers[line as usize * self.sharer_words..][..self.sharer_words]
             .iter()
@@ -571,171 +489,5 @@ impl Coherence {
         if let Some(ledger) = &mut self.ledger {
             ledger.steal(line, words, touched, origin, distance, invalidated);
         }
-    }
-
-    /// Put a line into a core that does not hold it.
-    #[inline]
-    fn fill(&mut self, core: usize, line: u32, state: u32, origin: Origin, words: u32) {
-        if self.machine.llc_policy == LlcPolicy::Inclusive {
-            self.add_to_llc(self.cluster_of(core), line);
-        }
-        let (way, evicted) = self.l2[core].insert(line);
-        let at = self.at(core, line);
-        let prefetched = if origin == Origin::Prefetch {
-            PREFETCHED
-        } else {
-            0
-        };
-        self.copies[at] = state | IN_L2 | prefetched | way << L2_WAY | words << TOUCHED;
-        self.sharers[line as usize * self.sharer_words + core / 64] |= 1 << (core % 64);
-        if let Some(evicted) = evicted {
-            self.out_of_l2(core, evicted);
-        }
-        if origin == Origin::Demand {
-            self.add_to_l1(core, line);
-        }
-    }
-
-    #[inline(always)]
-    fn add_to_l1(&mut self, core: usize, line: u32) {
-        let at = self.at(core, line);
-        if self.copies[at] & IN_L1 != 0 {
-            return;
-        }
-        let (way, evicted) = self.l1[core].insert(line);
-        self.copies[at] = self.copies[at] & !(15 << L1_WAY) | IN_L1 | way << L1_WAY;
-        if let Some(evicted) = evicted {
-            self.out_of_l1(core, evicted);
-        }
-    }
-
-    fn out_of_l1(&mut self, core: usize, line: u32) {
-        let at = self.at(core, line);
-        self.copies[at] &= !IN_L1;
-        if self.copies[at] & IN_L2 != 0 {
-            return;
-        }
-        // Only L1 had it: a modified line goes to L2, a clean one is gone.
-        if self.copies[at] & STATE == MODIFIED {
-            let (way, evicted) = self.l2[core].insert(line);
-            self.copies[at] = self.copies[at] & !(31 << L2_WAY) | IN_L2 | way << L2_WAY;
-            if let Some(evicted) = evicted {
-                self.out_of_l2(core, evicted);
-            }
-        } else {
-            self.evict(core, line);
-        }
-    }
-
-    fn out_of_l2(&mut self, core: usize, line: u32) {
-        let at = self.at(core, line);
-        self.copies[at] &= !IN_L2;
-        if self.machine.l2_inclusive || self.copies[at] & IN_L1 == 0 {
-            self.evict(core, line);
-        }
-    }
-
-    /// A line leaves a core for lack of room: it goes to the last-level cache.
-    fn evict(&mut self, core: usize, line: u32) {
-        let state = self.copies[self.at(core, line)] & STATE;
-        if state == MODIFIED || state == OWNED {
-            self.counts.write_backs += 1;
-        }
-        self.remove(core, line);
-        self.add_to_llc(self.cluster_of(core), line);
-        if self.checker.is_some() {
-            self.check(line);
-        }
-    }
-
-    /// Forget a core's copy.
-    #[inline(always)]
-    fn remove(&mut self, core: usize, line: u32) {
-        let at = self.at(core, line);
-        let copy = self.copies[at];
-        self.counts.useless_prefetch += u64::from(copy & PREFETCHED != 0);
-        if copy & IN_L1 != 0 {
-            self.l1[core].remove(line, copy >> L1_WAY & 15);
-        }
-        if copy & IN_L2 != 0 {
-            self.l2[core].remove(line, copy >> L2_WAY & 31);
-        }
-        self.copies[at] = INVALID;
-        self.sharers[line as usize * self.sharer_words + core / 64] &= !(1 << (core % 64));
-        let entry = &mut self.directory[line as usize];
-        if entry.owner == core as u16 {
-            entry.owner = NONE;
-        }
-        if entry.forward == core as u16 {
-            entry.forward = NONE;
-        }
-    }
-
-    #[inline]
-    fn add_to_llc(&mut self, cluster: usize, line: u32) {
-        if self.directory[line as usize].llc & 1 << cluster != 0 {
-            return;
-        }
-        self.directory[line as usize].llc |= 1 << cluster;
-        if let (_, Some(evicted)) = self.llc[cluster].insert(line) {
-            self.out_of_llc(cluster, evicted);
-        }
-    }
-
-    #[cold]
-    fn out_of_llc(&mut self, cluster: usize, evicted: u32) {
-        self.directory[evicted as usize].llc &= !(1 << cluster);
-        if self.machine.llc_policy == LlcPolicy::Inclusive {
-            let first = cluster * self.machine.shape.cores_per_llc;
-            let last = (first + self.machine.shape.cores_per_llc).min(self.cores);
-            for core in first..last {
-                let state = self.copies[self.at(core, evicted)] & STATE;
-                if state != INVALID {
-                    self.counts.write_backs += u64::from(state == MODIFIED || state == OWNED);
-                    self.remove(core, evicted);
-                }
-            }
-        }
-    }
-
-    fn leave_llcs(&mut self, line: u32, mut clusters: u64) {
-        while clusters != 0 {
-            let cluster = clusters.trailing_zeros() as usize;
-            clusters &= clusters - 1;
-            let way = self.llc[cluster].way_of(line);
-            self.llc[cluster].remove(line, way);
-        }
-    }
-
-    /// Assert the invariants of the protocol for one line.
-    fn check(&self, line: u32) {
-        let entry = &self.directory[line as usize];
-        let mut writers = 0;
-        let mut readers = 0;
-        for core in 0..self.cores {
-            let copy = self.copies[self.at(core, line)];
-            let state = copy & STATE;
-            let listed =
-                self.sharers[line as usize * self.sharer_words + core / 64] >> (core % 64) & 1 == 1;
-            assert_eq!(listed, state != INVALID, "directory and core {core} differ");
-            if state == INVALID {
-                continue;
-            }
-            assert!(copy & (IN_L1 | IN_L2) != 0, "a held line is in a cache");
-            readers += 1;
-            writers += u32::from(state >= EXCLUSIVE);
-            let owns = state >= OWNED;
-            assert_eq!(owns, entry.owner == core as u16, "owner of line {line}");
-            assert_eq!(
-                state == FORWARD,
-                entry.forward == core as u16,
-                "forwarder of line {line}"
-            );
-        }
-        assert!(writers <= 1, "two writers of line {line}");
-        assert!(
-            writers == 0 || readers == 1,
-            "a writer and readers of line {line}"
-        );
     }
 }

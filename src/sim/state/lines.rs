@@ -1,0 +1,278 @@
+//! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
+
+use super::{Job, Op, Request, State, WaitsFor};
+use crate::sim::coherence::{From, Origin, Want};
+use crate::sim::machine::Picos;
+use crate::sim::prefetch::{Reach, Seen};
+
+impl State {
+    /// Write the waiting stores that need no request, oldest first; ask for the next one's line.
+    pub(super) fn drain(&mut self, thread: usize, now: Picos) {
+        let core = self.threads[thread].core;
+        while let Some(&store) = self.threads[thread].stores.front() {
+            let line = *self.coherence.line(store.line);
+            let arriving = line.ready > now && line.filler == core as u16;
+            if !self.coherence.holds(core, store.line, true) || arriving {
+                self.threads[thread].draining = true;
+                self.ask(Job::Drain, thread, store.line, now);
+                return;
+            }
+            let hit = self.coherence.l1_hit(core, store.line, store.words, true);
+            if hit.is_none() {
+                self.coherence.l2_hit(core, store.line, store.words, true);
+            }
+            self.value(store, now);
+            self.threads[thread].stores.pop_front();
+        }
+        self.threads[thread].draining = false;
+        self.stores_moved(thread, now);
+    }
+
+    /// Wake the thread if it waited for what its store buffer has now.
+    pub(super) fn stores_moved(&mut self, thread: usize, now: Picos) {
+        let t = &mut self.threads[thread];
+        let wake = match t.waits_for {
+            WaitsFor::Nothing => false,
+            WaitsFor::Drain => t.stores.is_empty(),
+            WaitsFor::Room => t.stores.len() < self.machine.store_buffer,
+        };
+        if wake {
+            t.waits_for = WaitsFor::Nothing;
+            t.clock = t.clock.max(now);
+            let at = t.clock;
+            self.resume(thread, at);
+        }
+    }
+
+    /// Let the prefetchers see a demand request, and send what they ask for.
+    pub(super) fn show_prefetch(&mut self, thread: usize, op: Op, now: Picos, reach: Reach) {
+        if !self.prefetch.is_on() {
+            return;
+        }
+        let core = self.threads[thread].core;
+        let mut wanted = std::mem::take(&mut self.wanted);
+        self.prefetch.see(
+            Seen {
+                core,
+                line: op.line,
+                want: if op.kind.writes() {
+                    Want::Own
+                } else {
+                    Want::Read
+                },
+                reach,
+            },
+            &mut wanted,
+        );
+        for (line, want) in wanted.drain(..) {
+            if !self.coherence.holds(core, line, want == Want::Own) {
+                self.ask(Job::Fetch(want), thread, line, now);
+            }
+        }
+        self.wanted = wanted;
+    }
+
+    pub(super) fn event(&mut self, id: u32, now: Picos) {
+        let Request {
+            job,
+            thread,
+            core,
+            line,
+            ..
+        } = self.requests[id as usize];
+        match job {
+            Job::Release if self.coherence.line(line).free > now => {
+                self.free.push(id);
+                let later = self.coherence.line(line).free;
+                self.release_at(line, core, later);
+            }
+            Job::Release => {
+                self.free.push(id);
+                if let Some(next) = self.arbiter.next(line, core as usize) {
+                    self.serve(next, now);
+                }
+            }
+            Job::Drained => {
+                self.free.push(id);
+                let thread = thread as usize;
+                self.threads[thread].stores.pop_front();
+                self.stores_moved(thread, now);
+                self.drain(thread, now);
+            }
+            _ => {
+                let busy_until = self.coherence.line(line).free;
+                if self.arbiter.is_waiting(line) {
+                    self.arbiter.wait(line, core as usize, id);
+                } else if busy_until > now {
+                    let holder = self.coherence.line(line).filler;
+                    self.arbiter.wait(line, core as usize, id);
+                    self.release_at(line, holder, busy_until);
+                } else {
+                    self.serve(id, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn release_at(&mut self, line: u32, holder: u16, at: Picos) {
+        self.schedule(
+            at,
+            Request {
+                job: Job::Release,
+                thread: 0,
+                core: holder,
+                line,
+                arrives: at,
+            },
+        );
+    }
+
+    /// A request has its turn at the line.
+    pub(super) fn serve(&mut self, id: u32, now: Picos) {
+        let request = self.requests[id as usize];
+        let (thread, core) = (request.thread as usize, request.core as usize);
+        let line = request.line;
+        self.coherence.line(line).pending -= 1;
+        let (op, want, origin) = match request.job {
+            Job::Fetch(want) => (None, want, Origin::Prefetch),
+            _ => {
+                let t = &self.threads[thread];
+                let op = match (request.job, t.stores.front()) {
+                    (Job::Drain, Some(store)) => *store,
+                    _ => t.op,
+                };
+                let want = if op.kind.writes() {
+                    Want::Own
+                } else {
+                    Want::Read
+                };
+                (Some(op), want, Origin::Demand)
+            }
+        };
+        let words = op.map_or(0, |op| op.words);
+        let own = want == Want::Own;
+        let rmw = match op {
+            Some(op) if op.kind.is_rmw() => self.machine.rmw,
+            _ => 0,
+        };
+        let ready;
+        if self.coherence.holds(core, line, own) {
+            // The sibling or a prefetch has brought it meanwhile.
+            if op.is_some() {
+                self.coherence.l2_hit(core, line, words, own);
+            }
+            let entry = self.coherence.line(line);
+            let arriving = if entry.filler == core as u16 {
+                entry.ready
+            } else {
+                0
+            };
+            ready = arriving.max(now + self.machine.request);
+            entry.free = entry.free.max(ready + rmw);
+        } else {
+            let outcome = self.coherence.transact(core, line, want, origin, words);
+            ready = now + outcome.latency - self.machine.request;
+            let entry = self.coherence.line(line);
+            entry.ready = ready;
+            entry.filler = core as u16;
+            entry.free = match (outcome.exclusive, origin) {
+                (true, Origin::Demand) => ready + rmw + self.machine.keep,
+                (true, Origin::Prefetch) => ready,
+                (false, _) => now + self.machine.llc_occupancy,
+            };
+            let queued = now - request.arrives;
+            if let Some(ledger) = &mut self.coherence.ledger
+                && queued > 0
+            {
+                ledger.queued(line, words, queued);
+            }
+            if let Some(timeline) = &mut self.timeline {
+                timeline.fill(
+                    thread,
+                    origin,
+                    want,
+                    line,
+                    request.arrives,
+                    now,
+                    ready,
+                    outcome.from,
+                );
+            }
+            if let Some(op) = op {
+                let reach = match outcome.from {
+                    From::Itself => Reach::Upgrade,
+                    _ => Reach::Fill,
+                };
+                self.show_prefetch(thread, op, now, reach);
+            }
+        }
+        match (request.job, op) {
+            (Job::Demand, Some(op)) => {
+                self.free.push(id);
+                self.deliver(thread, op, now, ready + rmw);
+            }
+            (Job::Drain, Some(op)) => {
+                self.value(op, now);
+                self.free.push(id);
+                let arrived = Request {
+                    job: Job::Drained,
+                    ..request
+                };
+                self.schedule(ready, arrived);
+            }
+            _ => self.free.push(id),
+        }
+        if op.is_some() {
+            self.serve_sibling(thread, line, now, ready + rmw);
+        }
+        if self.arbiter.is_waiting(line) {
+            let free = self.coherence.line(line).free;
+            self.release_at(line, core as u16, free);
+        }
+    }
+
+    /// The thread's access has its value now, and the thread goes on at `done`.
+    pub(super) fn deliver(&mut self, thread: usize, op: Op, now: Picos, done: Picos) {
+        let result = self.value(op, now);
+        let t = &mut self.threads[thread];
+        t.result = result;
+        t.clock = done;
+        t.request = None;
+        self.resume(thread, done);
+    }
+
+    /// The sibling of a thread that was given a line waits for the same line: it has it too.
+    pub(super) fn serve_sibling(&mut self, thread: usize, line: u32, now: Picos, ready: Picos) {
+        let Some(sibling) = self.threads[thread].sibling else {
+            return;
+        };
+        let Some(id) = self.threads[sibling].request else {
+            return;
+        };
+        let core = self.threads[sibling].core;
+        let op = self.threads[sibling].op;
+        let own = op.kind.writes();
+        if op.line != line || !self.coherence.holds(core, line, own) {
+            return;
+        }
+        if self
+            .arbiter
+            .take(line, core, |waiting| waiting == id)
+            .is_none()
+        {
+            return;
+        }
+        self.free.push(id);
+        self.coherence.line(line).pending -= 1;
+        self.coherence.l2_hit(core, line, op.words, own);
+        let rmw = if op.kind.is_rmw() {
+            self.machine.rmw
+        } else {
+            0
+        };
+        let done = ready + rmw;
+        let entry = self.coherence.line(line);
+        entry.free = entry.free.max(done);
+        self.deliver(sibling, op, now, done);
+    }
+}

@@ -1,0 +1,94 @@
+//! What a thread does without waiting for a line: local work, fences, pages of its own.
+
+use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, STORES_PER_LINE, State, WaitsFor};
+use crate::fault::arena::PAGE;
+use crate::layout::LINE;
+use crate::sim::coherence::{Origin, Want};
+use crate::sim::machine::Picos;
+use rand::Rng;
+
+impl State {
+    /// A full fence.
+    pub fn fence(&mut self, thread: usize) -> Attempt {
+        let fence = self.machine.fence;
+        let t = &mut self.threads[thread];
+        if t.stores.is_empty() {
+            t.clock += fence;
+            return Attempt::Done(0);
+        }
+        t.waits_for = WaitsFor::Drain;
+        t.resumes = NEVER;
+        Attempt::Again
+    }
+
+    /// The work of the program before an access. What follows a write belongs to the same lock or
+    /// unlock, which is a handful of instructions; so does the write itself.
+    #[inline]
+    pub fn before_access(&mut self, thread: usize, kind: Kind) {
+        if self.access_work == 0 {
+            return;
+        }
+        let after_write = std::mem::replace(&mut self.threads[thread].wrote, kind.writes());
+        if !after_write && !kind.writes() {
+            self.threads[thread].clock += if self.is_sibling_working(thread) {
+                (self.access_work as f64 * self.machine.smt_slowdown) as Picos
+            } else {
+                self.access_work
+            };
+        }
+    }
+
+    /// Whether the SMT sibling takes its share of the core: one that waits for a line does not.
+    #[inline]
+    pub(super) fn is_sibling_working(&self, thread: usize) -> bool {
+        let sibling = self.threads[thread].sibling;
+        sibling.is_some_and(|sibling| self.threads[sibling].resumes != NEVER)
+    }
+
+    /// Local work of `nanos` nanoseconds.
+    pub fn compute(&mut self, thread: usize, nanos: u32) {
+        let jitter = self.machine.work_jitter;
+        let t = &mut self.threads[thread];
+        let mut factor = self.machine.work_scale;
+        if jitter > 0.0 {
+            let unit = f64::from(t.rng.next_u32()) / f64::from(u32::MAX);
+            factor *= 1.0 + jitter * (2.0 * unit - 1.0);
+        }
+        if self.is_sibling_working(thread) {
+            factor *= self.machine.smt_slowdown;
+        }
+        self.threads[thread].clock += (f64::from(nanos) * 1000.0 * factor) as Picos;
+    }
+
+    /// One turn of a spin-wait loop.
+    pub fn relax(&mut self, thread: usize) {
+        self.threads[thread].clock += self.machine.pause;
+    }
+
+    /// Clear a page that nobody else uses: its lines are taken at once, several on their way at a
+    /// time. The values need no clearing: nobody has written to a page.
+    pub fn clear_page(&mut self, thread: usize, at: u64) -> Attempt {
+        if !self.is_first(thread) {
+            return self.again(thread);
+        }
+        let core = self.threads[thread].core;
+        let first = (at - self.base) / LINE as u64;
+        let mut cost = 0;
+        for line in first..first + (PAGE / LINE) as u64 {
+            let (line, words) = (line as u32, u32::from(u16::MAX));
+            cost += if self.coherence.l1_hit(core, line, words, true).is_some() {
+                STORES_PER_LINE * self.machine.issue
+            } else if let Some(latency) = self.coherence.l2_hit(core, line, words, true) {
+                latency / FILLS_AT_ONCE
+            } else {
+                let own = Want::Own;
+                let filled = self
+                    .coherence
+                    .transact(core, line, own, Origin::Demand, words);
+                filled.latency / FILLS_AT_ONCE
+            };
+        }
+        self.threads[thread].clock += cost;
+        Attempt::Done(0)
+    }
+}
