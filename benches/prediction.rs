@@ -9,8 +9,8 @@ use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Arm, Faults, Native};
 use hitm::error::Result;
 use hitm::experiment::{
-    BASELINE_AGAIN, Backend, Cell, Design, Ending, Limits, Measured, Point, Prefetch, Verdicts,
-    Watch, drive,
+    BASELINE_AGAIN, Backend, Cell, Design, Ending, Limits, Measured, Point, Prefetch, Totals,
+    Verdicts, Watch, drive,
 };
 use hitm::fault::path::PageWork;
 use hitm::layout::BuiltIn;
@@ -229,7 +229,7 @@ impl Case {
             check: false,
         };
         let machine = machine(session, self.probe.map(|steps| STEP.powi(steps)))?;
-        Ok(run(&machine, &spec)?.sample.ns_per_fault)
+        Ok(Totals::of(&run(&machine, &spec)?.threads).ns_per_fault)
     }
 }
 

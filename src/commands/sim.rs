@@ -4,7 +4,7 @@ use super::conduct::{EnvironmentFile, Folder, Run, conduct, run_record};
 use super::options::{Format, Options};
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
-use crate::experiment::{BASELINE_AGAIN, Block, Cell, Design, Limits};
+use crate::experiment::{BASELINE_AGAIN, Block, Cell, Design, Limits, Totals};
 use crate::report::explain::{Names, explain};
 use crate::results::{run_id, write_whole};
 use crate::sim::pattern::{self, Pattern};
@@ -155,7 +155,7 @@ fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
                     at.placement,
                     cell.prefetch.name(),
                     cell.first_slot,
-                    sample.sample.ns_per_fault,
+                    Totals::of(&sample.threads).ns_per_fault,
                     explain(ledger, &sample.world, faults)
                 );
             }

@@ -1,6 +1,6 @@
 //! The loop: block after block at every point that is not decided, until time or blocks run out.
 
-use super::{Backend, Block, Cell, Design, Measured, Verdicts};
+use super::{Backend, Block, Cell, Design, Measured, Totals, Verdicts};
 use crate::error::{Error, Result};
 use crate::results::Sample;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,11 +111,9 @@ pub fn drive(
 /// The CSV row of what was measured.
 fn sample(design: &Design, cell: &Cell, measured: Measured) -> Sample {
     let point = &design.points[cell.point];
-    let count = measured.threads.len() as f64;
-    let faults: u64 = measured.threads.iter().map(|t| t.faults).sum();
-    let seconds = measured.threads.iter().map(|t| t.seconds).sum::<f64>() / count;
+    let totals = Totals::of(&measured.threads);
     let mut invalid = measured.invalid;
-    if faults == 0 {
+    if totals.faults == 0 {
         invalid.push("no fault was completed".to_owned());
     }
     let by_thread = || measured.threads.iter().map(|t| t.faults);
@@ -130,10 +128,10 @@ fn sample(design: &Design, cell: &Cell, measured: Measured) -> Sample {
         prefetch: cell.prefetch.name().to_owned(),
         block: cell.block,
         order: cell.order,
-        faults,
-        seconds,
-        faults_per_second: faults as f64 / seconds,
-        ns_per_fault: count * seconds * 1e9 / faults as f64,
+        faults: totals.faults,
+        seconds: totals.seconds,
+        faults_per_second: totals.faults_per_second,
+        ns_per_fault: totals.ns_per_fault,
         slowest_thread_faults: by_thread().min().unwrap_or(0),
         fastest_thread_faults: by_thread().max().unwrap_or(0),
         probe_ns: measured.probe_ns,

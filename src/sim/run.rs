@@ -16,11 +16,9 @@ use crate::fault::path::PageWork;
 use crate::fault::world::{Size, World};
 use crate::layout::{self, Layout, WithLayout};
 use crate::machine::Placement;
-use crate::results::Sample;
 use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
 
 /// How often the simulation is asked whether it has seen enough.
 const CHUNK: Picos = 20_000_000;
@@ -59,8 +57,6 @@ pub struct Spec {
 
 /// What a sample brought.
 pub struct Run {
-    /// The row; the caller fills in what it knows about the experiment.
-    pub sample: Sample,
     /// Every thread that faults.
     pub threads: Vec<ThreadFaults>,
     /// Counts of the window.
@@ -131,7 +127,6 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
     scenario: S,
     layout: L,
 ) -> Run {
-    let started = Instant::now();
     let mut size: Size = scenario.size(spec.threads, spec.work == PageWork::ClearPage);
     size.vmas += spec.first_slot;
     let table = layout.table();
@@ -195,33 +190,8 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
         .zip(&after)
         .map(|(b, a)| (a.faults - b.faults, (a.at - b.at) as f64 * 1e-12))
         .collect();
-    let faults: u64 = each.iter().map(|(faults, _)| faults).sum();
-    let seconds = each.iter().map(|(_, s)| s).sum::<f64>() / each.len() as f64;
     let fallbacks = |all: &[Progress]| all.iter().map(|p| p.fallbacks).sum::<u64>();
     Run {
-        sample: Sample {
-            backend: "sim".to_owned(),
-            machine: machine.name.clone(),
-            layout: spec.layout.name().to_owned(),
-            scenario: spec.scenario.name().to_owned(),
-            placement: spec.placement.to_string(),
-            threads: spec.threads,
-            faults,
-            seconds,
-            faults_per_second: faults as f64 / seconds,
-            ns_per_fault: each.len() as f64 * seconds * 1e9 / faults as f64,
-            slowest_thread_faults: each.iter().map(|(f, _)| *f).min().unwrap_or(0),
-            fastest_thread_faults: each.iter().map(|(f, _)| *f).max().unwrap_or(0),
-            valid: true,
-            accesses: Some(state.coherence.counts.accesses),
-            wall_seconds: Some(started.elapsed().as_secs_f64()),
-            first_slot: Some(spec.first_slot),
-            counters: counts
-                .iter()
-                .map(|(role, count)| (role.to_owned(), count as f64))
-                .collect(),
-            ..Sample::default()
-        },
         threads: each
             .iter()
             .map(|(faults, seconds)| ThreadFaults {

@@ -9,6 +9,7 @@ use super::engine::Simulation;
 use super::machine::Machine;
 use super::run::{self, Spec};
 use crate::error::{Error, Result};
+use crate::experiment::Totals;
 use crate::fault::arena::{Arena, PAGE};
 use crate::fault::memory::{Addr, Memory};
 use crate::fault::path::PageWork;
@@ -196,7 +197,7 @@ fn pft(threads: usize, prefetch: bool, layout: &str, seed: u64) -> Result<f64> {
         timeline: false,
         check: false,
     };
-    Ok(run::run(&machine, &spec)?.sample.faults_per_second)
+    Ok(Totals::of(&run::run(&machine, &spec)?.threads).faults_per_second)
 }
 
 /// Operations of one thread in `atomics`.
