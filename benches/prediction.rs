@@ -6,7 +6,7 @@
 //! Nothing is fitted to time per fault.
 
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Arm, Faults, Native};
+use hitm::backend::native::{Arm, Faults, Native, PACE};
 use hitm::error::Result;
 use hitm::experiment::{
     BASELINE_AGAIN, Backend, Cell, Design, Ending, Limits, Measured, Point, Prefetch, Totals,
@@ -30,6 +30,8 @@ use std::time::Duration;
 const BLOCKS: u64 = 20;
 /// Calibration before the first block, in rounds: modes are known before they are needed.
 const ROUNDS: usize = 100;
+/// Tries to take a sample on undisturbed cores.
+const TRIES: usize = 20;
 /// Probes are told apart in steps of 3 %: as many simulations as that needs.
 const STEP: f64 = 1.03;
 /// Faults of a thread in a simulated window; 500 change no figure by 1 %.
@@ -77,10 +79,12 @@ impl Session {
     }
 }
 
-/// A round of the calibration before every block.
+/// A round of the calibration before every block. The file describes cores that have all of
+/// themselves, so a sample taken beside a working sibling is taken again.
 struct Interleaved<'g> {
     native: Native<'g, Faults>,
     calibration: Calibration,
+    undisturbed_ns: f64,
 }
 
 impl Backend for Interleaved<'_> {
@@ -88,7 +92,23 @@ impl Backend for Interleaved<'_> {
         if cell.order == 0 {
             self.calibration.round()?;
         }
-        self.native.measure(cell)
+        let mut measured = self.native.measure(cell)?;
+        for _ in 1..TRIES {
+            if !self.is_disturbed(&measured) {
+                return Ok(measured);
+            }
+            measured = self.native.measure(cell)?;
+        }
+        if self.is_disturbed(&measured) {
+            measured.invalid.push("beside a working sibling".to_owned());
+        }
+        Ok(measured)
+    }
+}
+
+impl Interleaved<'_> {
+    fn is_disturbed(&self, measured: &Measured) -> bool {
+        measured.counters.get(PACE).copied() > Some(self.undisturbed_ns)
     }
 }
 
@@ -155,10 +175,12 @@ fn measure(blocks: u64) -> Result<Session> {
     let mut backend = Interleaved {
         native: Native::new(build, cpus, timing)?,
         calibration: Calibration::new(&topology, Geometry::here(&topology)?)?,
+        undisturbed_ns: f64::INFINITY,
     };
     for _ in 0..ROUNDS {
         backend.calibration.round()?;
     }
+    backend.undisturbed_ns = backend.calibration.findings().undisturbed_ns;
     let mut verdicts = Verdicts::new(&design);
     let mut collect = Collect(Vec::new());
     let limits = Limits {

@@ -7,6 +7,7 @@
 pub mod accounting;
 pub mod calibrate;
 pub mod environment;
+pub mod pace;
 pub mod pairs;
 pub mod pin;
 mod placement;

@@ -30,13 +30,18 @@ use std::sync::Arc;
 const START_PAGES: u64 = 64;
 
 /// What the native backend counts by itself, as columns: `fallbacks` are faults that went to
-/// `mmap_lock` because a writer was in the way, the others come from the kernel's own accounts.
-pub const OWN_COUNTERS: [&str; 4] = [
+/// `mmap_lock` because a writer was in the way, `pace_ns` is the slowest core's
+/// [pace](crate::machine::pace), the others come from the kernel's own accounts.
+pub const OWN_COUNTERS: [&str; 5] = [
     "fallbacks",
     "voluntary_context_switches",
     "involuntary_context_switches",
     "stolen_ns",
+    PACE,
 ];
+
+/// See [`OWN_COUNTERS`].
+pub const PACE: &str = "pace_ns";
 
 /// One arm: a layout, and a known handicap in thousandths (0 for a real layout).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -316,7 +321,9 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
         kernel.involuntary_switches,
         stolen_ns,
     ];
-    let own = OWN_COUNTERS.into_iter().zip(values.map(|v| v as f64));
+    let pace_ns = reports.iter().map(|r| r.pace_ns).fold(0.0, f64::max);
+    let values = values.map(|v| v as f64).into_iter().chain([pace_ns]);
+    let own = OWN_COUNTERS.into_iter().zip(values);
     let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
     if migrations > 0.0 {
         invalid.push(format!("{migrations} migrations to another CPU"));

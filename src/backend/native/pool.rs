@@ -9,7 +9,7 @@ use crate::counters::{Open, Plan, Readings};
 use crate::error::{Error, Result};
 use crate::machine::accounting::{ThreadCounts, ThreadWatch};
 use crate::machine::transfer::Ring;
-use crate::machine::{CpuId, pin};
+use crate::machine::{CpuId, pace, pin};
 use crate::scenario::Thread;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,6 +60,8 @@ pub struct Report {
     /// One-way line-transfer latency of the ring of all threads just before, in nanoseconds; the
     /// first thread reports it.
     pub probe_ns: Option<f64>,
+    /// Pace of the core right before and right after the window, the slower of the two.
+    pub pace_ns: f64,
     /// Context switches and page faults in the window.
     pub kernel: ThreadCounts,
     /// Hardware counters in the window.
@@ -276,6 +278,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
     rendezvous.wait().map_err(stopped)?;
     let probe_ns = order.ring.run(order.thread, timing.probe);
 
+    let pace_before = pace::pace_ns();
     let watch = ThreadWatch::start();
     let (faults, fallbacks) = (thread.faults, thread.fallbacks);
     rendezvous.wait().map_err(stopped)?;
@@ -295,6 +298,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
     }
     program.leave(&mut thread);
     let kernel = watch.counts();
+    let pace_after = pace::pace_ns();
 
     Ok(Report {
         thread: order.thread,
@@ -303,6 +307,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
         fallbacks: thread.fallbacks - fallbacks,
         elapsed,
         probe_ns,
+        pace_ns: pace_before.max(pace_after),
         kernel,
         counters: counters.map(Open::read).unwrap_or_default(),
         pin: pin::verify(cpu).err().map(|e| e.to_string()),

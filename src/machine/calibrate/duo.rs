@@ -8,6 +8,7 @@ use super::solo::{clock_ns, work};
 use crate::error::Result;
 use crate::machine::Distance;
 use crate::machine::pairs::Pair;
+use crate::machine::pace::pace_ns;
 use crate::machine::pin::pin_current_thread;
 use crate::machine::transfer::Ring;
 use crossbeam_utils::CachePadded;
@@ -30,6 +31,8 @@ const OPS: u64 = 32;
 /// One round of a pair, times in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
+    /// Pace of both cores before and after, the slowest.
+    pub pace: f64,
     /// One way of the ring, as `hitm probe` shows it.
     pub ring: f64,
     /// Lines from one to the other.
@@ -122,8 +125,11 @@ impl Stage {
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
-            second?;
-            first
+            let (first, second) = (first?, second?);
+            Ok(first.zip(second).map(|(first, second)| Round {
+                pace: first.pace.max(second.pace),
+                ..first
+            }))
         })
     }
 }
@@ -141,6 +147,7 @@ const SPINS: u32 = 4096;
 
 impl<'s> Side<'s> {
     fn round(mut self) -> Option<Round> {
+        let before = pace_ns();
         // The ring waits for the other's pin, and ends for both if that failed.
         let ring = self.stage.ring.run(self.side, WINDOW);
         if self.stage.ring.is_abandoned() {
@@ -152,6 +159,7 @@ impl<'s> Side<'s> {
         let siblings = self.stage.pair.distance == Distance::SmtSibling;
         let both_work = siblings.then(|| self.both_work());
         Some(Round {
+            pace: before.max(pace_ns()),
             ring: ring?,
             lines,
             add,

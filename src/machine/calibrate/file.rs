@@ -6,7 +6,7 @@
 use super::geometry::{Cache, Geometry};
 use super::solo::{USUAL_L1, USUAL_L2, USUAL_LLC};
 use super::text::{Figure, Size, Text, ns, quoted, spread};
-use super::{Estimate, Findings, Link, NEIGHBOURS};
+use super::{Estimate, Findings, Link, NEIGHBOURS, Window};
 use crate::layout::LINE;
 use crate::machine::Distance;
 use crate::prefetch::Vendor;
@@ -71,6 +71,14 @@ impl Findings {
             Size(self.sets.llc),
             self.sets.memory >> 20,
         ));
+        let shared = self.disturbed_share();
+        if shared > 0.0 {
+            text.line(format_args!(
+                "# In {:.0} % of the windows a core was slower by a third or more, as beside a working SMT sibling\n\
+                 # that this system need not know of; these do not count.",
+                100.0 * shared
+            ));
+        }
         for levelled in &self.geometry.levelled {
             text.line(format_args!("# Levelled: {levelled}."));
         }
@@ -93,7 +101,7 @@ impl Findings {
 
     /// Issue, L1, L2, LLC: in the order that the model wants them to rise in.
     fn latencies(&self) -> [Figure; 4] {
-        let of = |values: &[f64]| Estimate::of(values.iter().copied());
+        let of = |windows: &[Window]| self.estimate(windows);
         let risen = |figure: Figure, from: f64| {
             figure.within(
                 from,
@@ -107,7 +115,7 @@ impl Findings {
         )
         .unwrap_or_else(|| Figure::assumed(0.25, "kept from its CPU; one load a cycle at 4 GHz"));
         let issue = risen(issue, LATENCY[0]);
-        let chased = |values: &[f64], usual: f64| {
+        let chased = |values: &[Window], usual: f64| {
             Figure::measured(of(values), "random pointer chase")
                 .unwrap_or_else(|| Figure::assumed(usual, "kept from its CPU; as on Zen 4"))
         };
@@ -124,7 +132,7 @@ impl Findings {
         size(text, &g.l1, 0, USUAL_L1);
         text.figure("latency_ns", l1);
         text.figure("issue_ns", issue);
-        let of = |values: &[f64]| Estimate::of(values.iter().copied());
+        let of = |windows: &[Window]| self.estimate(windows);
         text.note(
             "what such a load adds to read-modify-writes on both sides of 32 of them",
             of(&self.solo.issue_between),
@@ -172,7 +180,7 @@ impl Findings {
             }
             _ => "random pointer chase, one line of every pair",
         };
-        let memory = Figure::measured(Estimate::of(self.solo.memory.iter().copied()), what)
+        let memory = Figure::measured(self.estimate(&self.solo.memory), what)
             .unwrap_or_else(|| Figure::assumed(100.0, "kept from its CPU"))
             .within(
                 llc.value,
@@ -328,7 +336,7 @@ impl Findings {
     /// finds the line taken has behind it when its turn comes. From the time that two CPUs take
     /// for a run of additions each: the rest of a transfer, and the run.
     fn request(&self, transfer: f64) -> Option<Figure> {
-        let rmw = Estimate::of(self.solo.rmw.iter().copied())?.median;
+        let rmw = self.estimate(&self.solo.rmw)?.median;
         let hold = self.nearest()?.estimate(|r| r.add * r.run)?;
         let run = self.nearest()?.estimate(|r| r.run)?.median;
         Some(Figure {
@@ -342,8 +350,8 @@ impl Findings {
     }
 
     fn atomics(&self, text: &mut Text) {
-        let of = |values: &[f64]| Estimate::of(values.iter().copied());
-        let figure = |values: &[f64], what: &str, usual: f64| {
+        let of = |windows: &[Window]| self.estimate(windows);
+        let figure = |values: &[Window], what: &str, usual: f64| {
             Figure::measured(of(values), what)
                 .unwrap_or_else(|| Figure::assumed(usual, "kept from its CPU; as on Zen 4"))
                 .within(0.0, LATENCY[1], "no time is negative")
@@ -375,7 +383,7 @@ impl Findings {
 
     fn arbitration(&self, text: &mut Text) {
         text.table("arbitration");
-        let rmw = Estimate::of(self.solo.rmw.iter().copied()).map(|rmw| rmw.median);
+        let rmw = self.estimate(&self.solo.rmw).map(|rmw| rmw.median);
         let run = self.nearest().and_then(|link| link.estimate(|r| r.run));
         let keep = match rmw.zip(run) {
             Some((rmw, run)) => Figure {
@@ -421,7 +429,7 @@ impl Findings {
     fn work(&self, text: &mut Text) {
         text.table("work");
         // Nine tenths of what is spread evenly over ± jitter lie within 1.8 jitter.
-        let jitter = Estimate::of(self.solo.work.iter().copied()).map_or_else(
+        let jitter = self.estimate(&self.solo.work).map_or_else(
             || Figure::assumed(0.05, "kept from its CPU"),
             |work| Figure {
                 value: (work.high - work.low) / 1.8 / work.median,
@@ -444,7 +452,7 @@ impl Findings {
     }
 
     fn prefetchers(&self, text: &mut Text, vendor: Option<Vendor>, l2: f64) {
-        let of = |values: &[f64]| Estimate::of(values.iter().copied());
+        let of = |windows: &[Window]| self.estimate(windows);
         // What the second line of a pair costs less than the first is what a prefetch brought.
         let saved = of(&self.solo.memory)
             .zip(of(&self.solo.pair))

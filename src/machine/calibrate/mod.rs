@@ -13,12 +13,12 @@ mod text;
 pub use duo::{HandOver, NEIGHBOURS, Round};
 pub use file::About;
 pub use geometry::{Cache, Geometry};
-pub use solo::{Sets, Solo};
+pub use solo::{Sets, Solo, Window};
 
 use super::pairs::{self, Pair};
 use super::pin::pin_current_thread;
 use super::transfer::{Mode, modes};
-use super::{CpuId, Topology};
+use super::{CpuId, Topology, pace};
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};
 
@@ -73,10 +73,12 @@ pub struct Link {
     /// The one that counts: the most frequent, unless another was asked for.
     pub mode: Mode,
     all: Vec<Round>,
+    /// See [`Findings::undisturbed_ns`].
+    undisturbed_ns: f64,
 }
 
 impl Link {
-    fn of(pair: Pair, all: Vec<Round>) -> Option<Link> {
+    fn of(pair: Pair, all: Vec<Round>, undisturbed_ns: f64) -> Option<Link> {
         let rings: Vec<f64> = all.iter().map(|round| round.ring).collect();
         // The others come of being kept from a CPU.
         let mut modes = modes(&rings);
@@ -89,16 +91,21 @@ impl Link {
             modes,
             mode,
             all,
+            undisturbed_ns,
         })
     }
 
-    /// The rounds in the mode that counts; one at least, that of the mode's median.
+    /// The rounds in the mode that counts, on undisturbed cores if there are such rounds; one at
+    /// least, that of the mode's median.
     pub fn rounds(&self) -> impl Iterator<Item = &Round> {
         let same = |round: &&Round| {
             let ratio = round.ring / self.mode.ns;
             (1.0 / SAME_MODE..=SAME_MODE).contains(&ratio)
         };
-        self.all.iter().filter(same)
+        let in_mode = || self.all.iter().filter(same);
+        let undisturbed = |round: &&Round| round.pace <= self.undisturbed_ns;
+        let some = in_mode().any(|round| undisturbed(&round));
+        in_mode().filter(move |round| !some || undisturbed(round))
     }
 
     /// One quantity over these rounds.
@@ -118,6 +125,8 @@ pub struct Findings {
     pub cpu: CpuId,
     /// One CPU by itself.
     pub solo: Solo,
+    /// The slowest [pace](super::pace) of a core that has all of itself.
+    pub undisturbed_ns: f64,
     /// The nearest pair of every distance that this process may use, nearest first.
     pub links: Vec<Link>,
     /// How long it took.
@@ -132,9 +141,24 @@ impl Findings {
             geometry,
             cpu: CpuId(0),
             solo: Solo::default(),
+            undisturbed_ns: f64::INFINITY,
             links: Vec::new(),
             seconds: 0.0,
         }
+    }
+
+    /// One quantity over the windows on an undisturbed core; over all if there is none.
+    pub fn estimate(&self, windows: &[Window]) -> Option<Estimate> {
+        let undisturbed = windows.iter().filter(|w| w.pace_ns <= self.undisturbed_ns);
+        let all = windows.iter().map(|w| w.ns);
+        Estimate::of(undisturbed.map(|w| w.ns)).or_else(|| Estimate::of(all))
+    }
+
+    /// Share of the windows that were taken on a disturbed core.
+    pub fn disturbed_share(&self) -> f64 {
+        let windows = &self.solo.rmw;
+        let disturbed = windows.iter().filter(|w| w.pace_ns > self.undisturbed_ns);
+        disturbed.count() as f64 / windows.len().max(1) as f64
     }
 
     /// The same with every pair in the mode nearest to a ring of `ring_ns`.
@@ -196,14 +220,19 @@ impl Calibration {
 
     /// What all rounds add up to.
     pub fn findings(&self) -> Findings {
+        let solo = self.solo.rmw.iter().map(|window| window.pace_ns);
+        let duo = self.stages.iter().flat_map(|(_, _, rounds)| rounds);
+        let readings: Vec<f64> = solo.chain(duo.map(|round| round.pace)).collect();
+        let undisturbed_ns = pace::undisturbed_ns(&readings).unwrap_or(f64::INFINITY);
         let links = self.stages.iter();
         Findings {
+            undisturbed_ns,
             geometry: self.geometry.clone(),
             sets: self.sets,
             cpu: self.cpu,
             solo: self.solo.clone(),
             links: links
-                .filter_map(|(pair, _, rounds)| Link::of(*pair, rounds.clone()))
+                .filter_map(|(pair, _, rounds)| Link::of(*pair, rounds.clone(), undisturbed_ns))
                 .collect(),
             seconds: self.begun.elapsed().as_secs_f64(),
         }

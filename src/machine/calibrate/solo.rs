@@ -7,6 +7,7 @@ use super::chain::{Chain, Line, Visit};
 use super::geometry::{Cache, Geometry};
 use crate::error::Result;
 use crate::machine::accounting::ThreadWatch;
+use crate::machine::pace::pace_ns;
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
@@ -49,37 +50,56 @@ impl Sets {
     }
 }
 
-/// Nanoseconds of every round, by quantity.
+/// One window of a quantity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// What was measured, in nanoseconds.
+    pub ns: f64,
+    /// Pace of the core right before and right after, the slower of the two.
+    pub pace_ns: f64,
+}
+
+/// The windows of every round, by quantity.
 #[derive(Clone, Debug, Default)]
 pub struct Solo {
     /// A load that waits for the one before, in L1.
-    pub l1: Vec<f64>,
+    pub l1: Vec<Window>,
     /// The same, in L2.
-    pub l2: Vec<f64>,
+    pub l2: Vec<Window>,
     /// The same, in the last-level cache.
-    pub llc: Vec<f64>,
+    pub llc: Vec<Window>,
     /// The same, in DRAM.
-    pub memory: Vec<f64>,
+    pub memory: Vec<Window>,
     /// The second line of a 128-byte pair right after the first, both from DRAM.
-    pub pair: Vec<f64>,
+    pub pair: Vec<Window>,
     /// A load of many that do not wait for each other, in L1.
-    pub issue: Vec<f64>,
+    pub issue: Vec<Window>,
     /// The same between locked read-modify-writes: what it adds to the time of these.
-    pub issue_between: Vec<f64>,
+    pub issue_between: Vec<Window>,
     /// `fetch_add` on a private line, one after the other.
-    pub rmw: Vec<f64>,
+    pub rmw: Vec<Window>,
     /// A compare-and-swap that succeeds on a private line, on a value loaded just before.
-    pub cas: Vec<f64>,
+    pub cas: Vec<Window>,
     /// Full fence, empty store buffer.
-    pub fence: Vec<f64>,
+    pub fence: Vec<Window>,
     /// `spin_loop`.
-    pub pause: Vec<f64>,
+    pub pause: Vec<Window>,
     /// A plain store to a private line, one of many.
-    pub store: Vec<f64>,
+    pub store: Vec<Window>,
     /// A store and the load that reads it back, each waiting for the other.
-    pub forward: Vec<f64>,
+    pub forward: Vec<Window>,
     /// A piece of local work of about a microsecond.
-    pub work: Vec<f64>,
+    pub work: Vec<Window>,
+}
+
+impl Window {
+    /// A quantity made of two windows.
+    fn with(self, other: Window, of: impl Fn(f64, f64) -> f64) -> Window {
+        Window {
+            ns: of(self.ns, other.ns),
+            pace_ns: self.pace_ns.max(other.pace_ns),
+        }
+    }
 }
 
 /// Everything one CPU measures on.
@@ -131,7 +151,7 @@ impl Bench {
         solo.memory.extend(single);
         let both = self.time(1000, |n| self.pairs.load(2 * n));
         solo.pair
-            .extend(both.zip(single).map(|(both, single)| both - single));
+            .extend(both.zip(single).map(|(both, single)| both.with(single, |b, s| b - s)));
         solo.issue.extend(self.time(100_000, |n| {
             for _ in 0..n / BETWEEN {
                 self.loads();
@@ -144,8 +164,12 @@ impl Bench {
             }
         });
         // Below 0 where the loads cost nothing at all, beside noise.
-        let beside = |(with, without): (f64, f64)| ((with - without) / BETWEEN as f64).max(0.0);
-        solo.issue_between.extend(with_loads.zip(rmw).map(beside));
+        let beside = |with: f64, without: f64| ((with - without) / BETWEEN as f64).max(0.0);
+        solo.issue_between.extend(
+            with_loads
+                .zip(rmw)
+                .map(|(with, without)| with.with(without, beside)),
+        );
         solo.cas.extend(self.time(10_000, |n| {
             for _ in 0..n {
                 let word = &self.own.words[1];
@@ -180,7 +204,7 @@ impl Bench {
     }
 
     /// A step of the chain, after a lap that brings it back into the cache.
-    fn chase(&self, chain: &Chain, steps: usize) -> Option<f64> {
+    fn chase(&self, chain: &Chain, steps: usize) -> Option<Window> {
         chain.load(chain.len());
         self.time(steps, |n| chain.load(n))
     }
@@ -202,13 +226,17 @@ impl Bench {
     }
 
     /// Nanoseconds of one of `count` repetitions.
-    fn time(&self, count: usize, body: impl FnOnce(usize)) -> Option<f64> {
+    fn time(&self, count: usize, body: impl FnOnce(usize)) -> Option<Window> {
+        let before = pace_ns();
         let watch = ThreadWatch::start();
         let start = Instant::now();
         body(count);
         let elapsed = start.elapsed().as_nanos() as f64 - self.clock_ns;
         let undisturbed = watch.counts().involuntary_switches == 0;
-        undisturbed.then_some(elapsed.max(0.0) / count as f64)
+        undisturbed.then(|| Window {
+            ns: elapsed.max(0.0) / count as f64,
+            pace_ns: before.max(pace_ns()),
+        })
     }
 }
 
