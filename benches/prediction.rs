@@ -276,6 +276,8 @@ fn machine(session: &Session, probe_ns: Option<f64>) -> Result<Machine> {
         {
             *latency = (*latency as f64 * stretch) as u64;
         }
+        transfers.upgrade = (transfers.upgrade as f64 * stretch) as u64;
+        machine.request = (machine.request as f64 * stretch) as u64;
     }
     Ok(machine)
 }

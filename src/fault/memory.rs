@@ -68,6 +68,15 @@ macro_rules! word {
 }
 word!(u8, u32, u64);
 
+/// A branch of the fault path that may go another way at every fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// Where the search through an inner node of the tree ends.
+    InnerNode,
+    /// Where the search through a leaf ends.
+    Leaf,
+}
+
 /// What one thread sees of the memory of a backend.
 ///
 /// Every method is one access of the fault path. The native backend compiles each to one
@@ -97,6 +106,10 @@ pub trait Memory {
     fn compute(&self, nanos: u32);
     /// Clear the 4 KiB page at `page`, as the kernel clears an anonymous page: plain stores.
     fn clear_page(&self, page: Addr);
+    /// The program went one of several `way`s at `site`, as the values it has just loaded said. A
+    /// core that expected another way has to start afresh; to the program it means nothing.
+    #[inline(always)]
+    fn branched(&self, _site: Site, _way: usize) {}
     /// One turn of a spin-wait loop.
     fn relax(&self);
 }

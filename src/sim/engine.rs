@@ -5,7 +5,7 @@
 use super::machine::{Machine, Picos};
 use super::state::{Attempt, HasArena, State};
 use super::value::{Kind, Op};
-use crate::fault::memory::{Addr, Memory, Word};
+use crate::fault::memory::{Addr, Memory, Site, Word};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::RefCell;
@@ -33,10 +33,14 @@ impl SimMemory<'_> {
     fn access(&self, at: Addr, bytes: usize, kind: Kind) -> u64 {
         let op: Op = {
             let mut state = self.state.borrow_mut();
-            state.before_access(self.thread, kind);
+            state.before_access(self.thread, at.0, kind);
             state.op(at.0, bytes, kind)
         };
-        self.until_done(|state| state.attempt(self.thread, op))
+        let value = self.until_done(|state| state.attempt(self.thread, op));
+        if kind == Kind::Load {
+            self.state.borrow_mut().loaded(self.thread, value);
+        }
+        value
     }
 
     #[inline]
@@ -112,6 +116,10 @@ impl Memory for SimMemory<'_> {
 
     fn clear_page(&self, page: Addr) {
         self.until_done(|state| state.clear_page(self.thread, page.0));
+    }
+
+    fn branched(&self, site: Site, way: usize) {
+        self.state.borrow_mut().branched(self.thread, site, way);
     }
 
     fn relax(&self) {

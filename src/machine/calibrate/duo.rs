@@ -7,8 +7,8 @@ use super::chain::{Chain, Visit};
 use super::solo::{clock_ns, work};
 use crate::error::Result;
 use crate::machine::Distance;
-use crate::machine::pairs::Pair;
 use crate::machine::pace::pace_ns;
+use crate::machine::pairs::Pair;
 use crate::machine::pin::pin_current_thread;
 use crate::machine::transfer::Ring;
 use crossbeam_utils::CachePadded;
@@ -111,12 +111,14 @@ impl Stage {
                         stage.ring.abandon();
                     }
                     pinned.map(|_| {
-                        Side {
+                        let side = Side {
                             stage,
                             side,
                             met: 0,
-                        }
-                        .round()
+                        };
+                        let before = pace_ns();
+                        let round = side.round();
+                        (before.max(pace_ns()), round)
                     })
                 })
             });
@@ -125,10 +127,10 @@ impl Stage {
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
-            let (first, second) = (first?, second?);
-            Ok(first.zip(second).map(|(first, second)| Round {
-                pace: first.pace.max(second.pace),
-                ..first
+            let ((first, measured), (second, _)) = (first?, second?);
+            Ok(measured.map(|round| Round {
+                pace: first.max(second),
+                ..round
             }))
         })
     }
@@ -147,7 +149,6 @@ const SPINS: u32 = 4096;
 
 impl<'s> Side<'s> {
     fn round(mut self) -> Option<Round> {
-        let before = pace_ns();
         // The ring waits for the other's pin, and ends for both if that failed.
         let ring = self.stage.ring.run(self.side, WINDOW);
         if self.stage.ring.is_abandoned() {
@@ -159,7 +160,7 @@ impl<'s> Side<'s> {
         let siblings = self.stage.pair.distance == Distance::SmtSibling;
         let both_work = siblings.then(|| self.both_work());
         Some(Round {
-            pace: before.max(pace_ns()),
+            pace: 0.0,
             ring: ring?,
             lines,
             add,

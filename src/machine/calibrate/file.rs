@@ -4,7 +4,7 @@
 //! and what the constants mean (`sim::machine`).
 
 use super::geometry::{Cache, Geometry};
-use super::solo::{USUAL_L1, USUAL_L2, USUAL_LLC};
+use super::solo::{BETWEEN, USUAL_L1, USUAL_L2, USUAL_LLC};
 use super::text::{Figure, Size, Text, ns, quoted, spread};
 use super::{Estimate, Findings, Link, NEIGHBOURS, Window};
 use crate::layout::LINE;
@@ -40,6 +40,7 @@ impl Findings {
         let [issue, l1, l2, llc] = self.latencies();
         self.caches(&mut text, &issue, &l1, &l2, &llc);
         self.memory(&mut text, &llc);
+        self.core(&mut text);
         self.transfers(&mut text, &l1, &llc);
         self.atomics(&mut text);
         self.arbitration(&mut text);
@@ -199,6 +200,26 @@ impl Findings {
         }
     }
 
+    fn core(&self, text: &mut Text) {
+        text.table("core");
+        let miss = self.estimate(&self.solo.branch).map_or_else(
+            || Figure::assumed(3.5, "kept from its CPU; 13 cycles at 3.7 GHz, as on Zen 4"),
+            |random| Figure {
+                // The bit of a branch of the measurement is there as soon as it is asked for.
+                value: 2.0 * random.median,
+                how: format!(
+                    "measured: a branch on a random bit, of which half are missed, takes {} ns longer than one that always goes the same way; {}",
+                    ns(random.median),
+                    spread(&random)
+                ),
+            },
+        );
+        text.figure(
+            "branch_miss_ns",
+            &miss.within(0.0, LATENCY[1], "no time is negative"),
+        );
+    }
+
     /// The pair that stands for a distance of the model.
     fn link(&self, distance: Distance) -> Option<&Link> {
         let g = &self.geometry;
@@ -291,6 +312,19 @@ impl Findings {
                 "the model wants at most half of an LLC hit and of any transfer",
             );
         text.figure("request_ns", &request);
+        let upgrade = self.nearest().and_then(|link| {
+            let upgrade = link.rounds().filter_map(|r| r.lines.upgrade);
+            Figure::measured(
+                Estimate::of(upgrade),
+                "a read-modify-write on what both hold, unmodified",
+            )
+        });
+        let upgrade = upgrade
+            .unwrap_or_else(|| Figure::assumed(llc.value, "as an LLC hit"))
+            .within(LATENCY[0], LATENCY[1], "no time is negative");
+        text.figure("upgrade_ns", &upgrade);
+        let (migratory, how) = self.migratory(same.value);
+        text.key("migratory", migratory, how);
         text.figure("same_llc_ns", &same);
         text.figure("same_llc_clean_ns", &clean);
         if g.llcs_per_socket > 1 {
@@ -309,6 +343,28 @@ impl Findings {
         }
         for link in &self.links {
             hand_over(text, link);
+        }
+    }
+
+    /// Whether a load takes what another core has modified with ownership: then a
+    /// read-modify-write right after it needs nobody, and the other has to fetch the line again.
+    fn migratory(&self, transfer: f64) -> (bool, String) {
+        let link = self.nearest();
+        let own = link.and_then(|link| link.estimate(|r| r.lines.own_after_read));
+        let reread = link.and_then(|link| link.estimate(|r| r.lines.reread));
+        match own.zip(reread) {
+            Some((own, reread)) => (
+                own.median < transfer / 2.0 && reread.median > transfer / 2.0,
+                format!(
+                    "measured: after a load of what the other has modified a read-modify-write takes {} ns, and a load by the other {} ns",
+                    ns(own.median),
+                    ns(reread.median)
+                ),
+            ),
+            None => (
+                false,
+                "not measured: needs two cores that are free to this process".to_owned(),
+            ),
         }
     }
 
@@ -365,6 +421,23 @@ impl Findings {
                 "fetch_add on a private line, one after the other",
                 2.03,
             ),
+        );
+        let loads = BETWEEN as f64;
+        let shadow = of(&solo.issue).zip(of(&solo.issue_between)).map_or_else(
+            || Figure::assumed(0.0, "kept from its CPU"),
+            |(issue, between)| Figure {
+                value: loads * (issue.median - between.median),
+                how: format!(
+                    "measured: between read-modify-writes {BETWEEN} loads take {} ns, by themselves {} ns",
+                    ns(loads * between.median),
+                    ns(loads * issue.median)
+                ),
+            },
+        );
+        let rmw = of(&solo.rmw).map_or(2.03, |rmw| ns(rmw.median));
+        text.figure(
+            "shadow_ns",
+            &shadow.within(0.0, rmw, "no more than rmw_ns, and not negative"),
         );
         text.note(
             "a load and a compare-and-swap on it, one after the other",
@@ -514,19 +587,6 @@ fn hand_over(text: &mut Text, link: &Link) {
     text.line(format_args!("# Beside that, CPUs {a} and {b}:"));
     let own = link.estimate(|r| r.lines.dirty_own);
     text.note("a read-modify-write on what the other has modified", own);
-    text.note(
-        "a read-modify-write right after a load of what the other has modified",
-        link.estimate(|r| r.lines.own_after_read),
-    );
-    text.note(
-        "a load by the one who had modified it, after the other's load",
-        link.estimate(|r| r.lines.reread),
-    );
-    let upgrade = link.rounds().filter_map(|r| r.lines.upgrade);
-    text.note(
-        "a read-modify-write on what both hold, unmodified",
-        Estimate::of(upgrade),
-    );
     text.note(
         "an addition to a line that both add to",
         link.estimate(|r| r.add),

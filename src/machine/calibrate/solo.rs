@@ -8,6 +8,8 @@ use super::geometry::{Cache, Geometry};
 use crate::error::Result;
 use crate::machine::accounting::ThreadWatch;
 use crate::machine::pace::pace_ns;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
@@ -88,6 +90,8 @@ pub struct Solo {
     pub store: Vec<Window>,
     /// A store and the load that reads it back, each waiting for the other.
     pub forward: Vec<Window>,
+    /// A branch on a random bit, beyond one that always goes the same way: half are missed.
+    pub branch: Vec<Window>,
     /// A piece of local work of about a microsecond.
     pub work: Vec<Window>,
 }
@@ -116,7 +120,7 @@ pub struct Bench {
 }
 
 /// Loads between two read-modify-writes: about as many as between those of a fault.
-const BETWEEN: usize = 32;
+pub const BETWEEN: usize = 32;
 /// Turns of a chain of multiplications that take about a microsecond.
 const WORK_TURNS: usize = 1000;
 
@@ -150,8 +154,10 @@ impl Bench {
         let single = self.time(1000, |n| self.memory.load(n));
         solo.memory.extend(single);
         let both = self.time(1000, |n| self.pairs.load(2 * n));
-        solo.pair
-            .extend(both.zip(single).map(|(both, single)| both.with(single, |b, s| b - s)));
+        solo.pair.extend(
+            both.zip(single)
+                .map(|(both, single)| both.with(single, |b, s| b - s)),
+        );
         solo.issue.extend(self.time(100_000, |n| {
             for _ in 0..n / BETWEEN {
                 self.loads();
@@ -200,6 +206,10 @@ impl Bench {
                 word.store(black_box(word.load(Relaxed)) + 1, Relaxed);
             }
         }));
+        let seed = solo.branch.len() as u64;
+        let [same, random] = [0, 1].map(|mask| self.time(10_000, |n| branches(n, seed, mask)));
+        solo.branch
+            .extend(random.zip(same).map(|(r, s)| r.with(s, |r, s| r - s)));
         solo.work.extend(self.time(1, |_| work(WORK_TURNS)));
     }
 
@@ -237,6 +247,19 @@ impl Bench {
             ns: elapsed.max(0.0) / count as f64,
             pace_ns: before.max(pace_ns()),
         })
+    }
+}
+
+/// Branches on the bits of `mask` of a random number; with a mask of 0 the same work without the
+/// chance. Predictors learn a series of some thousand bits by heart: every call takes another seed.
+#[inline(never)]
+fn branches(count: usize, seed: u64, mask: u64) {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    for _ in 0..count {
+        if random.next_u64() & mask != 0 {
+            // Something that cannot be done without a branch.
+            black_box(mask);
+        }
     }
 }
 

@@ -298,7 +298,7 @@ impl Coherence {
         let mut dirty = held & STATE == OWNED;
         let (mut latency, from) = if upgrade {
             self.counts.upgrades += 1;
-            (self.machine.llc.latency, From::Itself)
+            (self.machine.transfers.upgrade, From::Itself)
         } else if entry.owner != NONE {
             let owner = entry.owner as usize;
             dirty = self.copies[self.at(owner, line)] & STATE != EXCLUSIVE;
@@ -398,6 +398,9 @@ impl Coherence {
                     (Origin::Demand, false) => self.counts.hitm_local += 1,
                     (Origin::Demand, true) => self.counts.hitm_remote += 1,
                 }
+                if self.machine.transfers.migratory && held & STATE == MODIFIED {
+                    return self.take_modified(core, owner, line, origin, words);
+                }
                 self.classify(core, owner, line, origin, words, false);
             }
             if self.machine.protocol == Protocol::Moesi && dirty {
@@ -446,6 +449,26 @@ impl Coherence {
         }
         self.fill(core, line, state, origin, words);
         outcome
+    }
+
+    /// A reader takes a modified line with ownership: who reads what another has written mostly
+    /// goes on to write it.
+    fn take_modified(
+        &mut self,
+        core: usize,
+        owner: usize,
+        line: u32,
+        origin: Origin,
+        words: u32,
+    ) -> Outcome {
+        self.invalidate(core, owner, line, origin, words);
+        self.directory[line as usize].owner = core as u16;
+        self.fill(core, line, MODIFIED, origin, words);
+        Outcome {
+            latency: self.transfer(owner, core, true),
+            from: From::Core(owner as u16),
+            exclusive: true,
+        }
     }
 
     fn is_shared(&self, line: u32) -> bool {

@@ -28,6 +28,7 @@ struct Raw {
     l2: RawL2,
     llc: RawLlc,
     memory: RawMemory,
+    core: RawCore,
     transfer: RawTransfer,
     atomic: RawAtomic,
     arbitration: RawArbitration,
@@ -84,8 +85,16 @@ struct RawMemory {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawCore {
+    branch_miss_ns: Number,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawTransfer {
     request_ns: Number,
+    upgrade_ns: Number,
+    migratory: bool,
     same_llc_ns: Number,
     same_llc_clean_ns: Number,
     other_llc_ns: Option<Number>,
@@ -99,6 +108,7 @@ struct RawTransfer {
 #[serde(deny_unknown_fields)]
 struct RawAtomic {
     rmw_ns: Number,
+    shadow_ns: Number,
     fence_ns: Number,
     pause_ns: Number,
 }
@@ -478,6 +488,14 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             .map(|distance| distance as u32),
     };
 
+    let rmw = s.latency("atomic.rmw_ns", &raw.atomic.rmw_ns)?;
+    let shadow = s.latency("atomic.shadow_ns", &raw.atomic.shadow_ns)?;
+    s.ordered(
+        ("atomic.shadow_ns", shadow),
+        ("atomic.rmw_ns", rmw),
+        &raw.atomic.shadow_ns,
+    )?;
+
     let matrix = match &t.matrix {
         None => Vec::new(),
         Some(path) => matrix(s, path, folder, &shape)?,
@@ -508,10 +526,14 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
                 other_llc_clean.unwrap_or(0),
                 other_socket_clean.unwrap_or(0),
             ],
+            upgrade: s.latency("transfer.upgrade_ns", &t.upgrade_ns)?,
+            migratory: t.migratory,
             matrix,
         },
         request,
-        rmw: s.latency("atomic.rmw_ns", &raw.atomic.rmw_ns)?,
+        rmw,
+        shadow,
+        branch_miss: s.latency("core.branch_miss_ns", &raw.core.branch_miss_ns)?,
         fence: s.latency("atomic.fence_ns", &raw.atomic.fence_ns)?,
         pause: s.latency("atomic.pause_ns", &raw.atomic.pause_ns)?,
         keep: s.latency("arbitration.keep_ns", &raw.arbitration.keep_ns)?,

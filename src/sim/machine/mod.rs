@@ -59,6 +59,11 @@ pub struct Transfers {
     pub dirty: [Picos; 4],
     /// The line is clean there, or is invalidated there: indexed by `Distance as usize`.
     pub clean: [Picos; 4],
+    /// Ownership of a line that the core holds for reading, as others do.
+    pub upgrade: Picos,
+    /// Whether a load takes a line that another core has modified with ownership, instead of
+    /// sharing it.
+    pub migratory: bool,
     /// Measured dirty latencies between cores, `from * cores + to`; empty where only distances are
     /// known.
     pub matrix: Vec<u32>,
@@ -122,6 +127,11 @@ pub struct Machine {
     pub request: Picos,
     /// A locked read-modify-write on a line in L1.
     pub rmw: Picos,
+    /// What of that passes while accesses after it issue.
+    pub shadow: Picos,
+    /// From when the values that steer a branch are there to the first instruction of the way that
+    /// was not expected.
+    pub branch_miss: Picos,
     /// A full fence with an empty store buffer.
     pub fence: Picos,
     /// One turn of a spin-wait loop (`pause`).

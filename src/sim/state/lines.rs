@@ -237,8 +237,13 @@ impl State {
         let t = &mut self.threads[thread];
         t.result = result;
         t.clock = done;
+        if op.kind.is_rmw() {
+            t.pipeline.loaded(done);
+            t.clock -= self.machine.shadow;
+        }
         t.request = None;
-        self.resume(thread, done);
+        let at = t.clock;
+        self.resume(thread, at);
     }
 
     /// The sibling of a thread that was given a line waits for the same line: it has it too.

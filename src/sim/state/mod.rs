@@ -9,8 +9,10 @@
 //! for anything, unless a request for that very line is on its way; then it waits for its turn.
 
 mod lines;
+mod pipeline;
 mod work;
 
+use self::pipeline::Pipeline;
 use crate::fault::arena::Arena;
 use crate::fault::world::World;
 use crate::layout::LINE;
@@ -120,6 +122,9 @@ struct Thread {
     /// Whether its last access wrote.
     wrote: bool,
     waits_for: WaitsFor,
+    /// When its last access knew its address.
+    began: Picos,
+    pipeline: Pipeline,
     rng: Pcg32,
 }
 
@@ -184,6 +189,8 @@ impl State {
             draining: false,
             wrote: false,
             waits_for: WaitsFor::Nothing,
+            began: 0,
+            pipeline: Pipeline::new(),
             rng: Pcg32::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id as u64),
         });
         State {
@@ -382,7 +389,8 @@ impl State {
             // The line is locked until the operation is done.
             let line = self.coherence.line(op.line);
             line.free = line.free.max(at + self.machine.rmw);
-            self.machine.rmw
+            self.threads[thread].pipeline.loaded(at + self.machine.rmw);
+            self.machine.rmw - self.machine.shadow
         } else if op.kind.writes() {
             self.machine.issue
         } else {

@@ -2,6 +2,7 @@
 
 use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, STORES_PER_LINE, State, WaitsFor};
 use crate::fault::arena::PAGE;
+use crate::fault::memory::Site;
 use crate::layout::LINE;
 use crate::sim::coherence::{Origin, Want};
 use crate::sim::machine::Picos;
@@ -21,13 +22,42 @@ impl State {
         Attempt::Again
     }
 
+    /// What passes before an access: the work of the program, and what the access waits for.
+    #[inline(always)]
+    pub fn before_access(&mut self, thread: usize, at: u64, kind: Kind) {
+        if self.access_work != 0 {
+            self.work_before(thread, kind);
+        }
+        let t = &mut self.threads[thread];
+        t.clock = t.clock.max(t.pipeline.address_known(at));
+        if kind.is_rmw() {
+            t.clock = t.clock.max(t.pipeline.settled);
+        }
+        t.began = t.clock;
+    }
+
+    /// A load of the thread has brought `value`.
+    #[inline(always)]
+    pub fn loaded(&mut self, thread: usize, value: u64) {
+        let t = &mut self.threads[thread];
+        let ready = t.clock.max(t.began + self.machine.l1.latency);
+        t.pipeline.loaded(ready);
+        if value.wrapping_sub(self.base) < self.memory.arena().bytes() as u64 {
+            t.pipeline.loaded_pointer(value, ready);
+        }
+    }
+
+    /// The thread went that way.
+    pub fn branched(&mut self, thread: usize, site: Site, way: usize) {
+        let t = &mut self.threads[thread];
+        if !t.pipeline.branch(site as usize, way) {
+            t.clock = t.clock.max(t.pipeline.settled) + self.machine.branch_miss;
+        }
+    }
+
     /// The work of the program before an access. What follows a write belongs to the same lock or
     /// unlock, which is a handful of instructions; so does the write itself.
-    #[inline]
-    pub fn before_access(&mut self, thread: usize, kind: Kind) {
-        if self.access_work == 0 {
-            return;
-        }
+    fn work_before(&mut self, thread: usize, kind: Kind) {
         let after_write = std::mem::replace(&mut self.threads[thread].wrote, kind.writes());
         if !after_write && !kind.writes() {
             self.threads[thread].clock += if self.is_sibling_working(thread) {
