@@ -2,6 +2,7 @@
 
 mod fake;
 
+use hitm::backend::{self, native::OWN_COUNTERS};
 use hitm::report::table::{Format, counters, render};
 use hitm::report::why::{Counted, counted};
 use hitm::report::{Record, write};
@@ -190,6 +191,38 @@ fn a_run_whose_counters_say_nothing_shows_no_block_of_them() {
         .into();
     assert!(counted(&record).is_empty());
     assert_eq!(counters(&counted(&record), false), "");
+}
+
+#[test]
+fn every_counter_a_backend_counts_by_itself_is_explained() {
+    let native = OWN_COUNTERS.map(|(name, _)| name.to_owned()).into_iter();
+    let native = native.map(|name| ("native", name));
+    let sim = backend::sim::counters().into_iter();
+    for (backend, name) in native.chain(sim.map(|name| ("sim", name))) {
+        let means = backend::means(backend, &name).unwrap_or_default();
+        assert!(means.ends_with('.') && means.len() > 20, "{name}: {means}");
+    }
+}
+
+#[test]
+fn a_role_of_the_model_and_of_the_machine_are_explained_each_in_its_own_words() {
+    let (mut record, dir) = record("why-backends");
+    for sample in record.samples.iter_mut().filter(|s| s.prefetch == "off") {
+        sample.backend = "sim".to_owned();
+        let counters = ["pair_sharing", "hitm_local"].map(|name| (name.to_owned(), 1e6));
+        sample.counters.extend(counters);
+    }
+    record.counters.push("pair_sharing".to_owned());
+    write(&record, &dir).unwrap();
+    let page = std::fs::read_to_string(dir.join("report.html")).unwrap();
+    let (_, meanings) = page.split_once("What the counters mean").unwrap();
+    for said in [
+        "<th>pair_sharing</th><td class=\"faint\">sim</td><td>Lines that a prefetch",
+        "<th>hitm_local</th><td class=\"faint\">native</td><td>Loads that took a Modified line",
+        "<th>hitm_local</th><td class=\"faint\">sim</td><td>Loads that took a line which",
+    ] {
+        assert!(meanings.contains(said), "{said}");
+    }
 }
 
 #[test]

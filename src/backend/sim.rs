@@ -2,6 +2,7 @@
 //!
 //! Here: from a cell to a simulated sample, and the prefetcher factor. Not here: the model (`sim`).
 
+use super::FALLBACKS;
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Block, Cell, Design, Measured, Prefetch};
 use crate::layout;
@@ -116,7 +117,7 @@ fn measure(sim: &Sim, cell: &Cell) -> Result<Measured> {
     let start = Instant::now();
     let sample = run::run(sim.machine(cell.prefetch), &sim.spec(cell))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
-    let counted = counted.chain([(FALLBACKS, sample.fallbacks)]);
+    let counted = counted.chain([(FALLBACKS.0, sample.fallbacks)]);
     Ok(Measured {
         threads: sample.threads,
         accesses: Some(sample.counts.accesses),
@@ -130,8 +131,6 @@ fn measure(sim: &Sim, cell: &Cell) -> Result<Measured> {
 
 /// A column of its own in the CSV.
 const ACCESSES: &str = "accesses";
-/// Faults that went to `mmap_lock` because a writer was in the way.
-const FALLBACKS: &str = "fallbacks";
 
 /// The counter columns of a simulated run.
 pub fn counters() -> Vec<String> {
@@ -139,7 +138,7 @@ pub fn counters() -> Vec<String> {
     let roles = counted.iter().map(|(role, _)| role);
     roles
         .filter(|role| *role != ACCESSES)
-        .chain([FALLBACKS])
+        .chain([FALLBACKS.0])
         .map(str::to_owned)
         .collect()
 }

@@ -84,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
         environment.design.prefetcher = Some(which.to_string());
     }
     let (plan, missing) = counters(&args.counters)?;
-    let own = OWN_COUNTERS.into_iter();
+    let own = OWN_COUNTERS.into_iter().map(|(name, _)| name);
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
     environment.run.note_unmeasured(missing);

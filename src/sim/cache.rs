@@ -158,7 +158,11 @@ mod tests {
                 evicting.insert(line % 4);
             }
         }
-        assert_eq!(evicting, BTreeSet::from([0, 1]), "lines 8 and 9 are too many");
+        assert_eq!(
+            evicting,
+            BTreeSet::from([0, 1]),
+            "lines 8 and 9 are too many"
+        );
     }
 
     #[test]

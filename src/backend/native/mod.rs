@@ -29,13 +29,22 @@ use std::sync::Arc;
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
 const START_PAGES: u64 = 64;
 
-/// What the native backend counts by itself, as columns: `fallbacks` are faults that went to
-/// `mmap_lock` because a writer was in the way, the others come from the kernel's own accounts.
-pub const OWN_COUNTERS: [&str; 4] = [
-    "fallbacks",
-    "voluntary_context_switches",
-    "involuntary_context_switches",
-    "stolen_ns",
+/// What the native backend counts by itself: columns, and what they say. All but the first come
+/// from the kernel's own accounts.
+pub const OWN_COUNTERS: [(&str, &str); 4] = [
+    super::FALLBACKS,
+    (
+        "voluntary_context_switches",
+        "Times a thread gave up its CPU, as the kernel accounts for it.",
+    ),
+    (
+        "involuntary_context_switches",
+        "Times a thread was taken off its CPU, as the kernel accounts for it.",
+    ),
+    (
+        "stolen_ns",
+        "Time in which the hypervisor ran something else on these CPUs.",
+    ),
 ];
 
 /// One arm: a layout, and a known handicap in thousandths (0 for a real layout).
@@ -316,7 +325,8 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
         kernel.involuntary_switches,
         stolen_ns,
     ];
-    let own = OWN_COUNTERS.into_iter().zip(values.map(|v| v as f64));
+    let own = OWN_COUNTERS.map(|(name, _)| name);
+    let own = own.into_iter().zip(values.map(|v| v as f64));
     let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
     if migrations > 0.0 {
         invalid.push(format!("{migrations} migrations to another CPU"));
