@@ -13,7 +13,6 @@ use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
 use rayon::prelude::*;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 /// Faults of one thread, on average, in a sample: enough that a sample's own scatter is below a
 /// per cent on every machine here.
@@ -114,14 +113,13 @@ impl Backend for Sim {
 }
 
 fn measure(sim: &Sim, cell: &Cell) -> Result<Measured> {
-    let start = Instant::now();
     let sample = run::run(sim.machine(cell.prefetch), &sim.spec(cell))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
     let counted = counted.chain([(FALLBACKS.0, sample.fallbacks)]);
     Ok(Measured {
         threads: sample.threads,
         accesses: Some(sample.counts.accesses),
-        wall_seconds: Some(start.elapsed().as_secs_f64()),
+        wall_seconds: Some(sample.wall_seconds),
         counters: counted
             .map(|(role, count)| (role.to_owned(), count as f64))
             .collect(),

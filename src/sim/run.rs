@@ -19,6 +19,7 @@ use crate::machine::Placement;
 use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// How often the simulation is asked whether it has seen enough.
 const CHUNK: Picos = 20_000_000;
@@ -63,6 +64,8 @@ pub struct Run {
     pub counts: Counts,
     /// Faults of the window that a writer forced to fall back to `mmap_lock`.
     pub fallbacks: u64,
+    /// Host seconds that the window took: neither the warm-up nor laying out the world.
+    pub wall_seconds: f64,
     /// Who took which line from whom, since the beginning.
     pub ledger: Option<Ledger>,
     /// What happened when, since the beginning.
@@ -181,7 +184,9 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
     };
     let before = until(&mut simulation, window / 4);
     let counts_before = simulation.state().coherence.counts;
+    let start = Instant::now();
     let after = until(&mut simulation, window);
+    let wall_seconds = start.elapsed().as_secs_f64();
 
     let mut state = simulation.state();
     let counts = state.coherence.counts.since(&counts_before);
@@ -201,6 +206,7 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
             .collect(),
         counts,
         fallbacks: fallbacks(&after) - fallbacks(&before),
+        wall_seconds,
         ledger: state.coherence.ledger.take(),
         timeline: state.timeline.take(),
         world: world.clone(),
