@@ -99,21 +99,21 @@ impl Sim {
 
 impl Backend for Sim {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        measure(self, cell)
+        measure(self, cell, &AtomicBool::new(false))
     }
 
-    fn measure_block(&mut self, block: &Block, _stop: &AtomicBool) -> Result<Vec<Measured>> {
+    fn measure_block(&mut self, block: &Block, stop: &AtomicBool) -> Result<Vec<Measured>> {
         let this = &*self;
         block
             .cells
             .par_iter()
-            .map(|cell| measure(this, cell))
+            .map(|cell| measure(this, cell, stop))
             .collect()
     }
 }
 
-fn measure(sim: &Sim, cell: &Cell) -> Result<Measured> {
-    let sample = run::run(sim.machine(cell.prefetch), &sim.spec(cell))?;
+fn measure(sim: &Sim, cell: &Cell, stop: &AtomicBool) -> Result<Measured> {
+    let sample = run::run_unless(stop, sim.machine(cell.prefetch), &sim.spec(cell))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
     let counted = counted.chain([(FALLBACKS.0, sample.fallbacks)]);
     Ok(Measured {

@@ -90,6 +90,12 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     } = run;
     let design = environment.design.clone();
     let mut verdicts = Verdicts::new(&design);
+    // From here on there is a folder, which a signal must not leave half-written.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|e| Error::Refused(format!("cannot catch signal {signal}: {e}")))?;
+    }
     let folder = match folder {
         Folder::New(dir) => RunFolder::create(dir.as_deref(), &design.run, &counters)?,
         Folder::Resumed(dir) => {
@@ -107,11 +113,6 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     // Written at once, so that a run that is killed can go on.
     folder.write_environment(&environment)?;
 
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|e| Error::Refused(format!("cannot catch signal {signal}: {e}")))?;
-    }
     let mut watch = Progress { folder, bar: bar() };
     let ended = experiment::drive(
         &design,
