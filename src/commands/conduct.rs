@@ -138,12 +138,11 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     if !empty {
         let record = Record::read(&[&dir])?;
         report::write(&record, &dir)?;
-        let colour = report::table::colour_wanted();
-        let text = report::table::render(options.format, &rows, &record.arms(), colour);
+        let text = report::table::render(options.format, &rows, &record.arms());
         super::print(&text)?;
         if options.format == Format::Table {
             let counted = report::why::counted(&record);
-            super::print(&report::table::counters(&counted, colour))?;
+            super::print(&report::table::counters(&counted))?;
         }
         warn_of_invalid(&record.samples);
         if options.format == Format::Table {
