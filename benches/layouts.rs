@@ -154,7 +154,7 @@ impl Run {
         let folder = match &mut self.folder {
             Some(folder) => folder,
             None => {
-                let counters = OWN_COUNTERS.map(str::to_owned);
+                let counters = OWN_COUNTERS.map(|(name, _)| name.to_owned());
                 let folder = RunFolder::create(None, &self.id, &counters)?;
                 folder.write_environment(&EnvironmentFile::of(self))?;
                 self.folder.insert(folder)

@@ -146,6 +146,27 @@ fn addresses_in_any_of_perfs_forms_are_named_by_layout_slot_field_line_and_pair(
 }
 
 #[test]
+fn a_map_and_its_run_folder_are_written_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |out: &str, map: &str| {
+        hitm(&["run", "--layouts", "split-packed", "--scenario", "one-vma"])
+            .args(["--threads", "1", "--blocks", "1", "--counters", "none"])
+            .args(["--out", out, "--address-map", map])
+            .current_dir(folder.path())
+            .assert()
+    };
+    let there = |path: &str| folder.path().join(path).exists();
+    std::fs::create_dir(folder.path().join("taken")).unwrap();
+    std::fs::write(folder.path().join("taken/file"), "").unwrap();
+    run("taken", "map.csv").code(2);
+    assert!(!there("map.csv"));
+    run("out", "taken/file/map.csv").code(2);
+    assert!(!there("out"));
+    run("out", "out/map.csv").success();
+    assert!(there("out/map.csv") && there("out/samples.csv"));
+}
+
+#[test]
 fn an_unusable_map_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("map.csv");

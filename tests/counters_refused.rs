@@ -4,9 +4,12 @@
 //! are refused by a seccomp filter on one descriptor of one thread. No PMU and no permission is
 //! needed.
 
+mod seccomp;
+
 use hitm::counters::{Conditions, Machine, Open, Plan, Readings, Scope, Table};
 use perf_event::hooks::sys::bindings::perf_event_attr;
 use perf_event::hooks::{Hooks, set_thread_hooks};
+use seccomp::refuse;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_uint, c_ulong};
@@ -241,7 +244,7 @@ fn a_read_that_fails_names_cause_and_remedy() {
             |kernel| {
                 let mut open = plan.open(0);
                 let fd = kernel.0.borrow().counters[0].0;
-                refuse_reads(fd, errno);
+                refuse(libc::SYS_read, Some((0, fd as u32)), errno);
                 let first = window(&mut open);
                 // What failed stays failed, and is no worse the second time.
                 assert_eq!(window(&mut open), first);
@@ -360,23 +363,4 @@ fn the_paranoid_level_is_named_with_its_fix() {
         reason.contains("sysctl kernel.perf_event_paranoid=1"),
         "{reason}"
     );
-}
-
-/// From now on, reads of `fd` by this thread fail.
-fn refuse_reads(fd: c_int, errno: i32) {
-    use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-        SeccompRule, apply_filter,
-    };
-    let is_fd =
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, fd as u64).unwrap();
-    let filter = SeccompFilter::new(
-        [(libc::SYS_read, vec![SeccompRule::new(vec![is_fd]).unwrap()])].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno as u32),
-        std::env::consts::ARCH.try_into().unwrap(),
-    )
-    .unwrap();
-    let program: BpfProgram = filter.try_into().unwrap();
-    apply_filter(&program).unwrap();
 }

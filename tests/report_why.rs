@@ -2,6 +2,8 @@
 
 mod fake;
 
+use anstream::adapter::strip_str;
+use hitm::backend::{self, native::OWN_COUNTERS};
 use hitm::report::table::{Format, counters, render};
 use hitm::report::why::{Counted, counted};
 use hitm::report::{Record, write};
@@ -168,7 +170,7 @@ fn what_the_baseline_does_from_itself_is_no_movement() {
 #[test]
 fn the_table_of_counters_fits_a_terminal_and_marks_what_was_scaled() {
     let (record, _) = record("why-table");
-    let table = counters(&counted(&record), false);
+    let table = strip_str(&counters(&counted(&record))).to_string();
     assert!(
         table.lines().all(|line| line.chars().count() <= 100),
         "{table}"
@@ -189,7 +191,39 @@ fn a_run_whose_counters_say_nothing_shows_no_block_of_them() {
         .map(str::to_owned)
         .into();
     assert!(counted(&record).is_empty());
-    assert_eq!(counters(&counted(&record), false), "");
+    assert_eq!(counters(&counted(&record)), "");
+}
+
+#[test]
+fn every_counter_a_backend_counts_by_itself_is_explained() {
+    let native = OWN_COUNTERS.map(|(name, _)| name.to_owned()).into_iter();
+    let native = native.map(|name| ("native", name));
+    let sim = backend::sim::counters().into_iter();
+    for (backend, name) in native.chain(sim.map(|name| ("sim", name))) {
+        let means = backend::means(backend, &name).unwrap_or_default();
+        assert!(means.ends_with('.') && means.len() > 20, "{name}: {means}");
+    }
+}
+
+#[test]
+fn a_role_of_the_model_and_of_the_machine_are_explained_each_in_its_own_words() {
+    let (mut record, dir) = record("why-backends");
+    for sample in record.samples.iter_mut().filter(|s| s.prefetch == "off") {
+        sample.backend = "sim".to_owned();
+        let counters = ["pair_sharing", "hitm_local"].map(|name| (name.to_owned(), 1e6));
+        sample.counters.extend(counters);
+    }
+    record.counters.push("pair_sharing".to_owned());
+    write(&record, &dir).unwrap();
+    let page = std::fs::read_to_string(dir.join("report.html")).unwrap();
+    let (_, meanings) = page.split_once("What the counters mean").unwrap();
+    for said in [
+        "<th>pair_sharing</th><td class=\"faint\">sim</td><td>Lines that a prefetch",
+        "<th>hitm_local</th><td class=\"faint\">native</td><td>Loads that took a Modified line",
+        "<th>hitm_local</th><td class=\"faint\">sim</td><td>Loads that took a line which",
+    ] {
+        assert!(meanings.contains(said), "{said}");
+    }
 }
 
 #[test]
@@ -233,7 +267,8 @@ fn an_attribution_row_stands_beside_the_effects_it_compares() {
         .filter(|row| row.layout.ends_with("192"))
         .cloned()
         .collect();
-    let table = render(Format::Table, &rows, &record.arms(), false);
+    let table = render(Format::Table, &rows, &record.arms());
+    let table = strip_str(&table).to_string();
     assert!(
         table.lines().all(|line| line.chars().count() <= 100),
         "{table}"

@@ -2,32 +2,23 @@
 //!
 //! Seccomp filters are those of the thread that starts `hitm`, and pass on to it.
 
+mod seccomp;
+
 use hitm::results::{RunRecord, read_samples};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, apply_filter,
-};
+use seccomp::refuse;
 use std::path::Path;
 use std::process::{Command, Output};
 
 /// ioctls of counters, from `linux/perf_event.h`: `PERF_EVENT_IOC_ENABLE`, `_DISABLE`, `_ID`.
-const IOCTLS: [(&str, u64); 3] = [("enable", 0x2400), ("disable", 0x2401), ("id", 0x8008_2407)];
+const IOCTLS: [(&str, u32); 3] = [("enable", 0x2400), ("disable", 0x2401), ("id", 0x8008_2407)];
 
 /// The roles that every kernel counts.
 const SOFTWARE: &str = "task_clock_ns,page_faults,cpu_migrations";
 
-/// Two blocks of `hitm run` into `out`, under a filter that fails these calls with `errno`.
-fn run(out: &Path, call: i64, rules: Vec<SeccompRule>, errno: i32) -> Output {
-    let filter = SeccompFilter::new(
-        [(call, rules)].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno as u32),
-        std::env::consts::ARCH.try_into().unwrap(),
-    )
-    .unwrap();
-    let program: BpfProgram = filter.try_into().unwrap();
+/// Two blocks of `hitm run` into `out`, where the kernel refuses a call; see [`refuse`].
+fn run(out: &Path, call: i64, argument: Option<(u8, u32)>, errno: i32) -> Output {
     let start = || {
-        apply_filter(&program).unwrap();
+        refuse(call, argument, errno);
         let mut hitm = Command::new(env!("CARGO_BIN_EXE_hitm"));
         let run = ["run", "--layouts", "split-packed", "--scenario", "one-vma"];
         hitm.args(run).args(["--threads", "1", "--blocks", "2"]);
@@ -81,7 +72,7 @@ fn a_run_without_perf_event_open_measures_on_and_names_cause_and_remedy() {
     for (errno, name) in errors {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
-        let output = run(&out, libc::SYS_perf_event_open, Vec::new(), errno);
+        let output = run(&out, libc::SYS_perf_event_open, None, errno);
         let why = whole_but_uncounted(&out, &output);
         assert!(why.contains(name), "{name}: {why}");
     }
@@ -92,10 +83,7 @@ fn a_run_whose_counters_cannot_be_started_stopped_or_told_apart_measures_on() {
     for (name, request) in IOCTLS {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
-        let is_request =
-            SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request).unwrap();
-        let rule = SeccompRule::new(vec![is_request]).unwrap();
-        let output = run(&out, libc::SYS_ioctl, vec![rule], libc::EIO);
+        let output = run(&out, libc::SYS_ioctl, Some((1, request)), libc::EIO);
         let why = whole_but_uncounted(&out, &output);
         assert!(why.contains("EIO"), "{name}: {why}");
     }

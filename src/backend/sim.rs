@@ -2,6 +2,7 @@
 //!
 //! Here: from a cell to a simulated sample, and the prefetcher factor. Not here: the model (`sim`).
 
+use super::FALLBACKS;
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Block, Cell, Design, Measured, Prefetch};
 use crate::layout;
@@ -12,7 +13,6 @@ use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
 use rayon::prelude::*;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 /// Faults of one thread, on average, in a sample: enough that a sample's own scatter is below a
 /// per cent on every machine here.
@@ -99,28 +99,27 @@ impl Sim {
 
 impl Backend for Sim {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        measure(self, cell)
+        measure(self, cell, &AtomicBool::new(false))
     }
 
-    fn measure_block(&mut self, block: &Block, _stop: &AtomicBool) -> Result<Vec<Measured>> {
+    fn measure_block(&mut self, block: &Block, stop: &AtomicBool) -> Result<Vec<Measured>> {
         let this = &*self;
         block
             .cells
             .par_iter()
-            .map(|cell| measure(this, cell))
+            .map(|cell| measure(this, cell, stop))
             .collect()
     }
 }
 
-fn measure(sim: &Sim, cell: &Cell) -> Result<Measured> {
-    let start = Instant::now();
-    let sample = run::run(sim.machine(cell.prefetch), &sim.spec(cell))?;
+fn measure(sim: &Sim, cell: &Cell, stop: &AtomicBool) -> Result<Measured> {
+    let sample = run::run_unless(stop, sim.machine(cell.prefetch), &sim.spec(cell))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
-    let counted = counted.chain([(FALLBACKS, sample.fallbacks)]);
+    let counted = counted.chain([(FALLBACKS.0, sample.fallbacks)]);
     Ok(Measured {
         threads: sample.threads,
         accesses: Some(sample.counts.accesses),
-        wall_seconds: Some(start.elapsed().as_secs_f64()),
+        wall_seconds: Some(sample.wall_seconds),
         counters: counted
             .map(|(role, count)| (role.to_owned(), count as f64))
             .collect(),
@@ -130,8 +129,6 @@ fn measure(sim: &Sim, cell: &Cell) -> Result<Measured> {
 
 /// A column of its own in the CSV.
 const ACCESSES: &str = "accesses";
-/// Faults that went to `mmap_lock` because a writer was in the way.
-const FALLBACKS: &str = "fallbacks";
 
 /// The counter columns of a simulated run.
 pub fn counters() -> Vec<String> {
@@ -139,7 +136,7 @@ pub fn counters() -> Vec<String> {
     let roles = counted.iter().map(|(role, _)| role);
     roles
         .filter(|role| *role != ACCESSES)
-        .chain([FALLBACKS])
+        .chain([FALLBACKS.0])
         .map(str::to_owned)
         .collect()
 }

@@ -6,6 +6,7 @@ use super::options::{FailOn, Format, Options};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Backend, Design, Ending, Limits, Remarks, Verdicts};
 use crate::report::{self, Record};
+use crate::results::address_map::{self, Mapped};
 use crate::results::{
     BASELINE_AGAIN, RunFolder, RunRecord, Sample, Unmeasured, VerdictRow, read_samples,
 };
@@ -38,6 +39,8 @@ pub struct Run {
     pub limits: Limits,
     /// Where it goes.
     pub folder: Folder,
+    /// A file beside a new folder that says where everything lies in memory.
+    pub address_map: Option<(PathBuf, Vec<Mapped>)>,
 }
 
 /// The run folder of a run.
@@ -87,11 +90,28 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
         counters,
         limits,
         folder,
+        address_map,
     } = run;
     let design = environment.design.clone();
     let mut verdicts = Verdicts::new(&design);
+    // From here on there is a folder, which a signal must not leave half-written.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|e| Error::Refused(format!("cannot catch signal {signal}: {e}")))?;
+    }
     let folder = match folder {
-        Folder::New(dir) => RunFolder::create(dir.as_deref(), &design.run, &counters)?,
+        Folder::New(dir) => {
+            let folder = RunFolder::create(dir.as_deref(), &design.run, &counters)?;
+            // Not before there is a folder, which may be refused, and may be where the map goes.
+            if let Some((path, rows)) = address_map
+                && let Err(error) = address_map::write(&path, &rows)
+            {
+                folder.discard();
+                return Err(error);
+            }
+            folder
+        }
         Folder::Resumed(dir) => {
             let (mut folder, mut there) = RunFolder::open_for_resume(&dir)?;
             for warning in &there.warnings {
@@ -107,11 +127,6 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     // Written at once, so that a run that is killed can go on.
     folder.write_environment(&environment)?;
 
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|e| Error::Refused(format!("cannot catch signal {signal}: {e}")))?;
-    }
     let mut watch = Progress { folder, bar: bar() };
     let ended = experiment::drive(
         &design,
@@ -137,12 +152,11 @@ pub fn conduct(run: Run, backend: &mut dyn Backend, options: &Options) -> Result
     if !empty {
         let record = Record::read(&[&dir])?;
         report::write(&record, &dir)?;
-        let colour = report::table::colour_wanted();
-        let text = report::table::render(options.format, &rows, &record.arms(), colour);
+        let text = report::table::render(options.format, &rows, &record.arms());
         super::print(&text)?;
         if options.format == Format::Table {
             let counted = report::why::counted(&record);
-            super::print(&report::table::counters(&counted, colour))?;
+            super::print(&report::table::counters(&counted))?;
         }
         warn_of_invalid(&record.samples);
         if options.format == Format::Table {

@@ -1,11 +1,11 @@
 //! `hitm counters`: which counters there are, what they do not mean, and whether they count here.
 
+use super::print;
 use crate::counters::preflight::{self, Checked};
 use crate::counters::{Event, Machine, Plan, Role, Scope, Table, metrics, roles};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 /// Arguments of `hitm counters`.
 #[derive(clap::Args)]
@@ -524,16 +524,6 @@ fn csv<T: serde::Serialize>(rows: &[T]) -> Result<()> {
 
 fn json(value: &serde_json::Value) -> Result<()> {
     print(&format!("{value:#}\n"))
-}
-
-/// To standard output; a reader that closed it early is no failure.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Refused(
-            format!("cannot write to standard output: {error}"),
-        )),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -52,10 +52,11 @@ impl Command {
     }
 }
 
-/// Write a finished text to stdout. A reader that has gone (`| head`) is no failure.
+/// Write a finished text to stdout, its colours only where they are wanted: on a terminal, with
+/// `NO_COLOR` not set. A reader that has gone (`| head`) is no failure.
 fn print(text: &str) -> Result<()> {
     use std::io::{ErrorKind, Write};
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = anstream::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())

@@ -14,7 +14,6 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,13 +120,7 @@ pub fn run(args: Args) -> Result<()> {
             json + "\n"
         }
     };
-    // Colour only where it is wanted; a closed pipe is no failure.
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Err(why) if why.kind() != ErrorKind::BrokenPipe => Err(Error::Input(format!(
-            "standard output cannot be written: {why}"
-        ))),
-        _ => Ok(()),
-    }
+    super::print(&text)
 }
 
 /// Measure, check the file as `hitm sim` will, and write it where nothing is yet.

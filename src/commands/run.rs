@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Design};
 use crate::machine::{CpuId, Placement, Topology, environment::Environment};
 use crate::prefetch::{Control, Which};
-use crate::results::{Unmeasured, address_map, run_id};
+use crate::results::{Unmeasured, run_id};
 use crate::scenario;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -84,14 +84,14 @@ pub fn run(args: Args) -> Result<()> {
         environment.design.prefetcher = Some(which.to_string());
     }
     let (plan, missing) = counters(&args.counters)?;
-    let own = OWN_COUNTERS.into_iter();
+    let own = OWN_COUNTERS.into_iter().map(|(name, _)| name);
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
     environment.run.note_unmeasured(missing);
-    if let Some(path) = &args.address_map {
-        address_map::write(path, &backend.fix_places(&environment.design))?;
-    }
+    let address_map = args.address_map.clone();
+    let address_map = address_map.map(|path| (path, backend.fix_places(&environment.design)));
     let run = Run {
+        address_map,
         counters: columns,
         limits: args.options.limits(),
         environment,

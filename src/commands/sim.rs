@@ -98,6 +98,7 @@ pub fn run(args: Args) -> Result<()> {
         counters: counters(),
         limits,
         folder: Folder::New(args.options.out.clone()),
+        address_map: None,
     };
     conduct(run, &mut sim, &args.options)
 }

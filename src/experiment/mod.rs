@@ -173,8 +173,8 @@ pub struct Measured {
     pub invalid: Vec<String>,
     /// Counters by role: totals over all threads.
     pub counters: BTreeMap<String, f64>,
-    /// Simulator: accesses charged to the model.
+    /// Simulator: accesses charged to the model in the window.
     pub accesses: Option<u64>,
-    /// Simulator: host seconds.
+    /// Simulator: host seconds that the window took.
     pub wall_seconds: Option<f64>,
 }

@@ -244,12 +244,15 @@ fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
 
 /// The counters behind the verdicts, those that move with the layout first.
 fn counters(counted: &[Counted]) -> Markup {
-    let mut meanings: BTreeMap<&str, &str> = BTreeMap::new();
-    for row in counted.iter().flat_map(|at| &at.rows) {
-        if !row.means.is_empty() {
-            meanings.insert(&row.name, &row.means);
+    // A name may mean one thing where a machine counts it and another where a model does.
+    let mut meanings: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for at in counted {
+        for row in at.rows.iter().filter(|row| !row.means.is_empty()) {
+            let backends = meanings.entry((&row.name, &row.means)).or_default();
+            backends.insert(&at.point.backend);
         }
     }
+    let backends: BTreeSet<&str> = meanings.values().flatten().copied().collect();
     html! {
         @if !counted.is_empty() {
             h2 { "Why: counters per fault" }
@@ -294,7 +297,13 @@ fn counters(counted: &[Counted]) -> Markup {
             @if !meanings.is_empty() {
                 details {
                     summary { "What the counters mean" }
-                    table { @for (name, means) in &meanings { tr { th { (name) } td { (means) } } } }
+                    table { @for ((name, means), of) in &meanings { tr {
+                        th { (name) }
+                        @if backends.len() > 1 {
+                            td class="faint" { (of.iter().copied().collect::<Vec<_>>().join(", ")) }
+                        }
+                        td { (means) }
+                    } } }
                 }
             }
         }

@@ -1,14 +1,13 @@
 //! Verdicts as a person reads them in a terminal, and the same rows as CSV and JSON.
 //!
 //! Here: the order of the rows, alignment, colour. Not here: the verdicts themselves (`stats`),
-//! the report of a run folder (`report::html`).
+//! the report of a run folder (`report::html`), whether colour is wanted (`commands::print`).
 
 use super::arms::{Arm, Point};
 use super::units;
 use super::why::{Counted, Row, SCALED};
 use crate::results::{ON_OVER_OFF, VerdictRow, verdicts_csv};
 use anstyle::{AnsiColor, Style};
-use std::io::IsTerminal;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -22,16 +21,10 @@ pub enum Format {
     Json,
 }
 
-/// Whether standard output takes colour: a terminal, and `NO_COLOR` not set.
-pub fn colour_wanted() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !refused
-}
-
-/// The verdicts in that format; ends with a line end unless there are none.
-pub fn render(format: Format, verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
+/// The verdicts in that format, a table in colour; ends with a line end unless there are none.
+pub fn render(format: Format, verdicts: &[VerdictRow], arms: &[Arm]) -> String {
     match format {
-        Format::Table => table(verdicts, arms, colour),
+        Format::Table => table(verdicts, arms),
         Format::Csv => verdicts_csv(verdicts, &TIMES, |row, name| {
             let layout = if name == TIMES[0] {
                 &row.layout
@@ -158,7 +151,7 @@ pub(super) fn cells(row: &VerdictRow, arm: Option<&Arm>) -> [String; 4] {
     ]
 }
 
-fn table(verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
+fn table(verdicts: &[VerdictRow], arms: &[Arm]) -> String {
     let groups = groups(verdicts, arms);
     let mut text = String::new();
     let mut place = "";
@@ -166,8 +159,7 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
     let layout_width = names.map(|name| name.chars().count()).max().unwrap_or(0);
     let line = |layout: &str, figures: [&str; 3], verdict: &str, style: Style, blocks: &str| {
         let [time, change, interval] = figures;
-        // Coloured after it is padded: escape sequences have no width.
-        let verdict = styled(&format!("{verdict:<12}"), style, colour);
+        let verdict = padded(verdict, style);
         let text = format!(
             "  {layout:<layout_width$}  {time:>10}  {change:>9}  {interval:>19}  {verdict}  {blocks}"
         );
@@ -181,12 +173,12 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm], colour: bool) -> String {
             text.push('\n');
         }
         text.push('\n');
-        text.push_str(&styled(&group.heading, Style::new().bold(), colour));
+        text.push_str(&styled(&group.heading, Style::new().bold()));
         text.push('\n');
         if group.attributes {
             let line = |layout: &str, figures: [&str; 4], verdict: &str, style: Style| {
                 let [on, off, adds, interval] = figures;
-                let verdict = styled(&format!("{verdict:<12}"), style, colour);
+                let verdict = padded(verdict, style);
                 let text = format!(
                     "  {layout:<layout_width$}  {on:>10}  {off:>9}  {adds:>9}  {interval:>17}  {verdict}"
                 );
@@ -229,7 +221,7 @@ const VALUE: usize = 8;
 
 /// Counters per fault at each design point where some move with the layout: those that move most,
 /// the value and its change against the baseline, as many as fit. Empty where none moves.
-pub fn counters(counted: &[Counted], colour: bool) -> String {
+pub fn counters(counted: &[Counted]) -> String {
     let mut text = String::new();
     for at in counted.iter().filter(|at| at.moving().next().is_some()) {
         let point = &at.point;
@@ -239,7 +231,7 @@ pub fn counters(counted: &[Counted], colour: bool) -> String {
             point.prefetch
         );
         text.push('\n');
-        text.push_str(&styled(&heading, Style::new().bold(), colour));
+        text.push_str(&styled(&heading, Style::new().bold()));
         text.push('\n');
         let layout_width = at.layouts.iter().map(|name| name.chars().count()).max();
         let layout_width = layout_width.unwrap_or(0).max("layout".len());
@@ -308,12 +300,14 @@ fn style_of(verdict: &str) -> Style {
     }
 }
 
-fn styled(text: &str, style: Style, colour: bool) -> String {
-    if colour && style != Style::new() {
-        format!("{style}{text}{style:#}")
-    } else {
-        text.to_owned()
-    }
+fn styled(text: &str, style: Style) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A verdict as wide as the widest: escape sequences have no width, and what pads it has no style.
+fn padded(verdict: &str, style: Style) -> String {
+    let width = 12_usize.saturating_sub(verdict.chars().count());
+    format!("{}{:width$}", styled(verdict, style), "")
 }
 
 fn json(verdicts: &[VerdictRow], arms: &[Arm]) -> String {

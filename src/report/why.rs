@@ -5,6 +5,7 @@
 
 use super::arms::{Point, baseline, in_order, median};
 use super::{Record, units};
+use crate::backend;
 use crate::counters::{Metric, metrics, role};
 use crate::results::{BASELINE_AGAIN, Sample};
 use std::collections::BTreeMap;
@@ -131,7 +132,7 @@ fn at(record: &Record, point: Point) -> Counted {
     let counters = roles.iter().map(|name| {
         let values = medians.iter().map(|of| of.get(*name).copied());
         let scaled = record.run.scaled.iter().any(|scaled| scaled == name);
-        row_of_role(name, values.collect(), scaled)
+        row_of_role(name, &point.backend, values.collect(), scaled)
     });
     let derived = metrics().iter().filter(|metric| !is_one_role(metric));
     let derived = derived.map(|metric| {
@@ -171,22 +172,20 @@ fn is_one_role(metric: &Metric) -> bool {
     metric.of.len() == 1 && metric.over == ["faults"]
 }
 
-fn row_of_role(name: &str, values: Vec<Option<f64>>, scaled: bool) -> Row {
-    let means = match (
-        role(name),
-        metrics().iter().find(|m| is_one_role(m) && m.of[0] == name),
-    ) {
-        (Ok(role), metric) => {
-            let not = role.not.as_ref().map(|not| format!("; {not}"));
-            let says = metric.map(|metric| format!(". {}", metric.means));
-            [Some(role.counts.clone()), not, says]
-                .into_iter()
-                .flatten()
-                .collect()
-        }
-        // The backend's own: those of the simulator, and faults that fell back to mmap_lock.
-        (Err(_), _) => String::new(),
+fn row_of_role(name: &str, backend: &str, values: Vec<Option<f64>>, scaled: bool) -> Row {
+    // A model has none of the hardware's blind spots, so its own words go first.
+    let mut means = match (backend::means(backend, name), role(name)) {
+        (Some(own), _) => own.to_owned(),
+        (None, Ok(role)) => match &role.not {
+            Some(not) => format!("{}; {not}.", role.counts),
+            None => format!("{}.", role.counts),
+        },
+        (None, Err(_)) => String::new(),
     };
+    let metric = metrics().iter().find(|m| is_one_role(m) && m.of[0] == name);
+    if let Some(metric) = metric {
+        means = format!("{means} {}", metric.means);
+    }
     Row {
         name: name.to_owned(),
         unit: role(name).map_or("events/fault".into(), |role| format!("{}/fault", role.unit)),

@@ -95,6 +95,12 @@ impl RunFolder {
         })
     }
 
+    /// Take away again what [`create`](Self::create) made.
+    pub fn discard(self) {
+        let _ = fs::remove_file(self.path.join("samples.csv"));
+        let _ = fs::remove_dir(&self.path);
+    }
+
     /// Open the run folder `dir` to go on where it ends, with the rows that are there. A last
     /// line that was cut off is removed from the file.
     pub fn open_for_resume(dir: &Path) -> Result<(RunFolder, SamplesFile)> {

@@ -91,9 +91,10 @@ pub struct Sample {
     pub valid: bool,
     /// Why not, if not; several reasons are joined with `; `.
     pub invalid_reason: String,
-    /// Simulator: memory accesses charged to the model.
+    /// Simulator: memory accesses charged to the model, in the measured window like the faults.
     pub accesses: Option<u64>,
-    /// Simulator: seconds of host time the sample took.
+    /// Simulator: seconds of host time in which the model ran that window. Over these, `accesses`
+    /// are its speed; the warm-up and the laying out of the world are in neither.
     pub wall_seconds: Option<f64>,
     /// Slab slot of the first VMA in use: its parity decides the 128-byte neighbours. `None` where
     /// it cannot be known, as in the running kernel.

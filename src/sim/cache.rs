@@ -19,8 +19,9 @@ pub struct Cache {
     /// `Some(sets - 1)` where the number of sets is a power of two.
     mask: Option<u32>,
     full: u32,
-    /// Empty where every line of the simulated memory fits at once: lines that follow one another
-    /// fall into sets in turn, so none is ever evicted.
+    /// The sets that more lines of the simulated memory fall into than they have ways. Lines that
+    /// follow one another fall into sets in turn, so these are the first ones, and in the others
+    /// none is ever evicted.
     sets: Vec<Set>,
     tags: Vec<u32>,
 }
@@ -28,11 +29,7 @@ pub struct Cache {
 impl Cache {
     /// A cache for a memory of `lines` lines.
     pub fn new(spec: CacheSpec, lines: usize) -> Cache {
-        let tracked = if lines > spec.sets * spec.ways {
-            spec.sets
-        } else {
-            0
-        };
+        let tracked = lines.saturating_sub(spec.sets * spec.ways).min(spec.sets);
         Cache {
             spec,
             mask: spec.sets.is_power_of_two().then_some(spec.sets as u32 - 1),
@@ -74,7 +71,9 @@ impl Cache {
 
     fn insert_tracked(&mut self, line: u32) -> (u32, Option<u32>) {
         let index = self.set_of(line);
-        let set = &mut self.sets[index];
+        let Some(set) = self.sets.get_mut(index) else {
+            return (0, None);
+        };
         let free = !set.valid & self.full;
         let candidates = if free != 0 {
             free
@@ -119,6 +118,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn spec(sets: usize, ways: usize) -> CacheSpec {
         CacheSpec {
@@ -146,6 +146,23 @@ mod tests {
         cache.insert(6);
         cache.remove(5, way);
         assert_eq!(cache.insert(7), (way, None));
+    }
+
+    #[test]
+    fn a_set_is_tracked_exactly_where_more_lines_fall_into_it_than_it_has_ways() {
+        let mut cache = Cache::new(spec(4, 2), 10);
+        let mut evicting = BTreeSet::new();
+        for line in 0..10 {
+            if let (_, Some(evicted)) = cache.insert(line) {
+                assert_eq!(evicted % 4, line % 4);
+                evicting.insert(line % 4);
+            }
+        }
+        assert_eq!(
+            evicting,
+            BTreeSet::from([0, 1]),
+            "lines 8 and 9 are too many"
+        );
     }
 
     #[test]

@@ -19,8 +19,10 @@ use crate::machine::Placement;
 use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-/// How often the simulation is asked whether it has seen enough.
+/// How often, in simulated time, the simulation is asked whether it has seen enough.
 const CHUNK: Picos = 20_000_000;
 
 /// Everything that decides a sample, but for the machine.
@@ -63,6 +65,8 @@ pub struct Run {
     pub counts: Counts,
     /// Faults of the window that a writer forced to fall back to `mmap_lock`.
     pub fallbacks: u64,
+    /// Host seconds that the window took: neither the warm-up nor laying out the world.
+    pub wall_seconds: f64,
     /// Who took which line from whom, since the beginning.
     pub ledger: Option<Ledger>,
     /// What happened when, since the beginning.
@@ -81,6 +85,12 @@ struct Progress {
 
 /// Take one sample.
 pub fn run(machine: &Machine, spec: &Spec) -> Result<Run> {
+    run_unless(&AtomicBool::new(false), machine, spec)
+}
+
+/// Take one sample, but give it up with [`Error::Interrupted`] soon after `stop` is set: many
+/// threads on a large machine are a matter of minutes.
+pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &Spec) -> Result<Run> {
     let cpus = machine.shape.place(&spec.placement, spec.threads)?;
     if spec.threads < spec.scenario.min_threads() {
         return Err(Error::Input(format!(
@@ -90,14 +100,16 @@ pub fn run(machine: &Machine, spec: &Spec) -> Result<Run> {
             spec.threads
         )));
     }
-    Ok(spec.scenario.with(OnScenario {
+    spec.scenario.with(OnScenario {
+        stop,
         machine,
         spec,
         cpus,
-    }))
+    })
 }
 
 struct OnScenario<'a> {
+    stop: &'a AtomicBool,
     machine: &'a Machine,
     spec: &'a Spec,
     cpus: Vec<usize>,
@@ -106,27 +118,31 @@ struct OnScenario<'a> {
 struct OnLayout<'a, S>(OnScenario<'a>, S);
 
 impl WithScenario for OnScenario<'_> {
-    type Out = Run;
-    fn call<S: Scenario + 'static>(self, scenario: S) -> Run {
+    type Out = Result<Run>;
+    fn call<S: Scenario + 'static>(self, scenario: S) -> Result<Run> {
         self.spec.layout.with(OnLayout(self, scenario))
     }
 }
 
 impl<S: Scenario + 'static> WithLayout for OnLayout<'_, S> {
-    type Out = Run;
-    fn call<L: Layout + 'static>(self, layout: L) -> Run {
+    type Out = Result<Run>;
+    fn call<L: Layout + 'static>(self, layout: L) -> Result<Run> {
         let OnLayout(on, scenario) = self;
-        sample(on.machine, on.spec, &on.cpus, scenario, layout)
+        sample(&on, scenario, layout)
     }
 }
 
 fn sample<S: Scenario + 'static, L: Layout + 'static>(
-    machine: &Machine,
-    spec: &Spec,
-    cpus: &[usize],
+    on: &OnScenario<'_>,
     scenario: S,
     layout: L,
-) -> Run {
+) -> Result<Run> {
+    let OnScenario {
+        stop,
+        machine,
+        spec,
+        ref cpus,
+    } = *on;
     let mut size: Size = scenario.size(spec.threads, spec.work == PageWork::ClearPage);
     size.vmas += spec.first_slot;
     let table = layout.table();
@@ -170,18 +186,23 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
         .collect();
     let window = spec.faults_per_thread * faulting.len() as u64;
     let mut now = 0;
-    let mut until = |simulation: &mut Simulation, faults: u64| -> Vec<Progress> {
+    let mut until = |simulation: &mut Simulation, faults: u64| -> Result<Vec<Progress>> {
         let all = || -> Vec<Progress> { faulting.iter().map(|id| progress[*id].get()).collect() };
         let target = faults + all().iter().map(|p| p.faults).sum::<u64>();
         while all().iter().map(|p| p.faults).sum::<u64>() < target {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
             now += CHUNK;
             simulation.run(now);
         }
-        all()
+        Ok(all())
     };
-    let before = until(&mut simulation, window / 4);
+    let before = until(&mut simulation, window / 4)?;
     let counts_before = simulation.state().coherence.counts;
-    let after = until(&mut simulation, window);
+    let start = Instant::now();
+    let after = until(&mut simulation, window)?;
+    let wall_seconds = start.elapsed().as_secs_f64();
 
     let mut state = simulation.state();
     let counts = state.coherence.counts.since(&counts_before);
@@ -191,7 +212,7 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
         .map(|(b, a)| (a.faults - b.faults, (a.at - b.at) as f64 * 1e-12))
         .collect();
     let fallbacks = |all: &[Progress]| all.iter().map(|p| p.fallbacks).sum::<u64>();
-    Run {
+    Ok(Run {
         threads: each
             .iter()
             .map(|(faults, seconds)| ThreadFaults {
@@ -201,10 +222,11 @@ fn sample<S: Scenario + 'static, L: Layout + 'static>(
             .collect(),
         counts,
         fallbacks: fallbacks(&after) - fallbacks(&before),
+        wall_seconds,
         ledger: state.coherence.ledger.take(),
         timeline: state.timeline.take(),
         world: world.clone(),
-    }
+    })
 }
 
 /// The program of one thread: it is dropped where it stands when the window ends.
@@ -226,5 +248,35 @@ fn faults_for_ever<S: Scenario, L: Layout>(
             fallbacks: thread.fallbacks,
             at: cx.m.now(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_given_up_when_it_is_told_to_stop_and_not_before() {
+        let machine = Machine::load("broadwell-ep").unwrap();
+        let spec = Spec {
+            layout: layout::BuiltIn::SplitPacked,
+            scenario: scenario::BuiltIn::OneVma,
+            threads: 2,
+            placement: Placement::Compact,
+            first_slot: 0,
+            work: PageWork::None,
+            access_ns: 0.0,
+            between_ns: 0,
+            seed: 1,
+            faults_per_thread: 4,
+            explain: false,
+            timeline: false,
+            check: false,
+        };
+        let stop = AtomicBool::new(false);
+        assert!(run_unless(&stop, &machine, &spec).is_ok());
+        stop.store(true, Ordering::Relaxed);
+        let stopped = run_unless(&stop, &machine, &spec);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
     }
 }

@@ -29,15 +29,27 @@ use std::sync::Arc;
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
 const START_PAGES: u64 = 64;
 
-/// What the native backend counts by itself, as columns: `fallbacks` are faults that went to
-/// `mmap_lock` because a writer was in the way, `pace_ns` is the slowest core's
-/// [pace](crate::machine::pace), the others come from the kernel's own accounts.
-pub const OWN_COUNTERS: [&str; 5] = [
-    "fallbacks",
-    "voluntary_context_switches",
-    "involuntary_context_switches",
-    "stolen_ns",
-    PACE,
+/// What the native backend counts by itself: columns, and what they say. All between the first and
+/// the last come from the kernel's own accounts.
+pub const OWN_COUNTERS: [(&str, &str); 5] = [
+    super::FALLBACKS,
+    (
+        "voluntary_context_switches",
+        "Times a thread gave up its CPU, as the kernel accounts for it.",
+    ),
+    (
+        "involuntary_context_switches",
+        "Times a thread was taken off its CPU, as the kernel accounts for it.",
+    ),
+    (
+        "stolen_ns",
+        "Time in which the hypervisor ran something else on these CPUs.",
+    ),
+    (
+        PACE,
+        "Nanoseconds of a load, compare and branch right before or after the window, of the slowest \
+         thread: a working SMT sibling, known or hidden, nearly doubles it.",
+    ),
 ];
 
 /// See [`OWN_COUNTERS`].
@@ -323,7 +335,7 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
     ];
     let pace_ns = reports.iter().map(|r| r.pace_ns).fold(0.0, f64::max);
     let values = values.map(|v| v as f64).into_iter().chain([pace_ns]);
-    let own = OWN_COUNTERS.into_iter().zip(values);
+    let own = OWN_COUNTERS.map(|(name, _)| name).into_iter().zip(values);
     let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
     if migrations > 0.0 {
         invalid.push(format!("{migrations} migrations to another CPU"));
