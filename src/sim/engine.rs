@@ -33,8 +33,9 @@ impl SimMemory<'_> {
     fn access(&self, at: Addr, bytes: usize, kind: Kind) -> u64 {
         let op: Op = {
             let mut state = self.state.borrow_mut();
-            state.before_access(self.thread, at.0, kind);
-            state.op(at.0, bytes, kind)
+            let op = state.op(at.0, bytes, kind);
+            state.before_access(self.thread, op);
+            op
         };
         let value = self.until_done(|state| state.attempt(self.thread, op));
         if kind == Kind::Load {

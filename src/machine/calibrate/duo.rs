@@ -52,6 +52,8 @@ pub struct Round {
 pub struct HandOver {
     /// A load; the other has modified it.
     pub dirty_read: f64,
+    /// The same, by loads that do not wait for each other.
+    pub dirty_read_of_many: f64,
     /// A read-modify-write right after such a load.
     pub own_after_read: f64,
     /// A read-modify-write; the other has modified it.
@@ -210,11 +212,16 @@ impl<'s> Side<'s> {
             }
         };
         let load = |lines: &Chain| lines.load(lines.len());
+        let load_all = |lines: &Chain| {
+            for line in lines.visited() {
+                let _: u64 = line.words[0].load(Relaxed);
+            }
+        };
         let modify = |lines: &Chain| lines.modify(lines.len());
         let flush = |lines: &Chain| lines.visited().for_each(flush);
         const MEASURES: usize = 0;
         const HELPS: usize = 1;
-        let mut seen: [Vec<f64>; 6] = Default::default();
+        let mut seen: [Vec<f64>; 7] = Default::default();
         for _ in 0..BATCHES {
             self.step(HELPS, dirty);
             seen[0].push(self.step(MEASURES, load));
@@ -227,12 +234,15 @@ impl<'s> Side<'s> {
             self.step(HELPS, load);
             seen[4].push(self.step(MEASURES, load));
             seen[5].push(self.step(MEASURES, modify));
+            self.step(HELPS, dirty);
+            seen[6].push(self.step(MEASURES, load_all));
         }
-        let [read, own_after_read, own, reread, clean, upgrade] =
+        let [read, own_after_read, own, reread, clean, upgrade, of_many] =
             seen.map(|mut batches| super::median(&mut batches));
         let can_flush = cfg!(target_arch = "x86_64");
         HandOver {
             dirty_read: read,
+            dirty_read_of_many: of_many,
             own_after_read,
             dirty_own: own,
             reread,

@@ -218,6 +218,24 @@ impl Findings {
             "branch_miss_ns",
             &miss.within(0.0, LATENCY[1], "no time is negative"),
         );
+        let link = self.nearest();
+        let one = link.and_then(|link| link.estimate(|r| r.lines.dirty_read));
+        let many = link.and_then(|link| link.estimate(|r| r.lines.dirty_read_of_many));
+        let (at_once, how) = match one.zip(many) {
+            Some((one, many)) => (
+                (one.median / many.median).round().clamp(1.0, 64.0) as usize,
+                format!(
+                    "measured: of many loads of what the other has modified each takes {} ns, one that waits for the one before {} ns",
+                    ns(many.median),
+                    ns(one.median)
+                ),
+            ),
+            None => (
+                1,
+                "not measured: needs two cores that are free to this process".to_owned(),
+            ),
+        };
+        text.key("misses_at_once", at_once, how);
     }
 
     /// The pair that stands for a distance of the model.

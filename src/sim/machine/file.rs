@@ -87,6 +87,7 @@ struct RawMemory {
 #[serde(deny_unknown_fields)]
 struct RawCore {
     branch_miss_ns: Number,
+    misses_at_once: Count,
 }
 
 #[derive(Deserialize)]
@@ -533,6 +534,7 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         request,
         rmw,
         shadow,
+        misses_at_once: s.count("core.misses_at_once", &raw.core.misses_at_once, 1, 64)?,
         branch_miss: s.latency("core.branch_miss_ns", &raw.core.branch_miss_ns)?,
         fence: s.latency("atomic.fence_ns", &raw.atomic.fence_ns)?,
         pause: s.latency("atomic.pause_ns", &raw.atomic.pause_ns)?,

@@ -132,6 +132,8 @@ pub struct Machine {
     /// From when the values that steer a branch are there to the first instruction of the way that
     /// was not expected.
     pub branch_miss: Picos,
+    /// Misses of one thread that are under way at once.
+    pub misses_at_once: usize,
     /// A full fence with an empty store buffer.
     pub fence: Picos,
     /// One turn of a spin-wait loop (`pause`).

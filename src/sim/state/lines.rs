@@ -1,11 +1,57 @@
 //! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
 
-use super::{Job, Op, Request, State, WaitsFor};
+use super::{Companion, Job, NEVER, Op, Request, State, WaitsFor};
 use crate::sim::coherence::{From, Origin, Want};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
 
 impl State {
+    /// The program waits for a line that its core does not hold. It waits for the request that is
+    /// on its way, or sends one, and with it those for what it will need next.
+    pub(super) fn miss(&mut self, thread: usize, op: Op, now: Picos) {
+        let t = &mut self.threads[thread];
+        (t.op, t.resumes) = (op, NEVER);
+        if t.ahead.asked.contains(&op.line) {
+            t.ahead.awaited = Some(op.line);
+            return;
+        }
+        self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, now));
+        let mut together = std::mem::take(&mut self.together);
+        let t = &mut self.threads[thread];
+        t.pipeline.missed();
+        t.ahead.lead(op.line, &mut together);
+        let core = t.core;
+        for Companion { line, want, words } in together.drain(..) {
+            let there = self.coherence.holds(core, line, want == Want::Own);
+            if !there && !self.threads[thread].ahead.asked.contains(&line) {
+                self.threads[thread].ahead.asked.push(line);
+                self.ask(Job::Ahead { want, words }, thread, line, now);
+            }
+        }
+        self.together = together;
+    }
+
+    /// An access soon after a miss: the core may have run ahead to it.
+    pub(super) fn follow(&mut self, thread: usize, op: Op) {
+        let core = self.threads[thread].core;
+        let own = op.kind.writes();
+        let missed = !self.coherence.holds(core, op.line, own);
+        let t = &mut self.threads[thread];
+        let waits = t.pipeline.address_waits(op.at);
+        if t.ahead.leader() == Some(op.line) || t.ahead.asked.contains(&op.line) || waits {
+            t.pipeline.value_waits();
+        }
+        if waits {
+            return;
+        }
+        let access = Companion {
+            line: op.line,
+            want: if own { Want::Own } else { Want::Read },
+            words: op.words,
+        };
+        t.ahead.follow(access, missed);
+    }
+
     /// Write the waiting stores that need no request, oldest first; ask for the next one's line.
     pub(super) fn drain(&mut self, thread: usize, now: Picos) {
         let core = self.threads[thread].core;
@@ -135,6 +181,7 @@ impl State {
         self.coherence.line(line).pending -= 1;
         let (op, want, origin) = match request.job {
             Job::Fetch(want) => (None, want, Origin::Prefetch),
+            Job::Ahead { want, .. } => (None, want, Origin::Demand),
             _ => {
                 let t = &self.threads[thread];
                 let op = match (request.job, t.stores.front()) {
@@ -149,7 +196,10 @@ impl State {
                 (Some(op), want, Origin::Demand)
             }
         };
-        let words = op.map_or(0, |op| op.words);
+        let words = match request.job {
+            Job::Ahead { words, .. } => words,
+            _ => op.map_or(0, |op| op.words),
+        };
         let own = want == Want::Own;
         let rmw = match op {
             Some(op) if op.kind.is_rmw() => self.machine.rmw,
@@ -211,6 +261,10 @@ impl State {
                 self.free.push(id);
                 self.deliver(thread, op, now, ready + rmw);
             }
+            (Job::Ahead { .. }, _) => {
+                self.free.push(id);
+                self.arrived_ahead(thread, line, now, ready);
+            }
             (Job::Drain, Some(op)) => {
                 self.value(op, now);
                 self.free.push(id);
@@ -228,6 +282,31 @@ impl State {
         if self.arbiter.is_waiting(line) {
             let free = self.coherence.line(line).free;
             self.release_at(line, core as u16, free);
+        }
+    }
+
+    /// A line that was asked for ahead is on its way to the core: the program may wait for it.
+    fn arrived_ahead(&mut self, thread: usize, line: u32, now: Picos, ready: Picos) {
+        let t = &mut self.threads[thread];
+        t.ahead.asked.retain(|asked| *asked != line);
+        if t.ahead.awaited != Some(line) {
+            // The access is yet to come, and is counted then.
+            self.coherence.counts.accesses -= 1;
+            return;
+        }
+        t.ahead.awaited = None;
+        let (core, op) = (t.core, t.op);
+        if self.coherence.holds(core, line, op.kind.writes()) {
+            let rmw = if op.kind.is_rmw() {
+                self.machine.rmw
+            } else {
+                0
+            };
+            let entry = self.coherence.line(line);
+            entry.free = entry.free.max(ready + rmw);
+            self.deliver(thread, op, now, ready + rmw);
+        } else {
+            self.threads[thread].request = Some(self.ask(Job::Demand, thread, line, now));
         }
     }
 

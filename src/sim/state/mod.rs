@@ -8,10 +8,12 @@
 //! to arrive. So an L1 hit before `horizon`, the earliest event plus that time, cannot be too late
 //! for anything, unless a request for that very line is on its way; then it waits for its turn.
 
+mod ahead;
 mod lines;
 mod pipeline;
 mod work;
 
+use self::ahead::{Ahead, Companion};
 use self::pipeline::Pipeline;
 use crate::fault::arena::Arena;
 use crate::fault::world::World;
@@ -84,6 +86,8 @@ enum Job {
     Drain,
     /// The line of that store has arrived.
     Drained,
+    /// A line that its thread is going to need, asked for while it waits for another.
+    Ahead { want: Want, words: u32 },
     /// A prefetch.
     Fetch(Want),
     /// The line may go to the next who waits.
@@ -125,6 +129,7 @@ struct Thread {
     /// When its last access knew its address.
     began: Picos,
     pipeline: Pipeline,
+    ahead: Ahead,
     rng: Pcg32,
 }
 
@@ -141,6 +146,7 @@ pub struct State {
     base: u64,
     prefetch: Prefetch,
     wanted: Vec<(u32, Want)>,
+    together: Vec<Companion>,
     arbiter: Arbiter,
     events: BinaryHeap<Reverse<u64>>,
     threads: Vec<Thread>,
@@ -191,6 +197,7 @@ impl State {
             waits_for: WaitsFor::Nothing,
             began: 0,
             pipeline: Pipeline::new(),
+            ahead: Ahead::new(machine.misses_at_once),
             rng: Pcg32::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id as u64),
         });
         State {
@@ -201,6 +208,7 @@ impl State {
             base: memory.arena().base().0,
             prefetch: Prefetch::new(machine.prefetchers, cores_used, lines, seed),
             wanted: Vec::new(),
+            together: Vec::new(),
             arbiter: Arbiter::new(machine.shape, machine.far_limit, lines),
             events: (0..cpus.len())
                 .map(|id| Reverse(key(starts[id], id)))
@@ -374,9 +382,7 @@ impl State {
                 self.threads[thread].clock += self.machine.issue;
                 return Attempt::Done(0);
             }
-            self.threads[thread].op = op;
-            self.threads[thread].resumes = NEVER;
-            self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, clock));
+            self.miss(thread, op, clock);
             return Attempt::Wait;
         }
     }

@@ -22,8 +22,11 @@ const WAYS: usize = 64;
 pub struct Pipeline {
     /// When all earlier accesses have their values.
     pub settled: Picos,
-    /// Where recently loaded pointers point, and when their values were there.
-    pointers: [(u64, Picos); POINTERS],
+    /// Where recently loaded pointers point, when their values were there, and whether these had
+    /// to wait for the last miss.
+    pointers: [(u64, Picos, bool); POINTERS],
+    /// Whether the value of the access under way has to wait for the last miss.
+    waits: bool,
     oldest: usize,
     /// The way each branch went last time, by site and the two ways before it.
     ways: [u8; WAYS],
@@ -35,7 +38,8 @@ impl Pipeline {
     pub fn new() -> Pipeline {
         Pipeline {
             settled: 0,
-            pointers: [(0, 0); POINTERS],
+            pointers: [(0, 0, false); POINTERS],
+            waits: false,
             oldest: 0,
             ways: [0; WAYS],
             history: 0,
@@ -46,7 +50,7 @@ impl Pipeline {
     #[inline(always)]
     pub fn address_known(&self, at: u64) -> Picos {
         let mut known = 0;
-        for (pointer, ready) in self.pointers {
+        for (pointer, ready, _) in self.pointers {
             let belongs = at.wrapping_sub(pointer) < REACH;
             known = if belongs && ready > known {
                 ready
@@ -55,6 +59,12 @@ impl Pipeline {
             };
         }
         known
+    }
+
+    /// An access begins.
+    #[inline(always)]
+    pub fn access(&mut self) {
+        self.waits = false;
     }
 
     /// A load has its value at `ready`.
@@ -66,8 +76,26 @@ impl Pipeline {
     /// The value is a pointer into the memory that is simulated.
     #[inline(always)]
     pub fn loaded_pointer(&mut self, pointer: u64, ready: Picos) {
-        self.pointers[self.oldest] = (pointer & !TAG, ready);
+        self.pointers[self.oldest] = (pointer & !TAG, ready, self.waits);
         self.oldest = (self.oldest + 1) % POINTERS;
+    }
+
+    /// A miss: what is known by now did not have to wait for it.
+    pub fn missed(&mut self) {
+        self.pointers
+            .iter_mut()
+            .for_each(|(_, _, waits)| *waits = false);
+    }
+
+    /// Whether the address `at` comes from a value that had to wait for the last miss.
+    pub fn address_waits(&self, at: u64) -> bool {
+        let mut of_those = self.pointers.iter();
+        of_those.any(|(pointer, _, waits)| *waits && at.wrapping_sub(*pointer) < REACH)
+    }
+
+    /// The value of the access under way has to wait for the last miss.
+    pub fn value_waits(&mut self) {
+        self.waits = true;
     }
 
     /// A branch at `site` went `way`: whether the core expected that.

@@ -1,6 +1,6 @@
 //! What a thread does without waiting for a line: local work, fences, pages of its own.
 
-use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, STORES_PER_LINE, State, WaitsFor};
+use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, Op, STORES_PER_LINE, State, WaitsFor};
 use crate::fault::arena::PAGE;
 use crate::fault::memory::Site;
 use crate::layout::LINE;
@@ -24,16 +24,20 @@ impl State {
 
     /// What passes before an access: the work of the program, and what the access waits for.
     #[inline(always)]
-    pub fn before_access(&mut self, thread: usize, at: u64, kind: Kind) {
+    pub fn before_access(&mut self, thread: usize, op: Op) {
         if self.access_work != 0 {
-            self.work_before(thread, kind);
+            self.work_before(thread, op.kind);
         }
         let t = &mut self.threads[thread];
-        t.clock = t.clock.max(t.pipeline.address_known(at));
-        if kind.is_rmw() {
+        t.clock = t.clock.max(t.pipeline.address_known(op.at));
+        if op.kind.is_rmw() {
             t.clock = t.clock.max(t.pipeline.settled);
         }
         t.began = t.clock;
+        t.pipeline.access();
+        if t.ahead.is_near_miss() {
+            self.follow(thread, op);
+        }
     }
 
     /// A load of the thread has brought `value`.
