@@ -40,16 +40,18 @@ pub struct Footprint {
     pub tree: Uses,
 }
 
+/// The world in which [`footprint`] faults: in its first region.
+pub const FOOTPRINT_SIZE: Size = Size {
+    vmas: crate::scenario::FEWEST_VMAS,
+    spare_slots: 0,
+    threads: 1,
+    pages: false,
+};
+
 /// The footprint of one uncontended anonymous write fault under `table`.
 pub fn footprint(table: &Table) -> Footprint {
-    const SIZE: Size = Size {
-        vmas: crate::scenario::FEWEST_VMAS,
-        spare_slots: 0,
-        threads: 1,
-        pages: false,
-    };
-    let arena = Arena::new(World::bytes_for(table, SIZE));
-    let world = World::new(arena, table, SIZE);
+    let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE));
+    let world = World::new(arena, table, FOOTPRINT_SIZE);
     let notes = Notes {
         world: &world,
         seen: RefCell::default(),

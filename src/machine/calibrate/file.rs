@@ -4,7 +4,7 @@
 //! and what the constants mean (`sim::machine`).
 
 use super::geometry::{Cache, Geometry};
-use super::solo::{BETWEEN, USUAL_L1, USUAL_L2, USUAL_LLC};
+use super::solo::{USUAL_L1, USUAL_L2, USUAL_LLC};
 use super::text::{Figure, Size, Text, ns, quoted, spread};
 use super::{Estimate, Findings, Link, NEIGHBOURS, Window};
 use crate::layout::LINE;
@@ -17,6 +17,9 @@ const MOST_WAYS: [usize; 3] = [16, 32, 32];
 const LATENCY: [f64; 2] = [0.001, 100_000.0];
 /// Values are rounded to this many ns; what must be below something else stays clear of it.
 const ROUNDING: f64 = 0.002;
+/// Instructions of a fault for each of its accesses: 176 for 60 on x86-64 (`one-vma` on
+/// `split-packed`, single-stepped).
+const INSTRUCTIONS: f64 = 3.0;
 /// A private line this much slower beside a contended one than far from it is taken along.
 const INTERFERES: f64 = 1.1;
 
@@ -40,7 +43,7 @@ impl Findings {
         let [issue, l1, l2, llc] = self.latencies();
         self.caches(&mut text, &issue, &l1, &l2, &llc);
         self.memory(&mut text, &llc);
-        self.core(&mut text);
+        self.out_of_order(&mut text, issue.value, about.vendor);
         self.transfers(&mut text, &l1, &llc);
         self.atomics(&mut text);
         self.arbitration(&mut text);
@@ -112,7 +115,7 @@ impl Findings {
         };
         let issue = Figure::measured(
             of(&self.solo.issue),
-            "loads that do not wait for each other",
+            "a load of a walk through a tree like that of a fault",
         )
         .unwrap_or_else(|| Figure::assumed(0.25, "kept from its CPU; one load a cycle at 4 GHz"));
         let issue = risen(issue, LATENCY[0]);
@@ -134,10 +137,6 @@ impl Findings {
         text.figure("latency_ns", l1);
         text.figure("issue_ns", issue);
         let of = |windows: &[Window]| self.estimate(windows);
-        text.note(
-            "what such a load adds to read-modify-writes on both sides of 32 of them",
-            of(&self.solo.issue_between),
-        );
         text.note(
             "a plain store, which the model charges issue_ns for",
             of(&self.solo.store),
@@ -200,12 +199,29 @@ impl Findings {
         }
     }
 
-    fn core(&self, text: &mut Text) {
-        text.table("core");
+    fn out_of_order(&self, text: &mut Text, issue: f64, vendor: Option<Vendor>) {
+        text.table("out_of_order");
+        let (entries, of) = match vendor {
+            Some(Vendor::Amd) => (320.0, "Zen 4 (AMD Software Optimization Guide)"),
+            _ => (224.0, "Skylake (Intel Optimization Manual)"),
+        };
+        let window = Figure::assumed(
+            entries / INSTRUCTIONS * issue,
+            format!(
+                "{entries} entries of the reorder buffer of {of}, {INSTRUCTIONS} an access, at issue_ns"
+            ),
+        );
+        text.figure("window_ns", &window);
+        let retire = Figure::measured(
+            self.estimate(&self.solo.issue_between),
+            "what such a load adds to read-modify-writes between two walks",
+        )
+        .unwrap_or_else(|| Figure::assumed(issue, "kept from its CPU; as issue_ns"))
+        .within(0.0, LATENCY[1], "no time is negative");
+        text.figure("retire_ns", &retire);
         let miss = self.estimate(&self.solo.branch).map_or_else(
             || Figure::assumed(3.5, "kept from its CPU; 13 cycles at 3.7 GHz, as on Zen 4"),
             |random| Figure {
-                // The bit of a branch of the measurement is there as soon as it is asked for.
                 value: 2.0 * random.median,
                 how: format!(
                     "measured: a branch on a random bit, of which half are missed, takes {} ns longer than one that always goes the same way; {}",
@@ -439,23 +455,6 @@ impl Findings {
                 "fetch_add on a private line, one after the other",
                 2.03,
             ),
-        );
-        let loads = BETWEEN as f64;
-        let shadow = of(&solo.issue).zip(of(&solo.issue_between)).map_or_else(
-            || Figure::assumed(0.0, "kept from its CPU"),
-            |(issue, between)| Figure {
-                value: loads * (issue.median - between.median),
-                how: format!(
-                    "measured: between read-modify-writes {BETWEEN} loads take {} ns, by themselves {} ns",
-                    ns(loads * between.median),
-                    ns(loads * issue.median)
-                ),
-            },
-        );
-        let rmw = of(&solo.rmw).map_or(2.03, |rmw| ns(rmw.median));
-        text.figure(
-            "shadow_ns",
-            &shadow.within(0.0, rmw, "no more than rmw_ns, and not negative"),
         );
         text.note(
             "a load and a compare-and-swap on it, one after the other",

@@ -5,14 +5,20 @@
 
 use super::chain::{Chain, Line, Visit};
 use super::geometry::{Cache, Geometry};
+use crate::backend::native::memory::Native;
 use crate::error::Result;
+use crate::fault::arena::Arena;
+use crate::fault::tree;
+use crate::fault::uses::{FOOTPRINT_SIZE, footprint};
+use crate::fault::world::{World, start_of};
+use crate::layout::BuiltIn;
 use crate::machine::accounting::ThreadWatch;
 use crate::machine::pace::pace_ns;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
+use std::sync::atomic::fence;
 use std::time::Instant;
 
 /// Where hwloc knows no cache: the sizes that most servers of the last ten years have or exceed.
@@ -74,9 +80,10 @@ pub struct Solo {
     pub memory: Vec<Window>,
     /// The second line of a 128-byte pair right after the first, both from DRAM.
     pub pair: Vec<Window>,
-    /// A load of many that do not wait for each other, in L1.
+    /// A load of a walk through a tree like that of a fault, always to the same leaf, in L1: with
+    /// the instructions around it, and what the loads wait for.
     pub issue: Vec<Window>,
-    /// The same between locked read-modify-writes: what it adds to the time of these.
+    /// The same with a locked read-modify-write between two walks: what it adds to the time of these.
     pub issue_between: Vec<Window>,
     /// `fetch_add` on a private line, one after the other.
     pub rmw: Vec<Window>,
@@ -96,7 +103,42 @@ pub struct Solo {
     pub work: Vec<Window>,
 }
 
+/// A world whose tree is walked.
+struct Walk {
+    world: World,
+    /// Loads of a walk.
+    loads: u32,
+}
+
+impl Walk {
+    fn new() -> Walk {
+        let table = BuiltIn::SplitPacked.table();
+        let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE));
+        let footprint = footprint(table);
+        Walk {
+            world: World::new(arena, table, FOOTPRINT_SIZE),
+            loads: footprint.tree.loads + 1,
+        }
+    }
+
+    /// Walk to the first region, as the fault does whose footprint was taken.
+    #[inline(always)]
+    fn go(&self) {
+        // SAFETY: a walk takes every address from this world.
+        let memory = unsafe { Native::new(&self.world) };
+        black_box(tree::walk(&memory, self.world.mm(), black_box(start_of(0))));
+    }
+}
+
 impl Window {
+    /// The time of one of so many parts.
+    fn over(self, parts: f64) -> Window {
+        Window {
+            ns: self.ns / parts,
+            ..self
+        }
+    }
+
     /// A quantity made of two windows.
     fn with(self, other: Window, of: impl Fn(f64, f64) -> f64) -> Window {
         Window {
@@ -114,13 +156,11 @@ pub struct Bench {
     memory: Chain,
     pairs: Chain,
     own: Line,
-    other: Line,
+    walk: Walk,
     /// What reading the clock twice takes, to be taken off every window.
     clock_ns: f64,
 }
 
-/// Loads between two read-modify-writes: about as many as between those of a fault.
-pub const BETWEEN: usize = 32;
 /// Turns of a chain of multiplications that take about a microsecond.
 const WORK_TURNS: usize = 1000;
 
@@ -134,7 +174,7 @@ impl Bench {
             memory: Chain::new(sets.memory, Visit::OneOfPair)?,
             pairs: Chain::new(sets.memory / 2, Visit::Pairs)?,
             own: Line::default(),
-            other: Line::default(),
+            walk: Walk::new(),
             clock_ns: clock_ns(),
         })
     }
@@ -158,21 +198,23 @@ impl Bench {
             both.zip(single)
                 .map(|(both, single)| both.with(single, |b, s| b - s)),
         );
-        solo.issue.extend(self.time(100_000, |n| {
-            for _ in 0..n / BETWEEN {
-                self.loads();
-            }
-        }));
-        let with_loads = self.time(10_000, |n| {
+        let loads = self.walk.loads as f64;
+        let walks = self.time(3000, |n| {
             for _ in 0..n {
-                self.own.words[0].fetch_add(1, AcqRel);
-                self.loads();
+                self.walk.go();
             }
         });
-        // Below 0 where the loads cost nothing at all, beside noise.
-        let beside = |with: f64, without: f64| ((with - without) / BETWEEN as f64).max(0.0);
+        solo.issue.extend(walks.map(|w| w.over(loads)));
+        let with_walks = self.time(3000, |n| {
+            for _ in 0..n {
+                self.own.words[0].fetch_add(1, AcqRel);
+                self.walk.go();
+            }
+        });
+        // Below 0 where walks cost nothing at all, beside noise.
+        let beside = |with: f64, without: f64| ((with - without) / loads).max(0.0);
         solo.issue_between.extend(
-            with_loads
+            with_walks
                 .zip(rmw)
                 .map(|(with, without)| with.with(without, beside)),
         );
@@ -217,22 +259,6 @@ impl Bench {
     fn chase(&self, chain: &Chain, steps: usize) -> Option<Window> {
         chain.load(chain.len());
         self.time(steps, |n| chain.load(n))
-    }
-
-    /// [`BETWEEN`] loads that do not wait for each other, all in L1.
-    #[inline(always)]
-    fn loads(&self) {
-        for _ in 0..BETWEEN / 4 {
-            // Relaxed loads are kept, though nobody reads the values.
-            for word in [
-                &self.own.words[4],
-                &self.own.words[5],
-                &self.other.words[0],
-                &self.other.words[1],
-            ] {
-                let _: u64 = AtomicU64::load(word, Relaxed);
-            }
-        }
     }
 
     /// Nanoseconds of one of `count` repetitions.

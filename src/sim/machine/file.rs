@@ -1,8 +1,8 @@
 //! A machine file: what may stand in it, and what is wrong with one, by file, line and key.
 
 use super::{
-    AdjacentLine, CacheSpec, LlcPolicy, Machine, Picos, Prefetchers, Protocol, Shape, Transfers,
-    picos,
+    AdjacentLine, CacheSpec, LlcPolicy, Machine, OutOfOrder, Picos, Prefetchers, Protocol, Shape,
+    Transfers, picos,
 };
 use crate::error::{Error, Result};
 use serde::Deserialize;
@@ -28,7 +28,7 @@ struct Raw {
     l2: RawL2,
     llc: RawLlc,
     memory: RawMemory,
-    core: RawCore,
+    out_of_order: Option<RawOutOfOrder>,
     transfer: RawTransfer,
     atomic: RawAtomic,
     arbitration: RawArbitration,
@@ -85,7 +85,9 @@ struct RawMemory {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawCore {
+struct RawOutOfOrder {
+    window_ns: Number,
+    retire_ns: Number,
     branch_miss_ns: Number,
     misses_at_once: Count,
 }
@@ -109,7 +111,6 @@ struct RawTransfer {
 #[serde(deny_unknown_fields)]
 struct RawAtomic {
     rmw_ns: Number,
-    shadow_ns: Number,
     fence_ns: Number,
     pause_ns: Number,
 }
@@ -489,13 +490,15 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             .map(|distance| distance as u32),
     };
 
-    let rmw = s.latency("atomic.rmw_ns", &raw.atomic.rmw_ns)?;
-    let shadow = s.latency("atomic.shadow_ns", &raw.atomic.shadow_ns)?;
-    s.ordered(
-        ("atomic.shadow_ns", shadow),
-        ("atomic.rmw_ns", rmw),
-        &raw.atomic.shadow_ns,
-    )?;
+    let out_of_order = match &raw.out_of_order {
+        None => None,
+        Some(raw) => Some(OutOfOrder {
+            window: s.latency("out_of_order.window_ns", &raw.window_ns)?,
+            retire: s.latency("out_of_order.retire_ns", &raw.retire_ns)?,
+            branch_miss: s.latency("out_of_order.branch_miss_ns", &raw.branch_miss_ns)?,
+            misses_at_once: s.count("out_of_order.misses_at_once", &raw.misses_at_once, 1, 64)?,
+        }),
+    };
 
     let matrix = match &t.matrix {
         None => Vec::new(),
@@ -532,10 +535,8 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             matrix,
         },
         request,
-        rmw,
-        shadow,
-        misses_at_once: s.count("core.misses_at_once", &raw.core.misses_at_once, 1, 64)?,
-        branch_miss: s.latency("core.branch_miss_ns", &raw.core.branch_miss_ns)?,
+        rmw: s.latency("atomic.rmw_ns", &raw.atomic.rmw_ns)?,
+        out_of_order,
         fence: s.latency("atomic.fence_ns", &raw.atomic.fence_ns)?,
         pause: s.latency("atomic.pause_ns", &raw.atomic.pause_ns)?,
         keep: s.latency("arbitration.keep_ns", &raw.arbitration.keep_ns)?,

@@ -69,6 +69,22 @@ pub struct Transfers {
     pub matrix: Vec<u32>,
 }
 
+/// A core that executes out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfOrder {
+    /// How far the front end runs ahead of the oldest access that is not done: what it takes to
+    /// fill the reorder buffer.
+    pub window: Picos,
+    /// What an access adds to the time between two read-modify-writes: instructions retire in
+    /// order, and a read-modify-write waits for its turn.
+    pub retire: Picos,
+    /// From when the value that steers a branch is there to the first instruction of a way that
+    /// was not expected.
+    pub branch_miss: Picos,
+    /// Misses of one thread that are under way at once.
+    pub misses_at_once: usize,
+}
+
 /// Adjacent-line prefetcher: completes the 128-byte pair on an L2 fill.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdjacentLine {
@@ -127,13 +143,6 @@ pub struct Machine {
     pub request: Picos,
     /// A locked read-modify-write on a line in L1.
     pub rmw: Picos,
-    /// What of that passes while accesses after it issue.
-    pub shadow: Picos,
-    /// From when the values that steer a branch are there to the first instruction of the way that
-    /// was not expected.
-    pub branch_miss: Picos,
-    /// Misses of one thread that are under way at once.
-    pub misses_at_once: usize,
     /// A full fence with an empty store buffer.
     pub fence: Picos,
     /// One turn of a spin-wait loop (`pause`).
@@ -144,6 +153,8 @@ pub struct Machine {
     pub far_limit: u32,
     /// Plain stores that may wait for their line.
     pub store_buffer: usize,
+    /// How a core executes out of order; `None`: one access follows the other.
+    pub out_of_order: Option<OutOfOrder>,
     /// Local work takes this much longer while the SMT sibling works too.
     pub smt_slowdown: f64,
     /// Local work varies by this fraction, uniformly up or down.

@@ -18,7 +18,9 @@ impl State {
         self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, now));
         let mut together = std::mem::take(&mut self.together);
         let t = &mut self.threads[thread];
-        t.pipeline.missed();
+        if let Some(pipeline) = &mut t.pipeline {
+            pipeline.missed();
+        }
         t.ahead.lead(op.line, &mut together);
         let core = t.core;
         for Companion { line, want, words } in together.drain(..) {
@@ -37,9 +39,12 @@ impl State {
         let own = op.kind.writes();
         let missed = !self.coherence.holds(core, op.line, own);
         let t = &mut self.threads[thread];
-        let waits = t.pipeline.address_waits(op.at);
+        let Some(pipeline) = &mut t.pipeline else {
+            return;
+        };
+        let waits = pipeline.address_waits(op.at);
         if t.ahead.leader() == Some(op.line) || t.ahead.asked.contains(&op.line) || waits {
-            t.pipeline.value_waits();
+            pipeline.value_waits();
         }
         if waits {
             return;
@@ -316,13 +321,11 @@ impl State {
         let t = &mut self.threads[thread];
         t.result = result;
         t.clock = done;
-        if op.kind.is_rmw() {
-            t.pipeline.loaded(done);
-            t.clock -= self.machine.shadow;
+        if let Some(pipeline) = &mut t.pipeline {
+            pipeline.done(done);
         }
         t.request = None;
-        let at = t.clock;
-        self.resume(thread, at);
+        self.resume(thread, done);
     }
 
     /// The sibling of a thread that was given a line waits for the same line: it has it too.

@@ -126,11 +126,30 @@ struct Thread {
     /// Whether its last access wrote.
     wrote: bool,
     waits_for: WaitsFor,
-    /// When its last access knew its address.
-    began: Picos,
-    pipeline: Pipeline,
+    /// On a core that executes out of order.
+    pipeline: Option<Pipeline>,
     ahead: Ahead,
     rng: Pcg32,
+}
+
+impl Thread {
+    /// An access that its store buffer took, or answered.
+    #[inline]
+    fn buffered(&mut self, issue: Picos) {
+        match &mut self.pipeline {
+            Some(pipeline) => pipeline.stored(),
+            None => self.clock += issue,
+        }
+    }
+
+    /// It does nothing else until `until`.
+    #[inline]
+    fn wait(&mut self, until: Picos) {
+        self.clock = self.clock.max(until);
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.drained(self.clock);
+        }
+    }
 }
 
 /// The state of a simulation.
@@ -195,9 +214,10 @@ impl State {
             draining: false,
             wrote: false,
             waits_for: WaitsFor::Nothing,
-            began: 0,
-            pipeline: Pipeline::new(),
-            ahead: Ahead::new(machine.misses_at_once),
+            pipeline: machine
+                .out_of_order
+                .map(|core| Pipeline::new(core, starts[id])),
+            ahead: Ahead::new(machine.out_of_order.map_or(1, |core| core.misses_at_once)),
             rng: Pcg32::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id as u64),
         });
         State {
@@ -360,7 +380,11 @@ impl State {
             let (pending, ready, filler) = (line.pending, line.ready, line.filler);
             if ready > clock && filler == core as u16 && self.coherence.holds(core, op.line, false)
             {
-                self.threads[thread].clock = ready;
+                let t = &mut self.threads[thread];
+                t.clock = ready;
+                if let Some(pipeline) = &mut t.pipeline {
+                    pipeline.held_up(ready);
+                }
                 continue;
             }
             if pending > 0 && !self.is_first(thread) {
@@ -379,7 +403,7 @@ impl State {
             if let Kind::Store(_) = op.kind {
                 self.threads[thread].stores.push_back(op);
                 self.drain(thread, clock);
-                self.threads[thread].clock += self.machine.issue;
+                self.threads[thread].buffered(self.machine.issue);
                 return Attempt::Done(0);
             }
             self.miss(thread, op, clock);
@@ -390,18 +414,22 @@ impl State {
     /// A hit: the value, and the time it takes.
     #[inline]
     fn complete(&mut self, thread: usize, op: Op, latency: Picos) -> u64 {
-        let at = self.threads[thread].clock;
-        self.threads[thread].clock += if op.kind.is_rmw() {
+        let t = &mut self.threads[thread];
+        let at = t.clock;
+        if op.kind.is_rmw() {
             // The line is locked until the operation is done.
             let line = self.coherence.line(op.line);
             line.free = line.free.max(at + self.machine.rmw);
-            self.threads[thread].pipeline.loaded(at + self.machine.rmw);
-            self.machine.rmw - self.machine.shadow
-        } else if op.kind.writes() {
-            self.machine.issue
-        } else {
-            latency
-        };
+        }
+        match &mut t.pipeline {
+            Some(pipeline) if op.kind.is_rmw() => pipeline.done(at + self.machine.rmw),
+            Some(pipeline) if op.kind.writes() => pipeline.stored(),
+            // What L1 answers is there after its latency, though it issues more often than that.
+            Some(pipeline) => pipeline.hit(latency.max(self.machine.l1.latency)),
+            None if op.kind.is_rmw() => t.clock += self.machine.rmw,
+            None if op.kind.writes() => t.clock += self.machine.issue,
+            None => t.clock += latency,
+        }
         self.value(op, at)
     }
 
@@ -427,7 +455,7 @@ impl State {
             Kind::Load => {
                 let store = t.stores.iter().rev().find(|store| store.overlaps(&op))?;
                 if let (Kind::Store(value), true) = (store.kind, store.same_word(&op)) {
-                    t.clock += issue;
+                    t.buffered(issue);
                     self.coherence.counts.accesses += 1;
                     self.coherence.counts.hits += 1;
                     return Some(Attempt::Done(value));
@@ -436,7 +464,7 @@ impl State {
             }
             Kind::Store(_) if t.stores.len() < self.machine.store_buffer => {
                 t.stores.push_back(op);
-                t.clock += issue;
+                t.buffered(issue);
                 return Some(Attempt::Done(0));
             }
             Kind::Store(_) => t.waits_for = WaitsFor::Room,

@@ -1,11 +1,11 @@
-//! What of a core's pipeline shows in the time of a fault: which access waits for which.
+//! A core that executes out of order: which access waits for which, and what that costs.
 //!
-//! Here: loads wait for the load that gave them their address; a read-modify-write waits for every
-//! earlier load, and part of it passes while later ones issue; a branch that goes another way than
-//! the core expected is known when the loads that steer it are back. Not here: misses, for which
-//! the whole thread waits (`lines`).
+//! Here: a front end that goes on while older accesses wait, as far as the reorder buffer reaches;
+//! loads that wait for the load that gave them their address; read-modify-writes that wait for
+//! everything before them; branches that go another way than expected. Not here: misses (`lines`),
+//! and machines whose file has no such core: there one access follows the other.
 
-use crate::sim::machine::Picos;
+use crate::sim::machine::{OutOfOrder, Picos};
 
 /// Pointers just loaded that an address is compared with: as many as are under way in a fault at
 /// one time (node, VMA, lock, `mm_struct`).
@@ -17,17 +17,31 @@ const REACH: u64 = 2048;
 /// Branches whose last ways are remembered.
 const WAYS: usize = 64;
 
+/// A pointer that a load has brought.
+#[derive(Clone, Copy, Default)]
+struct Pointer {
+    to: u64,
+    /// When it was there.
+    ready: Picos,
+    /// Whether it had to wait for the last miss.
+    waited: bool,
+}
+
 /// One thread's pipeline.
-#[derive(Clone)]
 pub struct Pipeline {
-    /// When all earlier accesses have their values.
-    pub settled: Picos,
-    /// Where recently loaded pointers point, when their values were there, and whether these had
-    /// to wait for the last miss.
-    pointers: [(u64, Picos, bool); POINTERS],
+    core: OutOfOrder,
+    /// When the front end is done with the access under way.
+    front: Picos,
+    /// When the access under way knows its address and, a read-modify-write, its turn.
+    began: Picos,
+    /// When the last load has its value.
+    loaded: Picos,
+    /// When all accesses have theirs, and have retired.
+    settled: Picos,
+    pointers: [Pointer; POINTERS],
+    oldest: usize,
     /// Whether the value of the access under way has to wait for the last miss.
     waits: bool,
-    oldest: usize,
     /// The way each branch went last time, by site and the two ways before it.
     ways: [u8; WAYS],
     history: usize,
@@ -35,75 +49,180 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Nothing under way, nothing expected.
-    pub fn new() -> Pipeline {
+    pub fn new(core: OutOfOrder, now: Picos) -> Pipeline {
         Pipeline {
-            settled: 0,
-            pointers: [(0, 0, false); POINTERS],
-            waits: false,
+            core,
+            front: now,
+            began: now,
+            loaded: now,
+            settled: now,
+            pointers: [Pointer::default(); POINTERS],
             oldest: 0,
+            waits: false,
             ways: [0; WAYS],
             history: 0,
         }
     }
 
-    /// When an access at `at` knows its address.
+    /// The thread has done something at which a core does not run ahead, until `now`.
     #[inline(always)]
-    pub fn address_known(&self, at: u64) -> Picos {
-        let mut known = 0;
-        for (pointer, ready, _) in self.pointers {
-            let belongs = at.wrapping_sub(pointer) < REACH;
-            known = if belongs && ready > known {
-                ready
+    pub fn drained(&mut self, now: Picos) {
+        self.front = self.front.max(now);
+    }
+
+    /// An access at `at` that costs the front end `cost`: when it begins. A read-modify-write
+    /// begins when everything before it is done.
+    #[inline(always)]
+    pub fn begin(&mut self, at: u64, is_rmw: bool, cost: Picos) -> Picos {
+        // What is further ahead than the reorder buffer is long waits for the oldest to be done.
+        let room = self.settled.saturating_sub(self.core.window);
+        self.front = self.front.max(room) + cost;
+        self.waits = false;
+        let mut known = self.front;
+        for pointer in self.pointers {
+            let belongs = at.wrapping_sub(pointer.to) < REACH;
+            known = if belongs && pointer.ready > known {
+                pointer.ready
             } else {
                 known
             };
         }
-        known
+        self.began = known;
+        if is_rmw {
+            self.began = known.max(self.settled);
+            self.began
+        } else {
+            self.front
+        }
     }
 
-    /// An access begins.
-    #[inline(always)]
-    pub fn access(&mut self) {
-        self.waits = false;
+    /// The access under way had to wait until `until` for a line that was on its way.
+    pub fn held_up(&mut self, until: Picos) {
+        self.began = self.began.max(until);
     }
 
-    /// A load has its value at `ready`.
+    /// The access under way is a load that hits after `latency`.
     #[inline(always)]
-    pub fn loaded(&mut self, ready: Picos) {
-        self.settled = self.settled.max(ready);
+    pub fn hit(&mut self, latency: Picos) {
+        self.loaded = self.began + latency;
+        self.settled = self.loaded.max(self.settled + self.core.retire);
     }
 
-    /// The value is a pointer into the memory that is simulated.
+    /// The access under way is a store: nothing waits for it.
     #[inline(always)]
-    pub fn loaded_pointer(&mut self, pointer: u64, ready: Picos) {
-        self.pointers[self.oldest] = (pointer & !TAG, ready, self.waits);
+    pub fn stored(&mut self) {
+        self.settled += self.core.retire;
+    }
+
+    /// The access under way has its value at `done`: it missed, or is a read-modify-write.
+    #[inline(always)]
+    pub fn done(&mut self, done: Picos) {
+        self.loaded = done;
+        self.settled = self.settled.max(done);
+    }
+
+    /// The value of the last load is a pointer into the memory that is simulated.
+    #[inline(always)]
+    pub fn pointer(&mut self, to: u64) {
+        self.pointers[self.oldest] = Pointer {
+            to: to & !TAG,
+            ready: self.loaded,
+            waited: self.waits,
+        };
         self.oldest = (self.oldest + 1) % POINTERS;
+    }
+
+    /// A branch at `site` that the last load steers went `way`: when the front end is there.
+    #[inline]
+    pub fn branch(&mut self, site: usize, way: usize) -> Picos {
+        let index = (site * 31 + self.history * 7) % WAYS;
+        let expected = std::mem::replace(&mut self.ways[index], way as u8);
+        self.history = (self.history << 4 | way & 15) & 0xff;
+        if usize::from(expected) != way {
+            self.front = self.front.max(self.loaded) + self.core.branch_miss;
+        }
+        self.front
     }
 
     /// A miss: what is known by now did not have to wait for it.
     pub fn missed(&mut self) {
-        self.pointers
-            .iter_mut()
-            .for_each(|(_, _, waits)| *waits = false);
+        self.pointers.iter_mut().for_each(|p| p.waited = false);
     }
 
     /// Whether the address `at` comes from a value that had to wait for the last miss.
     pub fn address_waits(&self, at: u64) -> bool {
         let mut of_those = self.pointers.iter();
-        of_those.any(|(pointer, _, waits)| *waits && at.wrapping_sub(*pointer) < REACH)
+        of_those.any(|p| p.waited && at.wrapping_sub(p.to) < REACH)
     }
 
     /// The value of the access under way has to wait for the last miss.
     pub fn value_waits(&mut self) {
         self.waits = true;
     }
+}
 
-    /// A branch at `site` went `way`: whether the core expected that.
-    #[inline]
-    pub fn branch(&mut self, site: usize, way: usize) -> bool {
-        let index = (site * 31 + self.history * 7) % WAYS;
-        let expected = std::mem::replace(&mut self.ways[index], way as u8);
-        self.history = (self.history << 4 | way & 15) & 0xff;
-        usize::from(expected) == way
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const L1: Picos = 1000;
+    const ISSUE: Picos = 100;
+    const RMW: Picos = 2000;
+
+    fn pipeline() -> Pipeline {
+        let core = OutOfOrder {
+            window: 10_000,
+            retire: 50,
+            branch_miss: 5000,
+            misses_at_once: 8,
+        };
+        Pipeline::new(core, 0)
+    }
+
+    fn load(p: &mut Pipeline, at: u64) -> Picos {
+        p.begin(at, false, ISSUE);
+        p.hit(L1);
+        p.loaded
+    }
+
+    #[test]
+    fn a_load_waits_for_the_load_of_its_address_and_for_no_other() {
+        let mut p = pipeline();
+        assert_eq!(load(&mut p, 4096), 1100);
+        p.pointer(8192 | 3);
+        assert_eq!(load(&mut p, 8192 + 64), 2100, "behind the pointer");
+        assert_eq!(load(&mut p, 4096), 1300, "beside it");
+    }
+
+    #[test]
+    fn a_read_modify_write_waits_for_all_before_it_and_what_follows_does_not_wait_for_it() {
+        let mut p = pipeline();
+        load(&mut p, 4096);
+        let began = p.begin(64, true, ISSUE);
+        assert_eq!(began, 1100);
+        p.done(began + RMW);
+        assert_eq!(load(&mut p, 4096), 1300);
+        assert_eq!(p.begin(64, true, ISSUE), 3100);
+    }
+
+    #[test]
+    fn the_front_end_runs_ahead_of_a_miss_only_as_far_as_the_reorder_buffer_reaches() {
+        let mut p = pipeline();
+        p.begin(64, false, ISSUE);
+        p.done(30_000);
+        assert_eq!(p.begin(128, false, ISSUE), 20_100);
+    }
+
+    #[test]
+    fn a_branch_costs_when_it_goes_another_way_than_the_last_time_it_was_reached_so() {
+        let mut p = pipeline();
+        load(&mut p, 4096);
+        assert_eq!(p.branch(0, 3), 1100 + 5000);
+        for _ in 0..3 {
+            p.branch(0, 3);
+        }
+        let before = p.front;
+        assert_eq!(p.branch(0, 3), before);
+        assert!(p.branch(0, 4) > before);
     }
 }

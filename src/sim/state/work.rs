@@ -14,7 +14,7 @@ impl State {
         let fence = self.machine.fence;
         let t = &mut self.threads[thread];
         if t.stores.is_empty() {
-            t.clock += fence;
+            t.wait(t.clock + fence);
             return Attempt::Done(0);
         }
         t.waits_for = WaitsFor::Drain;
@@ -29,12 +29,11 @@ impl State {
             self.work_before(thread, op.kind);
         }
         let t = &mut self.threads[thread];
-        t.clock = t.clock.max(t.pipeline.address_known(op.at));
-        if op.kind.is_rmw() {
-            t.clock = t.clock.max(t.pipeline.settled);
-        }
-        t.began = t.clock;
-        t.pipeline.access();
+        let Some(pipeline) = &mut t.pipeline else {
+            return;
+        };
+        let begins = pipeline.begin(op.at, op.kind.is_rmw(), self.machine.issue);
+        t.clock = t.clock.max(begins);
         if t.ahead.is_near_miss() {
             self.follow(thread, op);
         }
@@ -43,19 +42,18 @@ impl State {
     /// A load of the thread has brought `value`.
     #[inline(always)]
     pub fn loaded(&mut self, thread: usize, value: u64) {
-        let t = &mut self.threads[thread];
-        let ready = t.clock.max(t.began + self.machine.l1.latency);
-        t.pipeline.loaded(ready);
-        if value.wrapping_sub(self.base) < self.memory.arena().bytes() as u64 {
-            t.pipeline.loaded_pointer(value, ready);
+        if let Some(pipeline) = &mut self.threads[thread].pipeline
+            && value.wrapping_sub(self.base) < self.memory.arena().bytes() as u64
+        {
+            pipeline.pointer(value);
         }
     }
 
     /// The thread went that way.
     pub fn branched(&mut self, thread: usize, site: Site, way: usize) {
         let t = &mut self.threads[thread];
-        if !t.pipeline.branch(site as usize, way) {
-            t.clock = t.clock.max(t.pipeline.settled) + self.machine.branch_miss;
+        if let Some(pipeline) = &mut t.pipeline {
+            t.clock = t.clock.max(pipeline.branch(site as usize, way));
         }
     }
 
@@ -64,11 +62,13 @@ impl State {
     fn work_before(&mut self, thread: usize, kind: Kind) {
         let after_write = std::mem::replace(&mut self.threads[thread].wrote, kind.writes());
         if !after_write && !kind.writes() {
-            self.threads[thread].clock += if self.is_sibling_working(thread) {
+            let work = if self.is_sibling_working(thread) {
                 (self.access_work as f64 * self.machine.smt_slowdown) as Picos
             } else {
                 self.access_work
             };
+            let t = &mut self.threads[thread];
+            t.wait(t.clock + work);
         }
     }
 
@@ -91,12 +91,14 @@ impl State {
         if self.is_sibling_working(thread) {
             factor *= self.machine.smt_slowdown;
         }
-        self.threads[thread].clock += (f64::from(nanos) * 1000.0 * factor) as Picos;
+        let t = &mut self.threads[thread];
+        t.wait(t.clock + (f64::from(nanos) * 1000.0 * factor) as Picos);
     }
 
     /// One turn of a spin-wait loop.
     pub fn relax(&mut self, thread: usize) {
-        self.threads[thread].clock += self.machine.pause;
+        let t = &mut self.threads[thread];
+        t.wait(t.clock + self.machine.pause);
     }
 
     /// Clear a page that nobody else uses: its lines are taken at once, several on their way at a
@@ -122,7 +124,8 @@ impl State {
                 filled.latency / FILLS_AT_ONCE
             };
         }
-        self.threads[thread].clock += cost;
+        let t = &mut self.threads[thread];
+        t.wait(t.clock + cost);
         Attempt::Done(0)
     }
 }
