@@ -68,12 +68,12 @@ macro_rules! word {
 }
 word!(u8, u32, u64);
 
-/// A branch of the fault path that may go another way at every fault.
+/// A kind of node of the tree, searched by code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Site {
-    /// Where the search through an inner node of the tree ends.
-    InnerNode,
-    /// Where the search through a leaf ends.
+pub enum Node {
+    /// A node of nodes.
+    Inner,
+    /// A node of entries.
     Leaf,
 }
 
@@ -106,10 +106,11 @@ pub trait Memory {
     fn compute(&self, nanos: u32);
     /// Clear the 4 KiB page at `page`, as the kernel clears an anonymous page: plain stores.
     fn clear_page(&self, page: Addr);
-    /// The program went one of several `way`s at `site`, as the values it has just loaded said. A
-    /// core that expected another way has to start afresh; to the program it means nothing.
+    /// The program has searched a node of the tree and stops after `steps` steps. It means nothing
+    /// to the program; a core has had work beside the loads, and goes wrong where it expected the
+    /// search to end elsewhere.
     #[inline(always)]
-    fn branched(&self, _site: Site, _way: usize) {}
+    fn searched(&self, _node: Node, _steps: usize) {}
     /// One turn of a spin-wait loop.
     fn relax(&self);
 }

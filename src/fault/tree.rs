@@ -5,7 +5,7 @@
 //! slot in place, as the kernel does for an exact fit; no scenario needs more.
 
 use super::arena::Arena;
-use super::memory::{Addr, Memory, Site};
+use super::memory::{Addr, Memory, Node};
 use crate::layout::mm::MA_ROOT;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -81,8 +81,7 @@ pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> Addr {
             while slot < end && m.load::<u64>(node.at(PIVOTS + 8 * slot), Relaxed) < index {
                 slot += 1;
             }
-            let site = if is_leaf { Site::Leaf } else { Site::InnerNode };
-            m.branched(site, slot);
+            m.searched(if is_leaf { Node::Leaf } else { Node::Inner }, slot);
             entry = m.load(node.at(shape.slots + 8 * slot), Acquire);
             if is_dead(m, node) {
                 continue 'restart;

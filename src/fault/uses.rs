@@ -1,11 +1,12 @@
 //! How a fault uses each field: found out by running it once on a memory that takes notes.
 
 use super::arena::Arena;
-use super::memory::{Addr, Memory, Word};
+use super::memory::{Addr, Memory, Node, Word};
 use super::path::{self, PageWork};
+use super::tree;
 use super::world::{Object, Size, World, start_of};
 use crate::layout::{Field, LockPlace, Table};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -55,6 +56,7 @@ pub fn footprint(table: &Table) -> Footprint {
     let notes = Notes {
         world: &world,
         seen: RefCell::default(),
+        walk: Cell::default(),
     };
     path::fault(
         &notes,
@@ -90,10 +92,37 @@ pub fn footprint(table: &Table) -> Footprint {
     footprint
 }
 
+/// What a walk through the tree does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// Loads, that of the root among them.
+    pub loads: u32,
+    /// Nodes searched.
+    pub nodes: u32,
+    /// Steps in all of them.
+    pub steps: u32,
+}
+
+/// The walk to `region` in a world that nobody changes.
+pub fn walk(world: &World, region: usize) -> Walk {
+    let notes = Notes {
+        world,
+        seen: RefCell::default(),
+        walk: Cell::default(),
+    };
+    tree::walk(&notes, world.mm(), start_of(region));
+    let loads = notes.seen.borrow().values().map(|uses| uses.loads).sum();
+    Walk {
+        loads,
+        ..notes.walk.get()
+    }
+}
+
 /// A memory that executes on the arena and writes down every access.
 struct Notes<'w> {
     world: &'w World,
     seen: RefCell<BTreeMap<Addr, Uses>>,
+    walk: Cell<Walk>,
 }
 
 impl Notes<'_> {
@@ -149,6 +178,14 @@ impl Memory for Notes<'_> {
     fn compute(&self, _nanos: u32) {}
     fn clear_page(&self, _page: Addr) {}
     fn relax(&self) {}
+    fn searched(&self, _node: Node, steps: usize) {
+        let walk = self.walk.get();
+        self.walk.set(Walk {
+            nodes: walk.nodes + 1,
+            steps: walk.steps + steps as u32,
+            ..walk
+        });
+    }
 }
 
 #[cfg(test)]

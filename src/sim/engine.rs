@@ -5,7 +5,7 @@
 use super::machine::{Machine, Picos};
 use super::state::{Attempt, HasArena, State};
 use super::value::{Kind, Op};
-use crate::fault::memory::{Addr, Memory, Site, Word};
+use crate::fault::memory::{Addr, Memory, Node, Word};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::RefCell;
@@ -119,8 +119,8 @@ impl Memory for SimMemory<'_> {
         self.until_done(|state| state.clear_page(self.thread, page.0));
     }
 
-    fn branched(&self, site: Site, way: usize) {
-        self.state.borrow_mut().branched(self.thread, site, way);
+    fn searched(&self, node: Node, steps: usize) {
+        self.state.borrow_mut().searched(self.thread, node, steps);
     }
 
     fn relax(&self) {

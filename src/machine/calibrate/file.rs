@@ -4,9 +4,10 @@
 //! and what the constants mean (`sim::machine`).
 
 use super::geometry::{Cache, Geometry};
-use super::solo::{USUAL_L1, USUAL_L2, USUAL_LLC};
+use super::solo::{self, REGIONS, USUAL_L1, USUAL_L2, USUAL_LLC};
 use super::text::{Figure, Size, Text, ns, quoted, spread};
 use super::{Estimate, Findings, Link, NEIGHBOURS, Window};
+use crate::fault::uses;
 use crate::layout::LINE;
 use crate::machine::Distance;
 use crate::prefetch::Vendor;
@@ -115,7 +116,7 @@ impl Findings {
         };
         let issue = Figure::measured(
             of(&self.solo.issue),
-            "a load of a walk through a tree like that of a fault",
+            "a load, a comparison and a branch not taken; many that do not wait for each other",
         )
         .unwrap_or_else(|| Figure::assumed(0.25, "kept from its CPU; one load a cycle at 4 GHz"));
         let issue = risen(issue, LATENCY[0]);
@@ -214,11 +215,14 @@ impl Findings {
         text.figure("window_ns", &window);
         let retire = Figure::measured(
             self.estimate(&self.solo.issue_between),
-            "what such a load adds to read-modify-writes between two walks",
+            "what such a load adds to read-modify-writes on both sides of 32 of them",
         )
         .unwrap_or_else(|| Figure::assumed(issue, "kept from its CPU; as issue_ns"))
         .within(0.0, LATENCY[1], "no time is negative");
         text.figure("retire_ns", &retire);
+        let [node, step] = self.search(issue);
+        text.figure("node_ns", &node);
+        text.figure("step_ns", &step);
         let miss = self.estimate(&self.solo.branch).map_or_else(
             || Figure::assumed(3.5, "kept from its CPU; 13 cycles at 3.7 GHz, as on Zen 4"),
             |random| Figure {
@@ -252,6 +256,43 @@ impl Findings {
             ),
         };
         text.key("misses_at_once", at_once, how);
+    }
+
+    /// What searching a node, and a step of it, take beside the loads: from a walk of few steps and
+    /// one of many, through as many nodes.
+    fn search(&self, issue: f64) -> [Figure; 2] {
+        let world = solo::world();
+        let [few, many] = REGIONS.map(|region| uses::walk(&world, region));
+        let [near, far] = [0, 1].map(|i| self.estimate(&self.solo.walks[i]));
+        let (Some(near), Some(far)) = (near, far) else {
+            return [(); 2].map(|_| Figure::assumed(0.0, "kept from its CPU"));
+        };
+        let beside = |time: f64, walk: uses::Walk| time - f64::from(walk.loads) * issue;
+        let (short, long) = (beside(near.median, few), beside(far.median, many));
+        let step = ((long - short) / f64::from(many.steps - few.steps)).max(0.0);
+        let node = ((short - f64::from(few.steps) * step) / f64::from(few.nodes)).max(0.0);
+        let how = |what: &str| {
+            format!(
+                "measured: {what}; a walk of {} nodes, {} steps and {} loads takes {} ns, one of {} steps and {} loads {} ns",
+                few.nodes,
+                few.steps,
+                few.loads,
+                ns(near.median),
+                many.steps,
+                many.loads,
+                ns(far.median)
+            )
+        };
+        [
+            Figure {
+                value: node,
+                how: how("a node of the tree, beside its loads"),
+            },
+            Figure {
+                value: step,
+                how: how("a step in it"),
+            },
+        ]
     }
 
     /// The pair that stands for a distance of the model.

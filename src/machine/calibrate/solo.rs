@@ -9,7 +9,7 @@ use crate::backend::native::memory::Native;
 use crate::error::Result;
 use crate::fault::arena::Arena;
 use crate::fault::tree;
-use crate::fault::uses::{FOOTPRINT_SIZE, footprint};
+use crate::fault::uses::FOOTPRINT_SIZE;
 use crate::fault::world::{World, start_of};
 use crate::layout::BuiltIn;
 use crate::machine::accounting::ThreadWatch;
@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::fence;
+use std::sync::atomic::{AtomicU64, fence};
 use std::time::Instant;
 
 /// Where hwloc knows no cache: the sizes that most servers of the last ten years have or exceed.
@@ -80,11 +80,13 @@ pub struct Solo {
     pub memory: Vec<Window>,
     /// The second line of a 128-byte pair right after the first, both from DRAM.
     pub pair: Vec<Window>,
-    /// A load of a walk through a tree like that of a fault, always to the same leaf, in L1: with
-    /// the instructions around it, and what the loads wait for.
+    /// A load of many that do not wait for each other, in L1, with a comparison and a branch that
+    /// is not taken: three instructions, as a fault has for each of its accesses.
     pub issue: Vec<Window>,
-    /// The same with a locked read-modify-write between two walks: what it adds to the time of these.
+    /// The same between locked read-modify-writes: what it adds to the time of these.
     pub issue_between: Vec<Window>,
+    /// A walk through a tree like that of a fault, to each of [`REGIONS`], in L1.
+    pub walks: [Vec<Window>; REGIONS.len()],
     /// `fetch_add` on a private line, one after the other.
     pub rmw: Vec<Window>,
     /// A compare-and-swap that succeeds on a private line, on a value loaded just before.
@@ -103,42 +105,7 @@ pub struct Solo {
     pub work: Vec<Window>,
 }
 
-/// A world whose tree is walked.
-struct Walk {
-    world: World,
-    /// Loads of a walk.
-    loads: u32,
-}
-
-impl Walk {
-    fn new() -> Walk {
-        let table = BuiltIn::SplitPacked.table();
-        let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE));
-        let footprint = footprint(table);
-        Walk {
-            world: World::new(arena, table, FOOTPRINT_SIZE),
-            loads: footprint.tree.loads + 1,
-        }
-    }
-
-    /// Walk to the first region, as the fault does whose footprint was taken.
-    #[inline(always)]
-    fn go(&self) {
-        // SAFETY: a walk takes every address from this world.
-        let memory = unsafe { Native::new(&self.world) };
-        black_box(tree::walk(&memory, self.world.mm(), black_box(start_of(0))));
-    }
-}
-
 impl Window {
-    /// The time of one of so many parts.
-    fn over(self, parts: f64) -> Window {
-        Window {
-            ns: self.ns / parts,
-            ..self
-        }
-    }
-
     /// A quantity made of two windows.
     fn with(self, other: Window, of: impl Fn(f64, f64) -> f64) -> Window {
         Window {
@@ -156,9 +123,22 @@ pub struct Bench {
     memory: Chain,
     pairs: Chain,
     own: Line,
-    walk: Walk,
+    other: Line,
+    world: World,
     /// What reading the clock twice takes, to be taken off every window.
     clock_ns: f64,
+}
+
+/// Loads between two read-modify-writes: about as many as between those of a fault.
+const BETWEEN: usize = 32;
+/// The regions walked to: one that few steps lead to, one with many.
+pub const REGIONS: [usize; 2] = [0, FOOTPRINT_SIZE.vmas - 1];
+
+/// The world whose tree is walked.
+pub fn world() -> World {
+    let table = BuiltIn::SplitPacked.table();
+    let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE));
+    World::new(arena, table, FOOTPRINT_SIZE)
 }
 
 /// Turns of a chain of multiplications that take about a microsecond.
@@ -174,7 +154,8 @@ impl Bench {
             memory: Chain::new(sets.memory, Visit::OneOfPair)?,
             pairs: Chain::new(sets.memory / 2, Visit::Pairs)?,
             own: Line::default(),
-            walk: Walk::new(),
+            other: Line::default(),
+            world: world(),
             clock_ns: clock_ns(),
         })
     }
@@ -198,26 +179,31 @@ impl Bench {
             both.zip(single)
                 .map(|(both, single)| both.with(single, |b, s| b - s)),
         );
-        let loads = self.walk.loads as f64;
-        let walks = self.time(3000, |n| {
-            for _ in 0..n {
-                self.walk.go();
+        solo.issue.extend(self.time(100_000, |n| {
+            for _ in 0..n / BETWEEN {
+                self.loads();
             }
-        });
-        solo.issue.extend(walks.map(|w| w.over(loads)));
-        let with_walks = self.time(3000, |n| {
+        }));
+        let with_loads = self.time(10_000, |n| {
             for _ in 0..n {
                 self.own.words[0].fetch_add(1, AcqRel);
-                self.walk.go();
+                self.loads();
             }
         });
-        // Below 0 where walks cost nothing at all, beside noise.
-        let beside = |with: f64, without: f64| ((with - without) / loads).max(0.0);
+        // Below 0 where the loads cost nothing at all, beside noise.
+        let beside = |with: f64, without: f64| ((with - without) / BETWEEN as f64).max(0.0);
         solo.issue_between.extend(
-            with_walks
+            with_loads
                 .zip(rmw)
                 .map(|(with, without)| with.with(without, beside)),
         );
+        for (walks, region) in solo.walks.iter_mut().zip(REGIONS) {
+            walks.extend(self.time(3000, |n| {
+                for _ in 0..n {
+                    self.walk(region);
+                }
+            }));
+        }
         solo.cas.extend(self.time(10_000, |n| {
             for _ in 0..n {
                 let word = &self.own.words[1];
@@ -261,6 +247,34 @@ impl Bench {
         self.time(steps, |n| chain.load(n))
     }
 
+    /// [`BETWEEN`] loads that do not wait for each other, all in L1, each looked at.
+    #[inline(always)]
+    fn loads(&self) {
+        for _ in 0..BETWEEN / 4 {
+            for word in [
+                &self.own.words[4],
+                &self.own.words[5],
+                &self.other.words[0],
+                &self.other.words[1],
+            ] {
+                if AtomicU64::load(word, Relaxed) == u64::MAX {
+                    never();
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn walk(&self, region: usize) {
+        // SAFETY: a walk takes every address from this world.
+        let memory = unsafe { Native::new(&self.world) };
+        black_box(tree::walk(
+            &memory,
+            self.world.mm(),
+            black_box(start_of(region)),
+        ));
+    }
+
     /// Nanoseconds of one of `count` repetitions.
     fn time(&self, count: usize, body: impl FnOnce(usize)) -> Option<Window> {
         let before = pace_ns();
@@ -274,6 +288,13 @@ impl Bench {
             pace_ns: before.max(pace_ns()),
         })
     }
+}
+
+/// Where a branch leads that is not taken: out of the way.
+#[cold]
+#[inline(never)]
+fn never() {
+    black_box(());
 }
 
 /// Branches on the bits of `mask` of a random number; with a mask of 0 the same work without the

@@ -88,6 +88,8 @@ struct RawMemory {
 struct RawOutOfOrder {
     window_ns: Number,
     retire_ns: Number,
+    node_ns: Number,
+    step_ns: Number,
     branch_miss_ns: Number,
     misses_at_once: Count,
 }
@@ -495,6 +497,8 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         Some(raw) => Some(OutOfOrder {
             window: s.latency("out_of_order.window_ns", &raw.window_ns)?,
             retire: s.latency("out_of_order.retire_ns", &raw.retire_ns)?,
+            node: s.latency("out_of_order.node_ns", &raw.node_ns)?,
+            step: s.latency("out_of_order.step_ns", &raw.step_ns)?,
             branch_miss: s.latency("out_of_order.branch_miss_ns", &raw.branch_miss_ns)?,
             misses_at_once: s.count("out_of_order.misses_at_once", &raw.misses_at_once, 1, 64)?,
         }),

@@ -78,6 +78,10 @@ pub struct OutOfOrder {
     /// What an access adds to the time between two read-modify-writes: instructions retire in
     /// order, and a read-modify-write waits for its turn.
     pub retire: Picos,
+    /// What searching a node of the tree takes beside its loads.
+    pub node: Picos,
+    /// The same, of one step of the search.
+    pub step: Picos,
     /// From when the value that steers a branch is there to the first instruction of a way that
     /// was not expected.
     pub branch_miss: Picos,

@@ -132,9 +132,13 @@ impl Pipeline {
         self.oldest = (self.oldest + 1) % POINTERS;
     }
 
-    /// A branch at `site` that the last load steers went `way`: when the front end is there.
+    /// A search at `site` ended after `way` steps, as the last load said: when the front end is
+    /// there.
     #[inline]
-    pub fn branch(&mut self, site: usize, way: usize) -> Picos {
+    pub fn searched(&mut self, site: usize, way: usize) -> Picos {
+        let work = self.core.node + way as Picos * self.core.step;
+        self.front += work;
+        self.settled += work;
         let index = (site * 31 + self.history * 7) % WAYS;
         let expected = std::mem::replace(&mut self.ways[index], way as u8);
         self.history = (self.history << 4 | way & 15) & 0xff;
@@ -173,6 +177,8 @@ mod tests {
         let core = OutOfOrder {
             window: 10_000,
             retire: 50,
+            node: 0,
+            step: 0,
             branch_miss: 5000,
             misses_at_once: 8,
         };
@@ -217,12 +223,12 @@ mod tests {
     fn a_branch_costs_when_it_goes_another_way_than_the_last_time_it_was_reached_so() {
         let mut p = pipeline();
         load(&mut p, 4096);
-        assert_eq!(p.branch(0, 3), 1100 + 5000);
+        assert_eq!(p.searched(0, 3), 1100 + 5000);
         for _ in 0..3 {
-            p.branch(0, 3);
+            p.searched(0, 3);
         }
         let before = p.front;
-        assert_eq!(p.branch(0, 3), before);
-        assert!(p.branch(0, 4) > before);
+        assert_eq!(p.searched(0, 3), before);
+        assert!(p.searched(0, 4) > before);
     }
 }

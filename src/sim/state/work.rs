@@ -2,7 +2,7 @@
 
 use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, Op, STORES_PER_LINE, State, WaitsFor};
 use crate::fault::arena::PAGE;
-use crate::fault::memory::Site;
+use crate::fault::memory::Node;
 use crate::layout::LINE;
 use crate::sim::coherence::{Origin, Want};
 use crate::sim::machine::Picos;
@@ -49,11 +49,11 @@ impl State {
         }
     }
 
-    /// The thread went that way.
-    pub fn branched(&mut self, thread: usize, site: Site, way: usize) {
+    /// The thread has searched a node.
+    pub fn searched(&mut self, thread: usize, node: Node, steps: usize) {
         let t = &mut self.threads[thread];
         if let Some(pipeline) = &mut t.pipeline {
-            t.clock = t.clock.max(pipeline.branch(site as usize, way));
+            t.clock = t.clock.max(pipeline.searched(node as usize, steps));
         }
     }
 
