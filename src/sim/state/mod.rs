@@ -216,7 +216,7 @@ impl State {
             waits_for: WaitsFor::Nothing,
             pipeline: machine
                 .out_of_order
-                .map(|core| Pipeline::new(core, starts[id])),
+                .map(|core| Pipeline::new(core, machine.issue, starts[id])),
             ahead: Ahead::new(machine.out_of_order.map_or(1, |core| core.misses_at_once)),
             rng: Pcg32::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id as u64),
         });

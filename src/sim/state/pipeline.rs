@@ -30,6 +30,8 @@ struct Pointer {
 /// One thread's pipeline.
 pub struct Pipeline {
     core: OutOfOrder,
+    /// What an access costs the front end.
+    issue: Picos,
     /// When the front end is done with the access under way.
     front: Picos,
     /// When the access under way knows its address and, a read-modify-write, its turn.
@@ -49,9 +51,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Nothing under way, nothing expected.
-    pub fn new(core: OutOfOrder, now: Picos) -> Pipeline {
+    pub fn new(core: OutOfOrder, issue: Picos, now: Picos) -> Pipeline {
         Pipeline {
             core,
+            issue,
             front: now,
             began: now,
             loaded: now,
@@ -70,13 +73,12 @@ impl Pipeline {
         self.front = self.front.max(now);
     }
 
-    /// An access at `at` that costs the front end `cost`: when it begins. A read-modify-write
-    /// begins when everything before it is done.
+    /// An access at `at`: when it begins. A read-modify-write begins when everything before it is done.
     #[inline(always)]
-    pub fn begin(&mut self, at: u64, is_rmw: bool, cost: Picos) -> Picos {
+    pub fn begin(&mut self, at: u64, is_rmw: bool) -> Picos {
         // What is further ahead than the reorder buffer is long waits for the oldest to be done.
         let room = self.settled.saturating_sub(self.core.window);
-        self.front = self.front.max(room) + cost;
+        self.front = self.front.max(room) + self.issue;
         self.waits = false;
         let mut known = self.front;
         for pointer in self.pointers {
@@ -138,7 +140,8 @@ impl Pipeline {
     pub fn searched(&mut self, site: usize, way: usize) -> Picos {
         let work = self.core.node + way as Picos * self.core.step;
         self.front += work;
-        self.settled += work;
+        // It retires as the instructions of accesses do.
+        self.settled += work * self.core.retire / self.issue.max(1);
         let index = (site * 31 + self.history * 7) % WAYS;
         let expected = std::mem::replace(&mut self.ways[index], way as u8);
         self.history = (self.history << 4 | way & 15) & 0xff;
@@ -182,11 +185,11 @@ mod tests {
             branch_miss: 5000,
             misses_at_once: 8,
         };
-        Pipeline::new(core, 0)
+        Pipeline::new(core, ISSUE, 0)
     }
 
     fn load(p: &mut Pipeline, at: u64) -> Picos {
-        p.begin(at, false, ISSUE);
+        p.begin(at, false);
         p.hit(L1);
         p.loaded
     }
@@ -204,19 +207,19 @@ mod tests {
     fn a_read_modify_write_waits_for_all_before_it_and_what_follows_does_not_wait_for_it() {
         let mut p = pipeline();
         load(&mut p, 4096);
-        let began = p.begin(64, true, ISSUE);
+        let began = p.begin(64, true);
         assert_eq!(began, 1100);
         p.done(began + RMW);
         assert_eq!(load(&mut p, 4096), 1300);
-        assert_eq!(p.begin(64, true, ISSUE), 3100);
+        assert_eq!(p.begin(64, true), 3100);
     }
 
     #[test]
     fn the_front_end_runs_ahead_of_a_miss_only_as_far_as_the_reorder_buffer_reaches() {
         let mut p = pipeline();
-        p.begin(64, false, ISSUE);
+        p.begin(64, false);
         p.done(30_000);
-        assert_eq!(p.begin(128, false, ISSUE), 20_100);
+        assert_eq!(p.begin(128, false), 20_100);
     }
 
     #[test]

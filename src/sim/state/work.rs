@@ -32,7 +32,7 @@ impl State {
         let Some(pipeline) = &mut t.pipeline else {
             return;
         };
-        let begins = pipeline.begin(op.at, op.kind.is_rmw(), self.machine.issue);
+        let begins = pipeline.begin(op.at, op.kind.is_rmw());
         t.clock = t.clock.max(begins);
         if t.ahead.is_near_miss() {
             self.follow(thread, op);
