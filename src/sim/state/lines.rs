@@ -16,21 +16,43 @@ impl State {
             return;
         }
         self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, now));
-        let mut together = std::mem::take(&mut self.together);
         let t = &mut self.threads[thread];
         if let Some(pipeline) = &mut t.pipeline {
             pipeline.missed();
         }
-        t.ahead.lead(op.line, &mut together);
-        let core = t.core;
-        for Companion { line, want, words } in together.drain(..) {
-            let there = self.coherence.holds(core, line, want == Want::Own);
-            if !there && !self.threads[thread].ahead.asked.contains(&line) {
-                self.threads[thread].ahead.asked.push(line);
-                self.ask(Job::Ahead { want, words }, thread, line, now);
+        t.ahead.lead(op.line);
+        for i in 0..self.threads[thread].ahead.wanted.len() {
+            let companion = self.threads[thread].ahead.wanted[i];
+            self.ask_ahead(thread, companion, now);
+        }
+    }
+
+    /// Ask for a line that the thread will need, unless it is there or on its way.
+    fn ask_ahead(&mut self, thread: usize, companion: Companion, now: Picos) {
+        let Companion { line, want, words } = companion;
+        let t = &mut self.threads[thread];
+        if self.coherence.holds(t.core, line, want == Want::Own) || t.ahead.asked.contains(&line) {
+            return;
+        }
+        t.ahead.asked.push(line);
+        self.ask(Job::Ahead { want, words }, thread, line, now);
+    }
+
+    /// A core has taken a line. Another that waits for a miss and has run ahead to this line does
+    /// again what it did there, and asks for it at once.
+    fn taken(&mut self, line: u32, now: Picos) {
+        if self.machine.out_of_order.is_none() {
+            return;
+        }
+        for thread in 0..self.threads.len() {
+            let t = &self.threads[thread];
+            if t.resumes != NEVER || t.waits_for != WaitsFor::Nothing {
+                continue;
+            }
+            if let Some(companion) = t.ahead.wanted.iter().find(|c| c.line == line).copied() {
+                self.ask_ahead(thread, companion, now);
             }
         }
-        self.together = together;
     }
 
     /// An access soon after a miss: the core may have run ahead to it.
@@ -235,6 +257,9 @@ impl State {
                 (true, Origin::Prefetch) => ready,
                 (false, _) => now + self.machine.llc_occupancy,
             };
+            if outcome.exclusive {
+                self.taken(line, now);
+            }
             let queued = now - request.arrives;
             if let Some(ledger) = &mut self.coherence.ledger
                 && queued > 0

@@ -165,7 +165,6 @@ pub struct State {
     base: u64,
     prefetch: Prefetch,
     wanted: Vec<(u32, Want)>,
-    together: Vec<Companion>,
     arbiter: Arbiter,
     events: BinaryHeap<Reverse<u64>>,
     threads: Vec<Thread>,
@@ -228,7 +227,6 @@ impl State {
             base: memory.arena().base().0,
             prefetch: Prefetch::new(machine.prefetchers, cores_used, lines, seed),
             wanted: Vec::new(),
-            together: Vec::new(),
             arbiter: Arbiter::new(machine.shape, machine.far_limit, lines),
             events: (0..cpus.len())
                 .map(|id| Reverse(key(starts[id], id)))
