@@ -1,9 +1,10 @@
 //! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
 
-use super::{Companion, Job, NEVER, Op, Request, State, WaitsFor};
+use super::{Companion, Job, NEVER, Op, Request, SLOT_BITS, State, WaitsFor};
 use crate::sim::coherence::{From, Origin, Want};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
+use std::cmp::Reverse;
 
 impl State {
     /// The program waits for a line that its core does not hold. It waits for the request that is
@@ -173,6 +174,13 @@ impl State {
                 self.drain(thread, now);
             }
             _ => {
+                let sent = self.requests[id as usize].arrives - self.machine.request;
+                let ordered = sent + self.coherence.request(core.into(), line);
+                if ordered > now {
+                    self.events
+                        .push(Reverse(ordered << SLOT_BITS | u64::from(id)));
+                    return;
+                }
                 let busy_until = self.coherence.line(line).free;
                 if self.arbiter.is_waiting(line) {
                     self.arbiter.wait(line, core as usize, id);
@@ -247,8 +255,9 @@ impl State {
             ready = arriving.max(now + self.machine.request);
             entry.free = entry.free.max(ready + rmw);
         } else {
+            let passed = self.coherence.request(core, line);
             let outcome = self.coherence.transact(core, line, want, origin, words);
-            ready = now + outcome.latency - self.machine.request;
+            ready = now + outcome.latency.saturating_sub(passed);
             let entry = self.coherence.line(line);
             entry.ready = ready;
             entry.filler = core as u16;
@@ -260,7 +269,7 @@ impl State {
             if outcome.exclusive {
                 self.taken(line, now);
             }
-            let queued = now - request.arrives;
+            let queued = (now + self.machine.request).saturating_sub(request.arrives + passed);
             if let Some(ledger) = &mut self.coherence.ledger
                 && queued > 0
             {
