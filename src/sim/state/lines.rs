@@ -256,6 +256,7 @@ impl State {
             entry.free = entry.free.max(ready + rmw);
         } else {
             let passed = self.coherence.request(core, line);
+            self.coherence.now = now;
             let outcome = self.coherence.transact(core, line, want, origin, words);
             ready = now + outcome.latency.saturating_sub(passed);
             let entry = self.coherence.line(line);
@@ -355,8 +356,10 @@ impl State {
         let t = &mut self.threads[thread];
         t.result = result;
         t.clock = done;
-        if let Some(pipeline) = &mut t.pipeline {
-            pipeline.done(done);
+        match &mut t.pipeline {
+            Some(pipeline) if op.kind.is_rmw() => pipeline.unlocked(done),
+            Some(pipeline) => pipeline.done(done),
+            None => {}
         }
         t.request = None;
         self.resume(thread, done);

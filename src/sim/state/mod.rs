@@ -420,7 +420,7 @@ impl State {
             line.free = line.free.max(at + self.machine.rmw);
         }
         match &mut t.pipeline {
-            Some(pipeline) if op.kind.is_rmw() => pipeline.done(at + self.machine.rmw),
+            Some(pipeline) if op.kind.is_rmw() => pipeline.unlocked(at + self.machine.rmw),
             Some(pipeline) if op.kind.writes() => pipeline.stored(),
             // What L1 answers is there after its latency, though it issues more often than that.
             Some(pipeline) => pipeline.hit(latency.max(self.machine.l1.latency)),
