@@ -31,8 +31,6 @@ const OPS: u64 = 32;
 /// One round of a pair, times in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
-    /// Pace of both cores before and after, the slowest.
-    pub pace: f64,
     /// One way of the ring, as `hitm probe` shows it.
     pub ring: f64,
     /// Lines from one to the other.
@@ -99,8 +97,9 @@ impl Stage {
         &self.page.line(at as usize).words[0]
     }
 
-    /// One round; `None` if a thread was kept from its CPU for seconds.
-    pub fn round(&mut self) -> Result<Option<Round>> {
+    /// One round, and the pace of the cores before and after it, the slowest; `None` if a thread was
+    /// kept from its CPU for seconds.
+    pub fn round(&mut self) -> Result<Option<(Round, f64)>> {
         self.arrivals.store(0, Relaxed);
         self.ring.reset();
         let stage = &*self;
@@ -130,10 +129,7 @@ impl Stage {
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             });
             let ((first, measured), (second, _)) = (first?, second?);
-            Ok(measured.map(|round| Round {
-                pace: first.max(second),
-                ..round
-            }))
+            Ok(measured.map(|round| (round, first.max(second))))
         })
     }
 }
@@ -162,7 +158,6 @@ impl<'s> Side<'s> {
         let siblings = self.stage.pair.distance == Distance::SmtSibling;
         let both_work = siblings.then(|| self.both_work());
         Some(Round {
-            pace: 0.0,
             ring: ring?,
             lines,
             add,

@@ -378,15 +378,17 @@ impl Findings {
         );
         // The model's request is half of everything at most.
         let most = llc.value.min(same.value).min(clean.value) / 2.0 - ROUNDING;
-        let request = self
-            .request(same.value)
-            .unwrap_or_else(|| Figure::assumed(most * 0.8, "somewhat less than half of an LLC hit"))
-            .within(
-                most * 0.2,
-                most,
-                "the model wants at most half of an LLC hit and of any transfer",
-            );
+        let request = Figure::assumed(most * 0.8, "somewhat less than half of an LLC hit").within(
+            LATENCY[0],
+            most,
+            "the model wants at most half of an LLC hit and of any transfer",
+        );
         text.figure("request_ns", &request);
+        let share = self
+            .request_share(same.value)
+            .unwrap_or_else(|| Figure::assumed(0.5, "half of the way"))
+            .within(0.0, 0.9, "the answer takes some time");
+        text.figure("request_share", &share);
         let upgrade = self.nearest().and_then(|link| {
             let upgrade = link.rounds().filter_map(|r| r.lines.upgrade);
             Figure::measured(
@@ -464,17 +466,18 @@ impl Findings {
     }
 
     /// What of a transfer passes before the request is put in order: the part that a request which
-    /// finds the line taken has behind it when its turn comes. From the time that two CPUs take
+    /// finds the line taken has behind it when its turn comes; as a share. From the time that two CPUs take
     /// for a run of additions each: the rest of a transfer, and the run.
-    fn request(&self, transfer: f64) -> Option<Figure> {
+    fn request_share(&self, transfer: f64) -> Option<Figure> {
         let rmw = self.estimate(&self.solo.rmw)?.median;
         let hold = self.nearest()?.estimate(|r| r.add * r.run)?;
         let run = self.nearest()?.estimate(|r| r.run)?.median;
         Some(Figure {
-            value: transfer + run * rmw - hold.median,
+            value: (transfer + run * rmw - hold.median) / transfer,
             how: format!(
-                "measured: same_llc_ns, and {:.1} rmw_ns, less the {} ns that a CPU's turn at a contended line takes",
+                "measured: of a transfer and {:.1} additions in a row, {} ns, what passes beside the {} ns that a CPU's turn at a contended line takes",
                 run,
+                ns(transfer + run * rmw),
                 ns(hold.median)
             ),
         })

@@ -72,14 +72,15 @@ pub struct Link {
     pub modes: Vec<Mode>,
     /// The one that counts: the most frequent, unless another was asked for.
     pub mode: Mode,
-    all: Vec<Round>,
+    /// With the pace of each.
+    all: Vec<(Round, f64)>,
     /// See [`Findings::undisturbed_ns`].
     undisturbed_ns: f64,
 }
 
 impl Link {
-    fn of(pair: Pair, all: Vec<Round>, undisturbed_ns: f64) -> Option<Link> {
-        let rings: Vec<f64> = all.iter().map(|round| round.ring).collect();
+    fn of(pair: Pair, all: Vec<(Round, f64)>, undisturbed_ns: f64) -> Option<Link> {
+        let rings: Vec<f64> = all.iter().map(|(round, _)| round.ring).collect();
         // The others come of being kept from a CPU.
         let mut modes = modes(&rings);
         if modes.iter().any(|mode| mode.share >= NOTABLE_SHARE) {
@@ -98,14 +99,18 @@ impl Link {
     /// The rounds in the mode that counts, on undisturbed cores if there are such rounds; one at
     /// least, that of the mode's median.
     pub fn rounds(&self) -> impl Iterator<Item = &Round> {
-        let same = |round: &&Round| {
+        let same = |(round, _): &&(Round, f64)| {
             let ratio = round.ring / self.mode.ns;
             (1.0 / SAME_MODE..=SAME_MODE).contains(&ratio)
         };
         let in_mode = || self.all.iter().filter(same);
-        let undisturbed = |round: &&Round| round.pace <= self.undisturbed_ns;
-        let some = in_mode().any(|round| undisturbed(&round));
-        in_mode().filter(move |round| !some || undisturbed(round))
+        let slowest = match in_mode().any(|(_, pace)| *pace <= self.undisturbed_ns) {
+            true => self.undisturbed_ns,
+            false => f64::INFINITY,
+        };
+        in_mode()
+            .filter(move |(_, pace)| *pace <= slowest)
+            .map(|(round, _)| round)
     }
 
     /// One quantity over these rounds.
@@ -182,7 +187,7 @@ pub struct Calibration {
     cpu: CpuId,
     bench: solo::Bench,
     solo: Solo,
-    stages: Vec<(Pair, duo::Stage, Vec<Round>)>,
+    stages: Vec<(Pair, duo::Stage, Vec<(Round, f64)>)>,
     begun: Instant,
 }
 
@@ -222,7 +227,7 @@ impl Calibration {
     pub fn findings(&self) -> Findings {
         let solo = self.solo.rmw.iter().map(|window| window.pace_ns);
         let duo = self.stages.iter().flat_map(|(_, _, rounds)| rounds);
-        let readings: Vec<f64> = solo.chain(duo.map(|round| round.pace)).collect();
+        let readings: Vec<f64> = solo.chain(duo.map(|(_, pace)| *pace)).collect();
         let undisturbed_ns = pace::undisturbed_ns(&readings).unwrap_or(f64::INFINITY);
         let links = self.stages.iter();
         Findings {

@@ -75,6 +75,20 @@ impl Coherence {
         self.places[core].0.into()
     }
 
+    /// What passes until a request of `core` for the line is put in order.
+    #[inline]
+    pub fn request(&self, core: usize, line: u32) -> Picos {
+        let request = self.machine.request;
+        let (share, owner) = (
+            self.machine.transfers.request_share,
+            self.directory[line as usize].owner,
+        );
+        if share == 0.0 || owner == NONE || usize::from(owner) == core {
+            return request;
+        }
+        request.max((self.transfer(owner.into(), core, true) as f64 * share) as Picos)
+    }
+
     /// Latency of a line taken from core `from` by core `to`.
     #[inline(always)]
     pub(super) fn transfer(&self, from: usize, to: usize, dirty: bool) -> Picos {

@@ -123,6 +123,10 @@ pub struct Coherence {
     l1: Vec<Cache>,
     l2: Vec<Cache>,
     llc: Vec<Cache>,
+    /// When each core lost each line last, as `copies`; empty where no core executes out of order.
+    lost: Vec<Picos>,
+    /// The time of the request that is served.
+    pub now: Picos,
     /// Totals since the start.
     pub counts: Counts,
     /// Who took what from whom, where asked for.
@@ -170,6 +174,11 @@ impl Coherence {
             llc: (0..clusters)
                 .map(|_| Cache::new(machine.llc, lines))
                 .collect(),
+            lost: match machine.out_of_order {
+                Some(_) => vec![0; cores * lines],
+                None => Vec::new(),
+            },
+            now: 0,
             counts: Counts::default(),
             ledger: None,
             checker: check.then(|| crate::sim::check::Checker::new(cores, lines)),
@@ -196,6 +205,12 @@ impl Coherence {
     #[inline(always)]
     fn at(&self, core: usize, line: u32) -> usize {
         core * self.lines + line as usize
+    }
+
+    /// When the core last lost the line; only where cores execute out of order.
+    #[inline(always)]
+    pub fn lost(&self, core: usize, line: u32) -> Picos {
+        self.lost[self.at(core, line)]
     }
 
     /// Whether the core can read, or with `own` write, the line without asking.
@@ -485,6 +500,10 @@ impl Coherence {
         self.counts.invalidations += 1;
         self.counts.prefetch_invalidations += u64::from(by_prefetch);
         self.remove(victim, line);
+        let at = self.at(victim, line);
+        if let Some(lost) = self.lost.get_mut(at) {
+            *lost = self.now;
+        }
         if by_prefetch {
             let at = self.at(victim, line);
             self.copies[at] = LOST_TO_PREFETCH;

@@ -98,6 +98,7 @@ struct RawOutOfOrder {
 #[serde(deny_unknown_fields)]
 struct RawTransfer {
     request_ns: Number,
+    request_share: Option<Number>,
     upgrade_ns: Number,
     migratory: bool,
     same_llc_ns: Number,
@@ -535,6 +536,10 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
                 other_socket_clean.unwrap_or(0),
             ],
             upgrade: s.latency("transfer.upgrade_ns", &t.upgrade_ns)?,
+            request_share: match &t.request_share {
+                Some(share) => s.number("transfer.request_share", share, 0.0, 0.9)?,
+                None => 0.0,
+            },
             migratory: t.migratory,
             matrix,
         },

@@ -53,12 +53,15 @@ pub struct CacheSpec {
 }
 
 /// Line-transfer latencies from another core's cache, by [`Distance`], as the requester sees them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Transfers {
     /// The line is modified there: indexed by `Distance as usize`.
     pub dirty: [Picos; 4],
     /// The line is clean there, or is invalidated there: indexed by `Distance as usize`.
     pub clean: [Picos; 4],
+    /// What of a transfer from another core has passed when the request is put in order at the
+    /// line, if that is more than [`Machine::request`].
+    pub request_share: f64,
     /// Ownership of a line that the core holds for reading, as others do.
     pub upgrade: Picos,
     /// Whether a load takes a line that another core has modified with ownership, instead of

@@ -35,6 +35,8 @@ pub struct Ahead {
     since: u32,
     /// What it went on to.
     seen: Vec<Companion>,
+    /// Companions of the leader that the program has not come to yet.
+    pub wanted: Vec<Companion>,
     /// Companions that were asked for and are not there yet.
     pub asked: Vec<u32>,
     /// The line of those that the program waits for.
@@ -51,6 +53,7 @@ impl Ahead {
             leader: None,
             since: 0,
             seen: Vec::new(),
+            wanted: Vec::new(),
             asked: Vec::new(),
             awaited: None,
         }
@@ -72,6 +75,7 @@ impl Ahead {
     /// is known to be needed.
     pub fn follow(&mut self, access: Companion, missed: bool) {
         self.since += 1;
+        self.wanted.retain(|c| c.line != access.line);
         if self.since > WINDOW {
             self.remember();
             return;
@@ -95,7 +99,7 @@ impl Ahead {
     }
 
     /// A miss at `leader`: what to ask for together with it.
-    pub fn lead(&mut self, leader: u32, together: &mut Vec<Companion>) {
+    pub fn lead(&mut self, leader: u32) {
         if self.most == 0 {
             return;
         }
@@ -103,11 +107,12 @@ impl Ahead {
         (self.leader, self.since) = (Some(leader), 0);
         let (of, known) = &self.memory[leader as usize % LEADERS];
         if *of == leader {
-            together.extend_from_slice(known);
+            self.wanted.extend_from_slice(known);
         }
     }
 
     fn remember(&mut self) {
+        self.wanted.clear();
         if let Some(leader) = self.leader.take() {
             let (of, known) = &mut self.memory[leader as usize % LEADERS];
             *of = leader;
@@ -130,9 +135,8 @@ mod tests {
     }
 
     fn lead(ahead: &mut Ahead, line: u32) -> Vec<u32> {
-        let mut together = Vec::new();
-        ahead.lead(line, &mut together);
-        together.into_iter().map(|c| c.line).collect()
+        ahead.lead(line);
+        ahead.wanted.iter().map(|c| c.line).collect()
     }
 
     #[test]

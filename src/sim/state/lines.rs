@@ -1,9 +1,10 @@
 //! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
 
-use super::{Companion, Job, NEVER, Op, Request, State, WaitsFor};
+use super::{Companion, Job, NEVER, Op, Request, SLOT_BITS, State, WaitsFor};
 use crate::sim::coherence::{From, Origin, Want};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
+use std::cmp::Reverse;
 
 impl State {
     /// The program waits for a line that its core does not hold. It waits for the request that is
@@ -16,21 +17,43 @@ impl State {
             return;
         }
         self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, now));
-        let mut together = std::mem::take(&mut self.together);
         let t = &mut self.threads[thread];
         if let Some(pipeline) = &mut t.pipeline {
             pipeline.missed();
         }
-        t.ahead.lead(op.line, &mut together);
-        let core = t.core;
-        for Companion { line, want, words } in together.drain(..) {
-            let there = self.coherence.holds(core, line, want == Want::Own);
-            if !there && !self.threads[thread].ahead.asked.contains(&line) {
-                self.threads[thread].ahead.asked.push(line);
-                self.ask(Job::Ahead { want, words }, thread, line, now);
+        t.ahead.lead(op.line);
+        for i in 0..self.threads[thread].ahead.wanted.len() {
+            let companion = self.threads[thread].ahead.wanted[i];
+            self.ask_ahead(thread, companion, now);
+        }
+    }
+
+    /// Ask for a line that the thread will need, unless it is there or on its way.
+    fn ask_ahead(&mut self, thread: usize, companion: Companion, now: Picos) {
+        let Companion { line, want, words } = companion;
+        let t = &mut self.threads[thread];
+        if self.coherence.holds(t.core, line, want == Want::Own) || t.ahead.asked.contains(&line) {
+            return;
+        }
+        t.ahead.asked.push(line);
+        self.ask(Job::Ahead { want, words }, thread, line, now);
+    }
+
+    /// A core has taken a line. Another that waits for a miss and has run ahead to this line does
+    /// again what it did there, and asks for it at once.
+    fn taken(&mut self, line: u32, now: Picos) {
+        if self.machine.out_of_order.is_none() {
+            return;
+        }
+        for thread in 0..self.threads.len() {
+            let t = &self.threads[thread];
+            if t.resumes != NEVER || t.waits_for != WaitsFor::Nothing {
+                continue;
+            }
+            if let Some(companion) = t.ahead.wanted.iter().find(|c| c.line == line).copied() {
+                self.ask_ahead(thread, companion, now);
             }
         }
-        self.together = together;
     }
 
     /// An access soon after a miss: the core may have run ahead to it.
@@ -151,6 +174,13 @@ impl State {
                 self.drain(thread, now);
             }
             _ => {
+                let sent = self.requests[id as usize].arrives - self.machine.request;
+                let ordered = sent + self.coherence.request(core.into(), line);
+                if ordered > now {
+                    self.events
+                        .push(Reverse(ordered << SLOT_BITS | u64::from(id)));
+                    return;
+                }
                 let busy_until = self.coherence.line(line).free;
                 if self.arbiter.is_waiting(line) {
                     self.arbiter.wait(line, core as usize, id);
@@ -225,8 +255,10 @@ impl State {
             ready = arriving.max(now + self.machine.request);
             entry.free = entry.free.max(ready + rmw);
         } else {
+            let passed = self.coherence.request(core, line);
+            self.coherence.now = now;
             let outcome = self.coherence.transact(core, line, want, origin, words);
-            ready = now + outcome.latency - self.machine.request;
+            ready = now + outcome.latency.saturating_sub(passed);
             let entry = self.coherence.line(line);
             entry.ready = ready;
             entry.filler = core as u16;
@@ -235,7 +267,10 @@ impl State {
                 (true, Origin::Prefetch) => ready,
                 (false, _) => now + self.machine.llc_occupancy,
             };
-            let queued = now - request.arrives;
+            if outcome.exclusive {
+                self.taken(line, now);
+            }
+            let queued = (now + self.machine.request).saturating_sub(request.arrives + passed);
             if let Some(ledger) = &mut self.coherence.ledger
                 && queued > 0
             {
@@ -321,8 +356,10 @@ impl State {
         let t = &mut self.threads[thread];
         t.result = result;
         t.clock = done;
-        if let Some(pipeline) = &mut t.pipeline {
-            pipeline.done(done);
+        match &mut t.pipeline {
+            Some(pipeline) if op.kind.is_rmw() => pipeline.unlocked(done),
+            Some(pipeline) => pipeline.done(done),
+            None => {}
         }
         t.request = None;
         self.resume(thread, done);

@@ -165,7 +165,6 @@ pub struct State {
     base: u64,
     prefetch: Prefetch,
     wanted: Vec<(u32, Want)>,
-    together: Vec<Companion>,
     arbiter: Arbiter,
     events: BinaryHeap<Reverse<u64>>,
     threads: Vec<Thread>,
@@ -216,7 +215,7 @@ impl State {
             waits_for: WaitsFor::Nothing,
             pipeline: machine
                 .out_of_order
-                .map(|core| Pipeline::new(core, starts[id])),
+                .map(|core| Pipeline::new(core, machine.issue, starts[id])),
             ahead: Ahead::new(machine.out_of_order.map_or(1, |core| core.misses_at_once)),
             rng: Pcg32::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id as u64),
         });
@@ -228,7 +227,6 @@ impl State {
             base: memory.arena().base().0,
             prefetch: Prefetch::new(machine.prefetchers, cores_used, lines, seed),
             wanted: Vec::new(),
-            together: Vec::new(),
             arbiter: Arbiter::new(machine.shape, machine.far_limit, lines),
             events: (0..cpus.len())
                 .map(|id| Reverse(key(starts[id], id)))
@@ -422,7 +420,7 @@ impl State {
             line.free = line.free.max(at + self.machine.rmw);
         }
         match &mut t.pipeline {
-            Some(pipeline) if op.kind.is_rmw() => pipeline.done(at + self.machine.rmw),
+            Some(pipeline) if op.kind.is_rmw() => pipeline.unlocked(at + self.machine.rmw),
             Some(pipeline) if op.kind.writes() => pipeline.stored(),
             // What L1 answers is there after its latency, though it issues more often than that.
             Some(pipeline) => pipeline.hit(latency.max(self.machine.l1.latency)),

@@ -30,6 +30,8 @@ struct Pointer {
 /// One thread's pipeline.
 pub struct Pipeline {
     core: OutOfOrder,
+    /// What an access costs the front end.
+    issue: Picos,
     /// When the front end is done with the access under way.
     front: Picos,
     /// When the access under way knows its address and, a read-modify-write, its turn.
@@ -38,6 +40,8 @@ pub struct Pipeline {
     loaded: Picos,
     /// When all accesses have theirs, and have retired.
     settled: Picos,
+    /// Address of the last read-modify-write, and when it was done.
+    locked: (u64, Picos),
     pointers: [Pointer; POINTERS],
     oldest: usize,
     /// Whether the value of the access under way has to wait for the last miss.
@@ -49,13 +53,15 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Nothing under way, nothing expected.
-    pub fn new(core: OutOfOrder, now: Picos) -> Pipeline {
+    pub fn new(core: OutOfOrder, issue: Picos, now: Picos) -> Pipeline {
         Pipeline {
             core,
+            issue,
             front: now,
             began: now,
             loaded: now,
             settled: now,
+            locked: (0, 0),
             pointers: [Pointer::default(); POINTERS],
             oldest: 0,
             waits: false,
@@ -70,13 +76,12 @@ impl Pipeline {
         self.front = self.front.max(now);
     }
 
-    /// An access at `at` that costs the front end `cost`: when it begins. A read-modify-write
-    /// begins when everything before it is done.
+    /// An access at `at`: when the front end is done with it.
     #[inline(always)]
-    pub fn begin(&mut self, at: u64, is_rmw: bool, cost: Picos) -> Picos {
+    pub fn begin(&mut self, at: u64) -> Picos {
         // What is further ahead than the reorder buffer is long waits for the oldest to be done.
         let room = self.settled.saturating_sub(self.core.window);
-        self.front = self.front.max(room) + cost;
+        self.front = self.front.max(room) + self.issue;
         self.waits = false;
         let mut known = self.front;
         for pointer in self.pointers {
@@ -88,12 +93,34 @@ impl Pipeline {
             };
         }
         self.began = known;
-        if is_rmw {
-            self.began = known.max(self.settled);
-            self.began
-        } else {
-            self.front
+        self.front
+    }
+
+    /// The same for a load of a line that the core lost last at `lost`. A load that ran ahead and
+    /// whose line is lost before its turn to retire has read what others may have overwritten: it
+    /// and everything after it start afresh.
+    #[inline(always)]
+    pub fn load(&mut self, at: u64, lost: Picos) -> Picos {
+        self.begin(at);
+        let (locked, done) = self.locked;
+        if at == locked {
+            // Nothing is forwarded from a locked operation.
+            self.began = self.began.max(done);
         }
+        if lost > self.began && lost < self.settled {
+            self.front = self.settled + self.core.branch_miss;
+            self.began = self.front;
+        }
+        self.front
+    }
+
+    /// The same for a read-modify-write, which begins when everything before it is done.
+    #[inline(always)]
+    pub fn lock(&mut self, at: u64) -> Picos {
+        self.begin(at);
+        self.began = self.began.max(self.settled);
+        self.locked.0 = at;
+        self.began
     }
 
     /// The access under way had to wait until `until` for a line that was on its way.
@@ -114,7 +141,14 @@ impl Pipeline {
         self.settled += self.core.retire;
     }
 
-    /// The access under way has its value at `done`: it missed, or is a read-modify-write.
+    /// The read-modify-write under way is done at `done`.
+    #[inline(always)]
+    pub fn unlocked(&mut self, done: Picos) {
+        self.done(done);
+        self.locked.1 = done;
+    }
+
+    /// The access under way missed and has its value at `done`.
     #[inline(always)]
     pub fn done(&mut self, done: Picos) {
         self.loaded = done;
@@ -138,7 +172,8 @@ impl Pipeline {
     pub fn searched(&mut self, site: usize, way: usize) -> Picos {
         let work = self.core.node + way as Picos * self.core.step;
         self.front += work;
-        self.settled += work;
+        // It retires as the instructions of accesses do.
+        self.settled += work * self.core.retire / self.issue.max(1);
         let index = (site * 31 + self.history * 7) % WAYS;
         let expected = std::mem::replace(&mut self.ways[index], way as u8);
         self.history = (self.history << 4 | way & 15) & 0xff;
@@ -182,11 +217,11 @@ mod tests {
             branch_miss: 5000,
             misses_at_once: 8,
         };
-        Pipeline::new(core, 0)
+        Pipeline::new(core, ISSUE, 0)
     }
 
     fn load(p: &mut Pipeline, at: u64) -> Picos {
-        p.begin(at, false, ISSUE);
+        p.load(at, 0);
         p.hit(L1);
         p.loaded
     }
@@ -204,19 +239,29 @@ mod tests {
     fn a_read_modify_write_waits_for_all_before_it_and_what_follows_does_not_wait_for_it() {
         let mut p = pipeline();
         load(&mut p, 4096);
-        let began = p.begin(64, true, ISSUE);
+        let began = p.lock(64);
         assert_eq!(began, 1100);
-        p.done(began + RMW);
+        p.unlocked(began + RMW);
         assert_eq!(load(&mut p, 4096), 1300);
-        assert_eq!(p.begin(64, true, ISSUE), 3100);
+        assert_eq!(p.lock(64), 3100);
+    }
+
+    #[test]
+    fn a_load_that_ran_ahead_starts_afresh_if_its_line_is_lost_before_its_turn() {
+        let mut p = pipeline();
+        p.lock(64);
+        p.unlocked(30_000);
+        // It could begin at 20,200; others took the line at 25,000.
+        assert_eq!(p.load(128, 15_000), 20_100);
+        assert_eq!(p.load(128, 25_000), 30_000 + 5000);
     }
 
     #[test]
     fn the_front_end_runs_ahead_of_a_miss_only_as_far_as_the_reorder_buffer_reaches() {
         let mut p = pipeline();
-        p.begin(64, false, ISSUE);
+        p.load(64, 0);
         p.done(30_000);
-        assert_eq!(p.begin(128, false, ISSUE), 20_100);
+        assert_eq!(p.load(128, 0), 20_100);
     }
 
     #[test]

@@ -32,7 +32,11 @@ impl State {
         let Some(pipeline) = &mut t.pipeline else {
             return;
         };
-        let begins = pipeline.begin(op.at, op.kind.is_rmw(), self.machine.issue);
+        let begins = match op.kind {
+            Kind::Load => pipeline.load(op.at, self.coherence.lost(t.core, op.line)),
+            Kind::Store(_) => pipeline.begin(op.at),
+            _ => pipeline.lock(op.at),
+        };
         t.clock = t.clock.max(begins);
         if t.ahead.is_near_miss() {
             self.follow(thread, op);
