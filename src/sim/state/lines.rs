@@ -241,7 +241,8 @@ impl State {
             _ => 0,
         };
         let ready;
-        if self.coherence.holds(core, line, own) {
+        let held = self.coherence.holds(core, line, own);
+        if held {
             // The sibling or a prefetch has brought it meanwhile.
             if op.is_some() {
                 self.coherence.l2_hit(core, line, words, own);
@@ -303,7 +304,7 @@ impl State {
             }
             (Job::Ahead { .. }, _) => {
                 self.free.push(id);
-                self.arrived_ahead(thread, line, now, ready);
+                self.arrived_ahead(thread, line, now, ready, held);
             }
             (Job::Drain, Some(op)) => {
                 self.value(op, now);
@@ -326,17 +327,19 @@ impl State {
     }
 
     /// A line that was asked for ahead is on its way to the core: the program may wait for it.
-    fn arrived_ahead(&mut self, thread: usize, line: u32, now: Picos, ready: Picos) {
+    fn arrived_ahead(&mut self, thread: usize, line: u32, now: Picos, ready: Picos, held: bool) {
+        // The access is yet to come, and is counted then; it is a hit if the line was held.
+        self.coherence.counts.accesses -= u64::from(!held);
         let t = &mut self.threads[thread];
         t.ahead.asked.retain(|asked| *asked != line);
         if t.ahead.awaited != Some(line) {
-            // The access is yet to come, and is counted then.
-            self.coherence.counts.accesses -= 1;
             return;
         }
         t.ahead.awaited = None;
         let (core, op) = (t.core, t.op);
-        if self.coherence.holds(core, line, op.kind.writes()) {
+        let own = op.kind.writes();
+        if self.coherence.l2_hit(core, line, op.words, own).is_some() {
+            self.coherence.counts.hits -= u64::from(!held);
             let rmw = if op.kind.is_rmw() {
                 self.machine.rmw
             } else {

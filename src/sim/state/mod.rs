@@ -281,6 +281,7 @@ impl State {
     /// The thread's program has ended: nothing of it happens any more but its stores.
     pub fn ended(&mut self, thread: usize) {
         self.threads[thread].resumes = NEVER;
+        self.threads[thread].ahead.wanted.clear();
     }
 
     fn set_horizon(&mut self, thread: usize) {
