@@ -4,6 +4,7 @@
 //! here: the windows themselves (`solo`, `duo`) and the machine file made of them (`file`).
 
 mod chain;
+mod core;
 mod duo;
 mod file;
 mod geometry;

@@ -1,85 +1,12 @@
 //! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
 
-use super::{Companion, Job, NEVER, Op, Request, SLOT_BITS, State, WaitsFor};
+use super::{Job, Op, Request, SLOT_BITS, State, WaitsFor};
 use crate::sim::coherence::{From, Origin, Want};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
 use std::cmp::Reverse;
 
 impl State {
-    /// The program waits for a line that its core does not hold. It waits for the request that is
-    /// on its way, or sends one, and with it those for what it will need next.
-    pub(super) fn miss(&mut self, thread: usize, op: Op, now: Picos) {
-        let t = &mut self.threads[thread];
-        (t.op, t.resumes) = (op, NEVER);
-        if t.ahead.asked.contains(&op.line) {
-            t.ahead.awaited = Some(op.line);
-            return;
-        }
-        self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, now));
-        let t = &mut self.threads[thread];
-        if let Some(pipeline) = &mut t.pipeline {
-            pipeline.missed();
-        }
-        t.ahead.lead(op.line);
-        for i in 0..self.threads[thread].ahead.wanted.len() {
-            let companion = self.threads[thread].ahead.wanted[i];
-            self.ask_ahead(thread, companion, now);
-        }
-    }
-
-    /// Ask for a line that the thread will need, unless it is there or on its way.
-    fn ask_ahead(&mut self, thread: usize, companion: Companion, now: Picos) {
-        let Companion { line, want, words } = companion;
-        let t = &mut self.threads[thread];
-        if self.coherence.holds(t.core, line, want == Want::Own) || t.ahead.asked.contains(&line) {
-            return;
-        }
-        t.ahead.asked.push(line);
-        self.ask(Job::Ahead { want, words }, thread, line, now);
-    }
-
-    /// A core has taken a line. Another that waits for a miss and has run ahead to this line does
-    /// again what it did there, and asks for it at once.
-    fn taken(&mut self, line: u32, now: Picos) {
-        if self.machine.out_of_order.is_none() {
-            return;
-        }
-        for thread in 0..self.threads.len() {
-            let t = &self.threads[thread];
-            if t.resumes != NEVER || t.waits_for != WaitsFor::Nothing {
-                continue;
-            }
-            if let Some(companion) = t.ahead.wanted.iter().find(|c| c.line == line).copied() {
-                self.ask_ahead(thread, companion, now);
-            }
-        }
-    }
-
-    /// An access soon after a miss: the core may have run ahead to it.
-    pub(super) fn follow(&mut self, thread: usize, op: Op) {
-        let core = self.threads[thread].core;
-        let own = op.kind.writes();
-        let missed = !self.coherence.holds(core, op.line, own);
-        let t = &mut self.threads[thread];
-        let Some(pipeline) = &mut t.pipeline else {
-            return;
-        };
-        let waits = pipeline.address_waits(op.at);
-        if t.ahead.leader() == Some(op.line) || t.ahead.asked.contains(&op.line) || waits {
-            pipeline.value_waits();
-        }
-        if waits {
-            return;
-        }
-        let access = Companion {
-            line: op.line,
-            want: if own { Want::Own } else { Want::Read },
-            words: op.words,
-        };
-        t.ahead.follow(access, missed);
-    }
-
     /// Write the waiting stores that need no request, oldest first; ask for the next one's line.
     pub(super) fn drain(&mut self, thread: usize, now: Picos) {
         let core = self.threads[thread].core;
@@ -323,33 +250,6 @@ impl State {
         if self.arbiter.is_waiting(line) {
             let free = self.coherence.line(line).free;
             self.release_at(line, core as u16, free);
-        }
-    }
-
-    /// A line that was asked for ahead is on its way to the core: the program may wait for it.
-    fn arrived_ahead(&mut self, thread: usize, line: u32, now: Picos, ready: Picos, held: bool) {
-        // The access is yet to come, and is counted then; it is a hit if the line was held.
-        self.coherence.counts.accesses -= u64::from(!held);
-        let t = &mut self.threads[thread];
-        t.ahead.asked.retain(|asked| *asked != line);
-        if t.ahead.awaited != Some(line) {
-            return;
-        }
-        t.ahead.awaited = None;
-        let (core, op) = (t.core, t.op);
-        let own = op.kind.writes();
-        if self.coherence.l2_hit(core, line, op.words, own).is_some() {
-            self.coherence.counts.hits -= u64::from(!held);
-            let rmw = if op.kind.is_rmw() {
-                self.machine.rmw
-            } else {
-                0
-            };
-            let entry = self.coherence.line(line);
-            entry.free = entry.free.max(ready + rmw);
-            self.deliver(thread, op, now, ready + rmw);
-        } else {
-            self.threads[thread].request = Some(self.ask(Job::Demand, thread, line, now));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the engine knows: threads and their clocks, requests on their way, and what happens next.
 //!
 //! Here: attempts of a thread to access memory, and whose turn it is; `lines` has the requests at
-//! a line, `work` what needs no line. Not here: the coroutines (`engine`), and what a request does
+//! a line, `ahead` and `pipeline` the core, `work` what needs no line. Not here: the coroutines (`engine`), and what a request does
 //! to caches (`coherence`).
 //!
 //! Exactness: a core may act on another only by a request, and a request takes `Machine::request`
@@ -13,7 +13,7 @@ mod lines;
 mod pipeline;
 mod work;
 
-use self::ahead::{Ahead, Companion};
+use self::ahead::Ahead;
 use self::pipeline::Pipeline;
 use crate::fault::arena::Arena;
 use crate::fault::world::World;

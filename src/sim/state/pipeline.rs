@@ -12,8 +12,9 @@ use crate::sim::machine::{OutOfOrder, Picos};
 const POINTERS: usize = 4;
 /// The low bits of a pointer to a node of the tree say what kind of node it is.
 const TAG: u64 = 255;
-/// How far from where a pointer points its object reaches, in bytes: `mm_struct` is the longest.
-const REACH: u64 = 2048;
+/// How far into an object a fault reaches, in bytes: no VMA is longer than 384, and of `mm_struct`
+/// it touches the first 256.
+const REACH: u64 = 384;
 /// Branches whose last ways are remembered.
 const WAYS: usize = 64;
 
