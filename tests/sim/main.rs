@@ -5,7 +5,7 @@ mod programs;
 mod protocol;
 
 use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::{Addr, Memory};
+use hitm::fault::memory::Memory;
 use hitm::sim::coherence::{Coherence, Origin, Want, words};
 use hitm::sim::explain::Ledger;
 use hitm::sim::machine::{AdjacentLine, OutOfOrder, picos};

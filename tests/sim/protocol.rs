@@ -1,6 +1,6 @@
 //! What no program may break, whatever it does and whatever machine it runs on.
 
-use super::programs::{Shared, Step, step};
+use super::programs::{Shared, step};
 use super::{Ways, machine, run};
 use hitm::sim::Machine;
 use hitm::sim::machine::CacheSpec;

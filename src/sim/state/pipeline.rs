@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(began, 1100);
         p.unlocked(began + RMW);
         assert_eq!(load(&mut p, 4096), 1300);
-        assert_eq!(p.lock(64), 3100);
+        assert_eq!(p.lock(64), 3150, "and the load's turn to retire");
     }
 
     #[test]
