@@ -173,7 +173,9 @@ impl Shared {
             Step::Locked => {
                 let [lock, guarded] = self.guarded();
                 let (acquire, relaxed) = (Ordering::Acquire, Relaxed);
-                while m.compare_exchange(lock, 0u32, 1, acquire, relaxed).is_err() {
+                while m.load::<u32>(lock, relaxed) != 0
+                    || m.compare_exchange(lock, 0u32, 1, acquire, relaxed).is_err()
+                {
                     m.relax();
                 }
                 let found: u64 = m.load(guarded, Relaxed);

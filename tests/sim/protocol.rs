@@ -2,10 +2,13 @@
 
 use super::programs::{Shared, step};
 use super::{Ways, machine, run};
+use hitm::fault::arena::{Arena, PAGE};
+use hitm::fault::memory::Memory;
 use hitm::sim::Machine;
 use hitm::sim::machine::CacheSpec;
 use proptest::prelude::*;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Caches so small that what a program touches leaves them time and again.
 fn small(mut machine: Machine) -> Machine {
@@ -58,5 +61,44 @@ proptest! {
         let (counts, last, accesses) = runs();
         prop_assert_eq!(counts.accesses, accesses, "each access is counted once");
         prop_assert_eq!((counts, last, accesses), runs(), "the same seed, the same run");
+    }
+}
+
+/// Both siblings of a core try to take a lock time and again while its holder, on another core,
+/// wants to drop it: the line must go there.
+#[test]
+fn siblings_that_spin_on_a_lock_do_not_keep_its_line_for_ever() {
+    for (name, sibling) in [("broadwell-ep", 28), ("zen4", 192)] {
+        for ways in Ways::ALL {
+            let mut arena = Arena::new(PAGE);
+            let lock = arena.alloc(64, 64);
+            let cpus = [1, 0, sibling];
+            run(
+                ways.of(machine(name)),
+                Rc::new(arena),
+                &cpus,
+                1,
+                move |thread, m| {
+                    let take = || m.compare_exchange(lock, 0u32, 1, Acquire, Relaxed).is_ok();
+                    if thread == 0 {
+                        while !take() {}
+                        m.compute(2000);
+                        m.store(lock, 0u32, Release);
+                        return;
+                    }
+                    m.compute(500);
+                    let mut tries = 0;
+                    while !take() {
+                        m.relax();
+                        tries += 1;
+                        assert!(
+                            tries < 10_000,
+                            "{name}, {ways:?}: the lock is never dropped"
+                        );
+                    }
+                    m.store(lock, 0u32, Release);
+                },
+            );
+        }
     }
 }
