@@ -138,6 +138,7 @@ impl State {
         let t = &mut self.threads[thread];
         if let Some(pipeline) = &mut t.pipeline {
             pipeline.missed();
+            pipeline.value_waits();
         }
         t.ahead.lead(op.line);
         for i in 0..self.threads[thread].ahead.wanted.len() {
