@@ -70,10 +70,135 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
-fn a_missing_key_is_named() {
-    let message = message("request_ns = 8.0", "");
-    assert!(message.contains("missing field `request_ns`"), "{message}");
-    assert!(message.starts_with("mine.toml:"), "{message}");
+fn a_missing_key_is_named_with_its_table_and_range() {
+    let line = line_of("[transfer]");
+    assert_eq!(
+        message("request_ns = 8.0", ""),
+        format!("mine.toml:{line}: transfer.request_ns: missing (allowed: 0 to 100000)")
+    );
+    assert_eq!(
+        message("migratory = ", "# "),
+        format!("mine.toml:{line}: transfer.migratory: missing (allowed: true, false)")
+    );
+    assert_eq!(
+        message("name = ", "# "),
+        "mine.toml:1: name: missing",
+        "any text may stand there"
+    );
+}
+
+/// A core that executes out of order, as a file describes it.
+const OUT_OF_ORDER: &str = "[out_of_order]
+window_ns = 15.0
+retire_ns = 0.081
+node_ns = 0.2
+step_ns = 0.1
+branch_miss_ns = 5.3
+misses_at_once = 14
+
+[transfer]";
+
+#[test]
+fn a_core_that_executes_out_of_order_is_checked_key_by_key() {
+    let broadwell = Machine::text("broadwell-ep").unwrap();
+    let with = |table: &str| broadwell.replacen("[transfer]", table, 1);
+    let machine = Machine::parse(&with(OUT_OF_ORDER), "mine.toml").unwrap();
+    let core = machine.out_of_order.unwrap();
+    assert_eq!((core.window, core.misses_at_once), (15_000, 14));
+
+    let header = line_of("[transfer]");
+    let latency = "allowed: 0 to 100000";
+    let one_line = |table: &str| message("[transfer]", table);
+    for (nth, (key, allowed)) in [
+        ("window_ns", latency),
+        ("retire_ns", latency),
+        ("node_ns", latency),
+        ("step_ns", latency),
+        ("branch_miss_ns", latency),
+        ("misses_at_once", "allowed: 1 to 64"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let line = OUT_OF_ORDER.lines().nth(nth + 1).unwrap();
+        let missing = one_line(&OUT_OF_ORDER.replacen(line, "", 1));
+        let expected = format!("mine.toml:{header}: out_of_order.{key}: missing ({allowed})");
+        assert_eq!(missing, expected);
+        for value in ["-1", "nan", "true", "\"3\"", "1000000"] {
+            let wrong = one_line(&OUT_OF_ORDER.replacen(line, &format!("{key} = {value}"), 1));
+            let at = header + 1 + nth;
+            let place = format!("mine.toml:{at}: out_of_order.{key}: ");
+            assert!(wrong.starts_with(&place), "{key} = {value}: {wrong}");
+            assert!(wrong.contains(allowed), "{key} = {value}: {wrong}");
+            assert_eq!(wrong.lines().count(), 1, "{wrong}");
+        }
+    }
+    for (from, to, says) in [
+        (
+            "at_once = 14",
+            "at_once = 0",
+            "misses_at_once: 0 is out of range (allowed: 1 to 64)",
+        ),
+        (
+            "at_once = 14",
+            "at_once = 65",
+            "misses_at_once: 65 is out of range (allowed: 1 to 64)",
+        ),
+        ("at_once = 14", "at_once = 2.5", "(allowed: 1 to 64)"),
+        (
+            "window_ns = 15.0",
+            "window_ns = 0.1",
+            "window_ns: 0.1 ns contradicts l1.issue_ns = ",
+        ),
+        (
+            "step_ns = 0.1",
+            "steps_ns = 0.1",
+            "unknown field `steps_ns`, expected one of ",
+        ),
+    ] {
+        let wrong = one_line(&OUT_OF_ORDER.replacen(from, to, 1));
+        assert!(wrong.contains(says), "{to}: {wrong}");
+        assert!(wrong.starts_with("mine.toml:"), "{to}: {wrong}");
+    }
+}
+
+#[test]
+fn how_lines_are_handed_over_is_checked_key_by_key() {
+    for (from, to, key, allowed) in [
+        (
+            "upgrade_ns = ",
+            "upgrade_ns = -",
+            "upgrade_ns",
+            "0 to 100000",
+        ),
+        (
+            "upgrade_ns = ",
+            "upgrade_ns = true # ",
+            "upgrade_ns",
+            "0 to 100000",
+        ),
+        (
+            "migratory = ",
+            "migratory = 1 # ",
+            "migratory",
+            "true, false",
+        ),
+        (
+            "upgrade_ns = ",
+            "request_share = 0.95\nupgrade_ns = ",
+            "request_share",
+            "0 to 0.9",
+        ),
+    ] {
+        let line = line_of(from);
+        let message = message(from, to);
+        let place = format!("mine.toml:{line}: transfer.{key}: ");
+        assert!(message.starts_with(&place), "{to}: {message}");
+        assert!(
+            message.contains(&format!("(allowed: {allowed})")),
+            "{to}: {message}"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A machine file: what may stand in it, and what is wrong with one, by file, line and key.
 
+use super::keys::{self, LINE, MAX_LATENCY_NS};
 use super::{
     AdjacentLine, CacheSpec, LlcPolicy, Machine, OutOfOrder, Picos, Prefetchers, Protocol, Shape,
     Transfers, picos,
@@ -8,11 +9,6 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::path::Path;
 use toml::Spanned;
-
-/// Bytes in a line; every machine here has 64.
-const LINE: u64 = crate::layout::LINE as u64;
-/// Longest latency a file may state. A line that takes 100 us to arrive is a typing error.
-const MAX_LATENCY_NS: f64 = 100_000.0;
 
 type Number = Spanned<f64>;
 type Count = Spanned<i64>;
@@ -194,32 +190,60 @@ impl Source<'_> {
         ))
     }
 
-    fn number(&self, key: &str, value: &Number, low: f64, high: f64) -> Result<f64> {
-        let number = *value.get_ref();
+    /// What the text cannot be read as, with the key if it is about one.
+    fn unreadable(&self, error: &toml::de::Error) -> Error {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message().replace('\n', "; ");
+        let missing = message.strip_prefix("missing field `");
+        let (key, what) = match missing.and_then(|rest| rest.strip_suffix('`')) {
+            Some(name) => (Some(keys::in_table(self.text, at, name)), "missing".into()),
+            None if message.starts_with("invalid type: ") => {
+                let number = message.replace("i64", "a whole number");
+                let number = number.replace("f64", "a number");
+                (keys::of_value(self.text, at), number)
+            }
+            None => (None, message),
+        };
+        let allowed = key.as_ref().and_then(|key| keys::allowed(key));
+        let allowed = allowed.map_or(String::new(), |allowed| format!(" (allowed: {allowed})"));
+        let key = key.map_or(String::new(), |key| format!("{key}: "));
+        Error::Input(format!(
+            "{}:{}: {key}{what}{allowed}",
+            self.origin,
+            self.line(at)
+        ))
+    }
+
+    fn within<T: Copy + std::fmt::Display>(
+        &self,
+        key: &str,
+        value: &Spanned<T>,
+        number: f64,
+    ) -> Result<T> {
+        let [low, high] = keys::range(key).expect("every number has its range");
         if (low..=high).contains(&number) {
-            return Ok(number);
+            return Ok(*value.get_ref());
         }
         Err(self.error(
             key,
             value,
-            &format!("{number} is out of range (allowed: {low} to {high})"),
+            &format!(
+                "{} is out of range (allowed: {low} to {high})",
+                value.get_ref()
+            ),
         ))
+    }
+
+    fn number(&self, key: &str, value: &Number) -> Result<f64> {
+        self.within(key, value, *value.get_ref())
     }
 
     fn latency(&self, key: &str, value: &Number) -> Result<Picos> {
-        Ok(picos(self.number(key, value, 0.0, MAX_LATENCY_NS)?))
+        Ok(picos(self.number(key, value)?))
     }
 
-    fn count(&self, key: &str, value: &Count, low: i64, high: i64) -> Result<usize> {
-        let count = *value.get_ref();
-        if (low..=high).contains(&count) {
-            return Ok(count as usize);
-        }
-        Err(self.error(
-            key,
-            value,
-            &format!("{count} is out of range (allowed: {low} to {high})"),
-        ))
+    fn count(&self, key: &str, value: &Count) -> Result<usize> {
+        Ok(self.within(key, value, *value.get_ref() as f64)? as usize)
     }
 
     fn cache(
@@ -229,9 +253,9 @@ impl Source<'_> {
         ways: &Count,
         latency: &Number,
     ) -> Result<CacheSpec> {
-        let ways_count = self.count(&format!("{table}.ways"), ways, 1, 32)?;
-        let size = self.count(&format!("{table}.bytes"), bytes, LINE as i64, 1 << 31)?;
-        let set = ways_count * LINE as usize;
+        let ways_count = self.count(&format!("{table}.ways"), ways)?;
+        let size = self.count(&format!("{table}.bytes"), bytes)?;
+        let set = ways_count * LINE;
         if !size.is_multiple_of(set) {
             return Err(self.error(
                 &format!("{table}.bytes"),
@@ -277,6 +301,20 @@ impl Source<'_> {
         }
     }
 
+    /// How far a front end runs ahead: by one access at least.
+    fn window(&self, value: &Number, issue: Picos) -> Result<Picos> {
+        const KEY: &str = "out_of_order.window_ns";
+        let window = self.latency(KEY, value)?;
+        if window >= issue {
+            return Ok(window);
+        }
+        let (window, issue) = (window as f64 / 1000.0, issue as f64 / 1000.0);
+        let what = format!(
+            "{window} ns contradicts l1.issue_ns = {issue} ns (allowed: {issue} to {MAX_LATENCY_NS})"
+        );
+        Err(self.error(KEY, value, &what))
+    }
+
     fn ordered<T>(&self, low: (&str, Picos), high: (&str, Picos), at: &Spanned<T>) -> Result<()> {
         if low.1 <= high.1 {
             return Ok(());
@@ -299,33 +337,14 @@ impl Source<'_> {
 /// looked for.
 pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine> {
     let source = Source { text, origin };
-    let raw: Raw = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| source.line(span.start));
-        let message = error.message().replace('\n', "; ");
-        Error::Input(format!("{origin}:{line}: {message}"))
-    })?;
+    let raw: Raw = toml::from_str(text).map_err(|error| source.unreadable(&error))?;
     let s = &source;
 
     let shape = Shape {
-        sockets: s.count("topology.sockets", &raw.topology.sockets, 1, 8)?,
-        llcs_per_socket: s.count(
-            "topology.llcs_per_socket",
-            &raw.topology.llcs_per_socket,
-            1,
-            64,
-        )?,
-        cores_per_llc: s.count(
-            "topology.cores_per_llc",
-            &raw.topology.cores_per_llc,
-            1,
-            512,
-        )?,
-        threads_per_core: s.count(
-            "topology.threads_per_core",
-            &raw.topology.threads_per_core,
-            1,
-            2,
-        )?,
+        sockets: s.count("topology.sockets", &raw.topology.sockets)?,
+        llcs_per_socket: s.count("topology.llcs_per_socket", &raw.topology.llcs_per_socket)?,
+        cores_per_llc: s.count("topology.cores_per_llc", &raw.topology.cores_per_llc)?,
+        threads_per_core: s.count("topology.threads_per_core", &raw.topology.threads_per_core)?,
     };
     if shape.clusters() > 64 || shape.cores() > 512 {
         return Err(s.error(
@@ -365,9 +384,6 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
     let l1 = s.cache("l1", &raw.l1.bytes, &raw.l1.ways, &raw.l1.latency_ns)?;
     let l2 = s.cache("l2", &raw.l2.bytes, &raw.l2.ways, &raw.l2.latency_ns)?;
     let llc = s.cache("llc", &raw.llc.bytes, &raw.llc.ways, &raw.llc.latency_ns)?;
-    if l1.ways > 16 {
-        return Err(s.error("l1.ways", &raw.l1.ways, "allowed: 1 to 16"));
-    }
     let issue = s.latency("l1.issue_ns", &raw.l1.issue_ns)?;
     s.ordered(
         ("l1.issue_ns", issue),
@@ -448,27 +464,27 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
     }
 
     let smt_slowdown = match (&raw.smt, shape.threads_per_core) {
-        (Some(smt), 2) => s.number("smt.slowdown", &smt.slowdown, 1.0, 4.0)?,
+        (Some(smt), 2) => s.number("smt.slowdown", &smt.slowdown)?,
         (None, 1) => 1.0,
         (Some(smt), _) => {
             return Err(s.error(
                 "smt.slowdown",
                 &smt.slowdown,
-                "contradicts shape.threads_per_core = 1; delete [smt]",
+                "contradicts topology.threads_per_core = 1; delete [smt]",
             ));
         }
         (None, _) => {
             return Err(s.error(
                 "smt.slowdown",
                 &raw.topology.threads_per_core,
-                "missing, and shape.threads_per_core = 2 needs it (allowed: 1 to 4)",
+                "missing, and topology.threads_per_core = 2 needs it (allowed: 1 to 4)",
             ));
         }
     };
 
     let share = |key: &str, raw: &Option<RawShare>| -> Result<Option<f64>> {
         raw.as_ref()
-            .map(|raw| s.number(key, &raw.share, 0.0, 1.0))
+            .map(|raw| s.number(key, &raw.share))
             .transpose()
     };
     let p = &raw.prefetch;
@@ -479,7 +495,7 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             .map(|raw| {
                 Ok::<_, Error>(AdjacentLine {
                     ownership: raw.ownership,
-                    share: s.number("prefetch.adjacent_line.share", &raw.share, 0.0, 1.0)?,
+                    share: s.number("prefetch.adjacent_line.share", &raw.share)?,
                 })
             })
             .transpose()?,
@@ -488,7 +504,7 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         streamer: p
             .streamer
             .as_ref()
-            .map(|raw| s.count("prefetch.streamer.distance", &raw.distance, 1, 20))
+            .map(|raw| s.count("prefetch.streamer.distance", &raw.distance))
             .transpose()?
             .map(|distance| distance as u32),
     };
@@ -496,12 +512,12 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
     let out_of_order = match &raw.out_of_order {
         None => None,
         Some(raw) => Some(OutOfOrder {
-            window: s.latency("out_of_order.window_ns", &raw.window_ns)?,
+            window: s.window(&raw.window_ns, issue)?,
             retire: s.latency("out_of_order.retire_ns", &raw.retire_ns)?,
             node: s.latency("out_of_order.node_ns", &raw.node_ns)?,
             step: s.latency("out_of_order.step_ns", &raw.step_ns)?,
             branch_miss: s.latency("out_of_order.branch_miss_ns", &raw.branch_miss_ns)?,
-            misses_at_once: s.count("out_of_order.misses_at_once", &raw.misses_at_once, 1, 64)?,
+            misses_at_once: s.count("out_of_order.misses_at_once", &raw.misses_at_once)?,
         }),
     };
 
@@ -537,7 +553,7 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             ],
             upgrade: s.latency("transfer.upgrade_ns", &t.upgrade_ns)?,
             request_share: match &t.request_share {
-                Some(share) => s.number("transfer.request_share", share, 0.0, 0.9)?,
+                Some(share) => s.number("transfer.request_share", share)?,
                 None => 0.0,
             },
             migratory: t.migratory,
@@ -549,16 +565,11 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         fence: s.latency("atomic.fence_ns", &raw.atomic.fence_ns)?,
         pause: s.latency("atomic.pause_ns", &raw.atomic.pause_ns)?,
         keep: s.latency("arbitration.keep_ns", &raw.arbitration.keep_ns)?,
-        far_limit: s.count(
-            "arbitration.far_limit",
-            &raw.arbitration.far_limit,
-            0,
-            1_000_000,
-        )? as u32,
-        store_buffer: s.count("store_buffer.entries", &raw.store_buffer.entries, 1, 256)?,
+        far_limit: s.count("arbitration.far_limit", &raw.arbitration.far_limit)? as u32,
+        store_buffer: s.count("store_buffer.entries", &raw.store_buffer.entries)?,
         smt_slowdown,
-        work_jitter: s.number("work.jitter", &raw.work.jitter, 0.0, 0.9)?,
-        work_scale: s.number("work.scale", &raw.work.scale, 0.01, 100.0)?,
+        work_jitter: s.number("work.jitter", &raw.work.jitter)?,
+        work_scale: s.number("work.scale", &raw.work.scale)?,
         prefetchers,
         shape,
     })
