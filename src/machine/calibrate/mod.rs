@@ -283,4 +283,74 @@ mod tests {
         );
         assert_eq!(Estimate::of([]), None);
     }
+
+    /// What a core does by itself, `ns` in windows at `pace`.
+    fn windows(ns: f64, pace_ns: f64, count: usize) -> Vec<Window> {
+        vec![Window { ns, pace_ns }; count]
+    }
+
+    fn nothing() -> Findings {
+        Findings::nothing(Geometry::from_synthetic("pack:1 l3:1 core:2 pu:1").unwrap())
+    }
+
+    #[test]
+    fn only_windows_on_an_undisturbed_core_count_if_there_are_any() {
+        let mut findings = nothing();
+        findings.undisturbed_ns = 0.18;
+        let mut of_both = windows(0.14, 0.14, 20);
+        of_both.extend(windows(0.30, 0.26, 60));
+        let estimate = findings.estimate(&of_both).unwrap();
+        assert_eq!((estimate.high, estimate.windows), (0.14, 20));
+        let disturbed = findings.estimate(&of_both[20..]).unwrap();
+        assert_eq!((disturbed.median, disturbed.windows), (0.30, 60));
+        assert_eq!(findings.estimate(&[]), None);
+
+        findings.solo.issue = of_both.clone();
+        findings.solo.rmw = of_both;
+        assert_eq!(findings.disturbed_share(), 0.75);
+        let about = About {
+            name: "here".into(),
+            description: "two paces".into(),
+            vendor: None,
+        };
+        let text = findings.to_toml(&about);
+        assert!(text.contains("\nissue_ns = 0.14 # measured"), "{text}");
+        assert!(text.contains("In 75 % of the windows"), "{text}");
+    }
+
+    #[test]
+    fn only_rounds_of_two_undisturbed_cores_count_if_there_are_any_in_the_mode() {
+        let lines = HandOver {
+            dirty_read: 27.0,
+            dirty_read_of_many: 2.0,
+            own_after_read: 2.0,
+            dirty_own: 30.0,
+            reread: 28.0,
+            clean_read: None,
+            upgrade: None,
+        };
+        let round = |ring: f64, add: f64| Round {
+            ring,
+            lines,
+            add,
+            run: 5.0,
+            beside: [1.0; NEIGHBOURS.len()],
+            both_work: None,
+        };
+        let pair = Pair {
+            cpus: [CpuId(0), CpuId(1)],
+            distance: super::super::Distance::SameLlc,
+        };
+        let of = |rounds: &[(usize, f64, f64)]| {
+            // What is measured is as slow as the core.
+            let each = rounds.iter();
+            let all = each.flat_map(|&(count, ring, pace)| vec![(round(ring, pace), pace); count]);
+            Link::of(pair, all.collect(), 0.18).unwrap()
+        };
+        let paces = |link: &Link| link.rounds().map(|r| r.add).collect::<Vec<_>>();
+        let link = of(&[(30, 27.0, 0.14), (50, 27.0, 0.26), (20, 120.0, 0.14)]);
+        assert_eq!(paces(&link), [0.14; 30]);
+        let all_disturbed = of(&[(50, 27.0, 0.26), (20, 120.0, 0.14)]);
+        assert_eq!(paces(&all_disturbed), [0.26; 50]);
+    }
 }
