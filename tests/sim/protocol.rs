@@ -67,7 +67,6 @@ proptest! {
 /// Both siblings of a core try to take a lock time and again while its holder, on another core,
 /// wants to drop it: the line must go there.
 #[test]
-#[ignore = "two siblings whose locked operations overlap keep the line for ever"]
 fn siblings_that_spin_on_a_lock_do_not_keep_its_line_for_ever() {
     for (name, sibling) in [("broadwell-ep", 28), ("zen4", 192)] {
         for ways in Ways::ALL {

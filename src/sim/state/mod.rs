@@ -416,9 +416,13 @@ impl State {
         let t = &mut self.threads[thread];
         let at = t.clock;
         if op.kind.is_rmw() {
-            // The line is locked until the operation is done.
+            // The line is locked until the operation is done. One that begins while the sibling's
+            // is under way does not keep the line from a core that waits for it.
+            let is_waited_for = t.sibling.is_some() && self.arbiter.is_waiting(op.line);
             let line = self.coherence.line(op.line);
-            line.free = line.free.max(at + self.machine.rmw);
+            if !is_waited_for || line.free <= at {
+                line.free = line.free.max(at + self.machine.rmw);
+            }
         }
         match &mut t.pipeline {
             Some(pipeline) if op.kind.is_rmw() => pipeline.unlocked(at + self.machine.rmw),
