@@ -32,6 +32,7 @@ const ZEN4: OutOfOrder = OutOfOrder {
 #[derive(Clone, Copy, Debug)]
 enum Ways {
     AsFiled,
+    /// Readers take modified lines with ownership, and half of a transfer is the request's way.
     Migratory,
     OutOfOrder,
     Both,
@@ -43,6 +44,7 @@ impl Ways {
     fn of(self, mut machine: Machine) -> Machine {
         if let Ways::Migratory | Ways::Both = self {
             machine.transfers.migratory = true;
+            machine.transfers.request_share = 0.5;
         }
         if let Ways::OutOfOrder | Ways::Both = self {
             machine.issue = picos(0.141);
