@@ -64,6 +64,9 @@ fn median(values: &mut [f64]) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
+/// Rounds of a pair, each with the slowest pace of its cores.
+type Rounds = Vec<(Round, f64)>;
+
 /// What lies between two CPUs, in one of the modes it was seen in.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -74,13 +77,13 @@ pub struct Link {
     /// The one that counts: the most frequent, unless another was asked for.
     pub mode: Mode,
     /// With the pace of each.
-    all: Vec<(Round, f64)>,
+    all: Rounds,
     /// See [`Findings::undisturbed_ns`].
     undisturbed_ns: f64,
 }
 
 impl Link {
-    fn of(pair: Pair, all: Vec<(Round, f64)>, undisturbed_ns: f64) -> Option<Link> {
+    fn of(pair: Pair, all: Rounds, undisturbed_ns: f64) -> Option<Link> {
         let rings: Vec<f64> = all.iter().map(|(round, _)| round.ring).collect();
         // The others come of being kept from a CPU.
         let mut modes = modes(&rings);
@@ -188,7 +191,7 @@ pub struct Calibration {
     cpu: CpuId,
     bench: solo::Bench,
     solo: Solo,
-    stages: Vec<(Pair, duo::Stage, Vec<(Round, f64)>)>,
+    stages: Vec<(Pair, duo::Stage, Rounds)>,
     begun: Instant,
 }
 
