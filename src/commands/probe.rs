@@ -385,9 +385,6 @@ fn write_placements(out: &mut String, rooms: &[Room]) -> std::fmt::Result {
     Ok(())
 }
 
-/// A mode with less than this share is taken for interruptions, not for a state of the machine.
-const NOTABLE_SHARE: f64 = 0.05;
-
 fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result {
     writeln!(
         out,
@@ -425,13 +422,7 @@ fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result
             modes.join(", ")
         )?;
     }
-    let is_split = |modes: &[Mode]| {
-        modes
-            .iter()
-            .filter(|mode| mode.share >= NOTABLE_SHARE)
-            .count()
-            > 1
-    };
+    let is_split = |modes: &[Mode]| modes.iter().filter(|mode| mode.is_notable()).count() > 1;
     if transfers.iter().any(|transfer| is_split(&transfer.modes)) {
         writeln!(
             out,

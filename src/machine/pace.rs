@@ -37,9 +37,10 @@ pub fn pace_ns() -> f64 {
     start.elapsed().as_nanos() as f64 / (TURNS * WORDS) as f64
 }
 
+/// Where a branch leads that is not taken: out of the way.
 #[cold]
 #[inline(never)]
-fn never() {
+pub(super) fn never() {
     black_box(());
 }
 
@@ -47,12 +48,9 @@ fn never() {
 /// to it lie in the fastest mode.
 pub fn undisturbed_ns(readings: &[f64]) -> Option<f64> {
     let modes = super::transfer::modes(readings);
-    let fastest = modes.iter().find(|mode| mode.share >= NOTABLE_SHARE);
+    let fastest = modes.iter().find(|mode| mode.is_notable());
     fastest.or(modes.first()).map(|mode| mode.ns * DISTURBED)
 }
-
-/// A mode with less than this share of the readings is no state of the machine.
-const NOTABLE_SHARE: f64 = 0.05;
 
 #[cfg(test)]
 mod tests {

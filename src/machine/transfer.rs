@@ -207,6 +207,16 @@ pub struct Mode {
     pub share: f64,
 }
 
+/// A mode with less than this share is taken for interruptions, not for a state of the machine.
+pub const NOTABLE_SHARE: f64 = 0.05;
+
+impl Mode {
+    /// Whether it is a state of the machine.
+    pub fn is_notable(&self) -> bool {
+        self.share >= NOTABLE_SHARE
+    }
+}
+
 /// Width of a bin of the histogram in which modes are sought: 5 %.
 const BIN: f64 = 0.05;
 /// A mode holds at least this share of the latencies.

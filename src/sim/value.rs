@@ -1,6 +1,6 @@
 //! One access of the program and what it does to the values in the arena.
 
-use super::coherence::words;
+use super::coherence::{Want, words};
 use crate::fault::arena::Arena;
 use crate::fault::memory::Addr;
 use crate::layout::LINE;
@@ -31,6 +31,12 @@ impl Kind {
     #[inline(always)]
     pub fn writes(self) -> bool {
         !matches!(self, Kind::Load)
+    }
+
+    /// What it asks for where the core does not hold the line so.
+    #[inline(always)]
+    pub fn want(self) -> Want {
+        if self.writes() { Want::Own } else { Want::Read }
     }
 
     /// Whether it is a locked read-modify-write.

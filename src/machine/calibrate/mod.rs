@@ -27,9 +27,6 @@ use std::time::{Duration, Instant};
 /// another mode: as for the samples of a block.
 const SAME_MODE: f64 = 1.5;
 
-/// A mode with less than this share of the rounds is no state of the machine: as `hitm probe` says.
-const NOTABLE_SHARE: f64 = 0.05;
-
 /// A quantity over all windows in which it was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -87,8 +84,8 @@ impl Link {
         let rings: Vec<f64> = all.iter().map(|(round, _)| round.ring).collect();
         // The others come of being kept from a CPU.
         let mut modes = modes(&rings);
-        if modes.iter().any(|mode| mode.share >= NOTABLE_SHARE) {
-            modes.retain(|mode| mode.share >= NOTABLE_SHARE);
+        if modes.iter().any(Mode::is_notable) {
+            modes.retain(Mode::is_notable);
         }
         let mode = *modes.iter().max_by(|a, b| a.share.total_cmp(&b.share))?;
         Some(Link {

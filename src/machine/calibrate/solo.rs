@@ -13,7 +13,7 @@ use crate::fault::uses::FOOTPRINT_SIZE;
 use crate::fault::world::{World, start_of};
 use crate::layout::BuiltIn;
 use crate::machine::accounting::ThreadWatch;
-use crate::machine::pace::pace_ns;
+use crate::machine::pace::{never, pace_ns};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::hint::{black_box, spin_loop};
@@ -288,13 +288,6 @@ impl Bench {
             pace_ns: before.max(pace_ns()),
         })
     }
-}
-
-/// Where a branch leads that is not taken: out of the way.
-#[cold]
-#[inline(never)]
-fn never() {
-    black_box(());
 }
 
 /// Branches on the bits of `mask` of a random number; with a mask of 0 the same work without the

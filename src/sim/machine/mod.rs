@@ -1,11 +1,12 @@
 //! Machines as the model sees them: topology, caches, latencies, protocol, prefetchers.
 //!
 //! Here: the checked description, in picoseconds and lines, and the registry of the machines that
-//! come with `hitm`. Not here: reading and checking a file (`file`, `keys`), and which thread runs where
-//! (`topology`).
+//! come with `hitm`. Not here: reading and checking a file (`file`, `source`, `keys`), and
+//! which thread runs where (`topology`).
 
 mod file;
 mod keys;
+mod source;
 mod topology;
 
 pub use crate::machine::Distance;

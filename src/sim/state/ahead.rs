@@ -193,7 +193,7 @@ impl State {
         }
         let access = Companion {
             line: op.line,
-            want: if own { Want::Own } else { Want::Read },
+            want: op.kind.want(),
             words: op.words,
         };
         t.ahead.follow(access, missed);
@@ -220,14 +220,10 @@ impl State {
         let own = op.kind.writes();
         if self.coherence.l2_hit(core, line, op.words, own).is_some() {
             self.coherence.counts.hits -= u64::from(!held);
-            let rmw = if op.kind.is_rmw() {
-                self.machine.rmw
-            } else {
-                0
-            };
+            let done = ready + self.locks_for(op);
             let entry = self.coherence.line(line);
-            entry.free = entry.free.max(ready + rmw);
-            self.deliver(thread, op, now, ready + rmw);
+            entry.free = entry.free.max(done);
+            self.deliver(thread, op, now, done);
         } else {
             self.threads[thread].request = Some(self.ask(Job::Demand, thread, line, now));
         }

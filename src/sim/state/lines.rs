@@ -56,11 +56,7 @@ impl State {
             Seen {
                 core,
                 line: op.line,
-                want: if op.kind.writes() {
-                    Want::Own
-                } else {
-                    Want::Read
-                },
+                want: op.kind.want(),
                 reach,
             },
             &mut wanted,
@@ -150,12 +146,7 @@ impl State {
                     (Job::Drain, Some(store)) => *store,
                     _ => t.op,
                 };
-                let want = if op.kind.writes() {
-                    Want::Own
-                } else {
-                    Want::Read
-                };
-                (Some(op), want, Origin::Demand)
+                (Some(op), op.kind.want(), Origin::Demand)
             }
         };
         let words = match request.job {
@@ -163,10 +154,7 @@ impl State {
             _ => op.map_or(0, |op| op.words),
         };
         let own = want == Want::Own;
-        let rmw = match op {
-            Some(op) if op.kind.is_rmw() => self.machine.rmw,
-            _ => 0,
-        };
+        let rmw = op.map_or(0, |op| self.locks_for(op));
         let ready;
         let held = self.coherence.holds(core, line, own);
         if held {
@@ -253,6 +241,16 @@ impl State {
         }
     }
 
+    /// How long the access keeps the line locked once it is there.
+    #[inline(always)]
+    pub(super) fn locks_for(&self, op: Op) -> Picos {
+        if op.kind.is_rmw() {
+            self.machine.rmw
+        } else {
+            0
+        }
+    }
+
     /// The thread's access has its value now, and the thread goes on at `done`.
     pub(super) fn deliver(&mut self, thread: usize, op: Op, now: Picos, done: Picos) {
         let result = self.value(op, now);
@@ -292,12 +290,7 @@ impl State {
         self.free.push(id);
         self.coherence.line(line).pending -= 1;
         self.coherence.l2_hit(core, line, op.words, own);
-        let rmw = if op.kind.is_rmw() {
-            self.machine.rmw
-        } else {
-            0
-        };
-        let done = ready + rmw;
+        let done = ready + self.locks_for(op);
         let entry = self.coherence.line(line);
         entry.free = entry.free.max(done);
         self.deliver(sibling, op, now, done);
