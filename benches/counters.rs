@@ -13,12 +13,12 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use hitm::backend::native::program::{Program, Spec};
 use hitm::counters::{Machine, Open, Plan, Role, Scope, role};
 use hitm::error::Result;
-use hitm::fault::arena::Arena;
-use hitm::fault::path::PageWork;
-use hitm::fault::world::World;
-use hitm::layout;
 use hitm::machine::{CpuId, Placement, Topology, pin};
-use hitm::scenario::{self, Thread};
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario::{self, Thread};
+use hitm::program::fault::vma;
+use hitm::program::fault::world::World;
+use hitm::space::arena::Arena;
 use std::cell::RefCell;
 use std::process::exit;
 use std::rc::Rc;
@@ -183,7 +183,7 @@ fn benches(role: &str, events: Events) -> Result<()> {
         // The role is part of the name, lest criterion compare one with another.
         let mut group = criterion.benchmark_group(format!("{role}/{}", scenario.name()));
         group.sampling_mode(SamplingMode::Flat);
-        for &layout in layout::BuiltIn::ALL {
+        for &layout in vma::BuiltIn::ALL {
             for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
                 let mut program = None;
                 let id = BenchmarkId::new(layout.name(), threads);
@@ -201,11 +201,7 @@ fn benches(role: &str, events: Events) -> Result<()> {
     Ok(())
 }
 
-fn laid_out(
-    layout: layout::BuiltIn,
-    scenario: scenario::BuiltIn,
-    threads: usize,
-) -> Box<dyn Program> {
+fn laid_out(layout: vma::BuiltIn, scenario: scenario::BuiltIn, threads: usize) -> Box<dyn Program> {
     let spec = Spec {
         layout,
         scenario,

@@ -17,10 +17,10 @@ use hitm::backend::native::program::Program;
 use hitm::backend::native::{Build, Faults, Native};
 use hitm::error::Result;
 use hitm::experiment::{Cell, Design, Point, Prefetch};
-use hitm::fault::arena::Arena;
-use hitm::fault::path::PageWork;
 use hitm::machine::{Placement, Topology};
-use hitm::scenario::{self, Thread};
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario::{self, Thread};
+use hitm::space::arena::Arena;
 use std::time::{Duration, Instant};
 use windows::{Windows, or_exit};
 

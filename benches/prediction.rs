@@ -7,18 +7,18 @@
 
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Arm, Faults, Native, PACE};
+use hitm::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::error::Result;
 use hitm::experiment::{
     BASELINE_AGAIN, Backend, Cell, Design, Ending, Limits, Measured, Point, Prefetch, Totals,
     Verdicts, Watch, drive,
 };
-use hitm::fault::path::PageWork;
-use hitm::layout::BuiltIn;
-use hitm::machine::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::machine::{Distance, Placement, Topology};
 use hitm::prefetch::{CpuModel, Vendor};
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario;
+use hitm::program::fault::vma::BuiltIn;
 use hitm::results::{Sample, VerdictRow};
-use hitm::scenario;
 use hitm::sim::Machine;
 use hitm::sim::run::{Spec, run};
 use rayon::prelude::*;

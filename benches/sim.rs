@@ -1,15 +1,16 @@
 //! Speed of the simulator on one host thread, timing model on, in accesses a second.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::Memory;
-use hitm::fault::path::PageWork;
-use hitm::layout;
 use hitm::machine::Placement;
-use hitm::scenario;
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario;
+use hitm::program::fault::vma;
 use hitm::sim::pattern::{self, Pattern};
 use hitm::sim::run::{self, Spec};
 use hitm::sim::{Machine, Simulation};
+use hitm::space::PAGE;
+use hitm::space::arena::Arena;
+use hitm::space::memory::Memory;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -43,7 +44,7 @@ fn faults(c: &mut Criterion) {
     group.sample_size(10);
     for threads in [1, 12, 56] {
         let spec = Spec {
-            layout: layout::BuiltIn::SplitPacked,
+            layout: vma::BuiltIn::SplitPacked,
             scenario: scenario::BuiltIn::OneVma,
             threads,
             placement: Placement::Compact,

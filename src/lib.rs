@@ -4,17 +4,17 @@
 #![warn(missing_docs)]
 
 pub mod backend;
+pub mod calibrate;
 pub mod commands;
 pub mod counters;
 pub mod error;
 pub mod experiment;
-pub mod fault;
 pub mod layout;
 pub mod machine;
 pub mod prefetch;
+pub mod program;
 pub mod report;
 pub mod results;
-pub mod scenario;
-
 pub mod sim;
+pub mod space;
 pub mod stats;

@@ -1,8 +1,9 @@
 //! `run --address-map` and `layout resolve`: from addresses that perf prints to fields.
 
 use assert_cmd::Command;
-use hitm::layout::{BuiltIn, LINE, PAIR};
+use hitm::program::fault::vma::BuiltIn;
 use hitm::results::address_map::Mapped;
+use hitm::space::{LINE, PAIR};
 use std::path::Path;
 
 fn hitm(args: &[&str]) -> Command {

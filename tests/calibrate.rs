@@ -1,8 +1,8 @@
 //! `hitm probe --calibrate` as a user calls it, and the file it writes as the simulator reads it.
 
 use assert_cmd::Command;
+use hitm::calibrate::{About, Findings, Geometry};
 use hitm::machine::Topology;
-use hitm::machine::calibrate::{About, Findings, Geometry};
 use hitm::sim::Machine;
 use std::fs;
 use std::path::Path;

@@ -2,11 +2,11 @@
 //! as far as loom explores them. The code checked is the code measured: `loom`'s atomics stand
 //! behind the same `Memory` trait.
 
-use hitm::fault::arena::Arena;
-use hitm::fault::memory::{Addr, Memory, Word};
-use hitm::fault::world::{Size, World, start_of};
-use hitm::fault::{mmap_lock, vma_lock, vma_lock::Entry};
-use hitm::layout::{BuiltIn, Field, Layout, Table};
+use hitm::program::fault::lock::{self, Entry, mmap_lock};
+use hitm::program::fault::vma::{BuiltIn, Field, Layout, Table};
+use hitm::program::fault::world::{Size, World, start_of};
+use hitm::space::arena::Arena;
+use hitm::space::memory::{Addr, Memory, Word};
 use loom::sync::atomic::{AtomicU64, fence};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,11 +135,11 @@ struct Places {
 /// A reader; what it sees inside must be what one writer left, whole.
 fn read(m: &Loom, layout: &&Table, places: Places, task: u64) -> Option<(u64, u64)> {
     let Places { mm, vma, address } = places;
-    match vma_lock::start_read(m, layout, mm, vma, task, address) {
+    match lock::start_read(m, layout, mm, vma, task, address) {
         Entry::Entered => {
             let flags: u64 = m.load(vma.at(layout.offset(Field::vm_flags)), Relaxed);
             let prot: u64 = m.load(vma.at(layout.offset(Field::vm_page_prot)), Relaxed);
-            vma_lock::end_read(m, layout, vma);
+            lock::end_read(m, layout, vma);
             Some((flags, prot))
         }
         Entry::Detached | Entry::Excluded => None,
@@ -150,7 +150,7 @@ fn read(m: &Loom, layout: &&Table, places: Places, task: u64) -> Option<(u64, u6
 fn protect<L: Layout>(m: &Loom, layout: &L, places: Places, task: u64, value: u64) {
     let Places { mm, vma, .. } = places;
     mmap_lock::write_lock(m, mm, task);
-    vma_lock::start_write(m, layout, mm, vma, task);
+    lock::start_write(m, layout, mm, vma, task);
     m.store(
         vma.at(layout.table().offset(Field::vm_flags)),
         value,
@@ -204,12 +204,12 @@ fn a_reader_never_stays_in_a_vma_that_was_detached_and_reused() {
             let m = m.clone();
             loom::thread::spawn(move || {
                 mmap_lock::write_lock(&m, mm, 64);
-                vma_lock::start_write(&m, &table, mm, vma, 64);
-                vma_lock::detach(&m, &table, vma);
+                lock::start_write(&m, &table, mm, vma, 64);
+                lock::detach(&m, &table, vma);
                 mmap_lock::write_unlock(&m, mm);
                 // At once the object serves another range, as a type-stable slab allows.
                 mmap_lock::write_lock(&m, mm, 64);
-                vma_lock::start_write(&m, &table, mm, vma, 64);
+                lock::start_write(&m, &table, mm, vma, 64);
                 m.store(
                     vma.at(table.offset(Field::vm_start)),
                     address + 4096,
@@ -217,7 +217,7 @@ fn a_reader_never_stays_in_a_vma_that_was_detached_and_reused() {
                 );
                 m.store(vma.at(table.offset(Field::vm_end)), address + 8192, Relaxed);
                 m.store(vma.at(table.offset(Field::vm_flags)), 9u64, Relaxed);
-                vma_lock::attach(&m, &table, vma);
+                lock::attach(&m, &table, vma);
                 mmap_lock::write_unlock(&m, mm);
             })
         };

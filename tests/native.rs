@@ -7,13 +7,15 @@ use hitm::backend::native::{Arm, Build, Faults, Native};
 use hitm::counters::Plan;
 use hitm::error::Error;
 use hitm::experiment::{Backend, Cell};
-use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::Addr;
-use hitm::fault::path::PageWork;
-use hitm::fault::world::World;
-use hitm::layout::{self, Field, PAIR, mm, rwsem};
 use hitm::machine::{CpuId, Placement, Topology};
-use hitm::scenario::{self, Thread};
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario::{self, Thread};
+use hitm::program::fault::vma::{self, Field, mm, rwsem};
+use hitm::program::fault::world::World;
+use hitm::space::PAGE;
+use hitm::space::PAIR;
+use hitm::space::arena::Arena;
+use hitm::space::memory::Addr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -34,7 +36,7 @@ fn cpus(threads: usize) -> Vec<CpuId> {
         .cpus
 }
 
-fn spec(layout: layout::BuiltIn, scenario: scenario::BuiltIn) -> Spec {
+fn spec(layout: vma::BuiltIn, scenario: scenario::BuiltIn) -> Spec {
     Spec {
         layout,
         scenario,
@@ -98,7 +100,7 @@ fn every_scenario_faults_on_every_layout_in_the_threads_that_fault() {
         .flat_map(|&s| [1, 2].map(|threads| (s, threads)))
         .filter(|(s, threads)| *threads >= s.min_threads())
         .collect();
-    let arms: Vec<Arm> = layout::BuiltIn::ALL
+    let arms: Vec<Arm> = vma::BuiltIn::ALL
         .iter()
         .map(|l| l.name().parse().unwrap())
         .collect();
@@ -142,7 +144,7 @@ fn churn_leaves_the_address_space_as_it_found_it() {
         scenario::BuiltIn::ChurnCallRcu,
         scenario::BuiltIn::ChurnTypesafe,
     ] {
-        for &layout in layout::BuiltIn::ALL {
+        for &layout in vma::BuiltIn::ALL {
             let spec = Spec {
                 threads: 2,
                 first_slot: 1,
@@ -183,7 +185,7 @@ fn a_handicap_executes_exactly_its_share_more_than_it_counts() {
     for permille in [0, 1, 10, 50, 1000] {
         let spec = Spec {
             handicap_permille: permille,
-            ..spec(layout::BuiltIn::SplitPacked, scenario::BuiltIn::SwapIn)
+            ..spec(vma::BuiltIn::SplitPacked, scenario::BuiltIn::SwapIn)
         };
         let (thread, after) = run_alone(spec.program(world(spec)), STEPS);
         assert_eq!(thread.faults, u64::from(STEPS));
@@ -195,7 +197,7 @@ fn a_handicap_executes_exactly_its_share_more_than_it_counts() {
 #[test]
 fn an_arm_with_a_handicap_is_named_after_its_layout() {
     let arm: Arm = "split-packed+0.5%".parse().unwrap();
-    assert_eq!(arm.layout, layout::BuiltIn::SplitPacked);
+    assert_eq!(arm.layout, vma::BuiltIn::SplitPacked);
     assert_eq!(arm.handicap_permille, 5);
     for wrong in ["split-packed+", "split-packed+0.05%", "split-packed+101%"] {
         assert!(matches!(wrong.parse::<Arm>(), Err(Error::Input(_))));
@@ -230,7 +232,7 @@ fn the_baseline_again_is_the_same_program_in_the_same_memory() {
 
 #[test]
 fn the_first_slot_decides_where_the_vma_lies_modulo_128() {
-    for &layout in layout::BuiltIn::ALL {
+    for &layout in vma::BuiltIn::ALL {
         for first_slot in [0, 1] {
             let spec = Spec {
                 first_slot,
@@ -252,8 +254,8 @@ fn the_first_slot_decides_where_the_vma_lies_modulo_128() {
 #[test]
 fn locks_of_neighbouring_vmas_share_a_line_in_the_packed_slab_alone() {
     for (layout, share) in [
-        (layout::BuiltIn::SplitPacked, true),
-        (layout::BuiltIn::SplitAligned, false),
+        (vma::BuiltIn::SplitPacked, true),
+        (vma::BuiltIn::SplitAligned, false),
     ] {
         let world = world(spec(layout, scenario::BuiltIn::VmaPerThread));
         let line = |slot| world.split_lock(slot).unwrap().at(rwsem::COUNT).0 / 64;
@@ -266,7 +268,7 @@ fn pages_are_cleared_when_the_page_work_says_so_and_only_then() {
     for (work, left) in [(PageWork::ClearPage, 0), (PageWork::Nanos(1), u64::MAX)] {
         let spec = Spec {
             work,
-            ..spec(layout::BuiltIn::SplitPacked, scenario::BuiltIn::OneVma)
+            ..spec(vma::BuiltIn::SplitPacked, scenario::BuiltIn::OneVma)
         };
         // A world that has pages either way.
         let world = world(Spec {

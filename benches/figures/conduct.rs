@@ -5,8 +5,8 @@ use hitm::error::{Error, Result};
 use hitm::experiment::{
     Backend, Cell, Design, Limits, Measured, Point, Prefetch, Verdicts, Watch, drive,
 };
-use hitm::fault::path::PageWork;
 use hitm::machine::{CpuId, Placement, Topology};
+use hitm::program::fault::path::PageWork;
 use hitm::results::{Sample, VerdictRow};
 use hitm::stats::{Block, Look, Parity, Rule, Summary};
 use std::fmt;

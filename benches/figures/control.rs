@@ -8,10 +8,11 @@ use hitm::backend::native::program::Program;
 use hitm::backend::native::{Build, Native};
 use hitm::error::Result;
 use hitm::experiment::{BASELINE_AGAIN, Cell};
-use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::Addr;
-use hitm::layout::{LINE, PAIR};
-use hitm::scenario::Thread;
+use hitm::program::fault::scenario::Thread;
+use hitm::space::PAGE;
+use hitm::space::arena::Arena;
+use hitm::space::memory::Addr;
+use hitm::space::{LINE, PAIR};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 

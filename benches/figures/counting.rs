@@ -6,8 +6,8 @@ use hitm::backend::native::{Faults, Native};
 use hitm::counters::{Machine, Plan, Scope, roles};
 use hitm::error::{Error, Result};
 use hitm::experiment::{BASELINE_AGAIN, Backend, Cell};
-use hitm::fault::path::PageWork;
-use hitm::scenario;
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario;
 
 const POINT: &str = "one-vma";
 const ARMS: [&str; 3] = ["closed", BASELINE_AGAIN, "open"];

@@ -10,8 +10,8 @@ use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Faults, Native};
 use hitm::error::Result;
 use hitm::experiment::{BASELINE_AGAIN, Backend, Cell};
-use hitm::fault::path::PageWork;
-use hitm::scenario;
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario;
 
 const POINT: &str = "one-vma";
 const ARMS: [&str; 3] = ["by-hand", BASELINE_AGAIN, "harness"];

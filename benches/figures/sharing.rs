@@ -8,8 +8,8 @@ use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Faults, Native};
 use hitm::error::Result;
 use hitm::experiment::BASELINE_AGAIN;
-use hitm::fault::path::PageWork;
-use hitm::scenario;
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario;
 
 const POINT: &str = "vma-per-thread";
 const ARMS: [&str; 3] = ["split-aligned", BASELINE_AGAIN, "split-packed"];

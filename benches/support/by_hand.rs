@@ -8,13 +8,13 @@ use hitm::backend::native::pool::Timing;
 use hitm::backend::native::program::Spec;
 use hitm::error::{Error, Result};
 use hitm::experiment::{Backend, Cell, Measured, ThreadFaults};
-use hitm::fault::arena::Arena;
-use hitm::fault::path::PageWork;
-use hitm::fault::world::{VMA_SPAN, World, start_of};
-use hitm::layout;
 use hitm::machine::accounting::{StealClock, ThreadWatch};
 use hitm::machine::{CpuId, pin};
-use hitm::scenario;
+use hitm::program::fault::path::PageWork;
+use hitm::program::fault::scenario;
+use hitm::program::fault::vma;
+use hitm::program::fault::world::{VMA_SPAN, World, start_of};
+use hitm::space::arena::Arena;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
@@ -215,7 +215,7 @@ impl ByHand {
 
     fn sample(&self, first_slot: usize) -> Result<Measured> {
         let spec = Spec {
-            layout: layout::BuiltIn::SplitPacked,
+            layout: vma::BuiltIn::SplitPacked,
             scenario: scenario::BuiltIn::OneVma,
             threads: 1,
             first_slot,

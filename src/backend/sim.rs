@@ -5,10 +5,10 @@
 use super::FALLBACKS;
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Block, Cell, Design, Measured, Prefetch};
-use crate::layout;
 use crate::machine::Placement;
+use crate::program::fault::scenario;
+use crate::program::fault::vma;
 use crate::results::BASELINE_AGAIN;
-use crate::scenario;
 use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
 use rayon::prelude::*;
@@ -23,17 +23,17 @@ pub struct Sim {
     machine: Machine,
     /// The same without the prefetchers that complete pairs.
     without: Machine,
-    arms: Vec<layout::BuiltIn>,
+    arms: Vec<vma::BuiltIn>,
     points: Vec<(scenario::BuiltIn, Placement, usize)>,
-    work: crate::fault::path::PageWork,
+    work: crate::program::fault::path::PageWork,
 }
 
 impl Sim {
     /// The backend of `design` on `machine`. Every name and placement is checked here.
     pub fn new(machine: Machine, design: &Design) -> Result<Sim> {
         let arms = design.arms.iter().map(|name| match name.as_str() {
-            BASELINE_AGAIN => layout::BuiltIn::parse(&design.arms[0]),
-            name => layout::BuiltIn::parse(name),
+            BASELINE_AGAIN => vma::BuiltIn::parse(&design.arms[0]),
+            name => vma::BuiltIn::parse(name),
         });
         let points = design.points.iter().map(|point| {
             let placement: Placement = point.placement.parse()?;

@@ -2,8 +2,9 @@
 
 use super::options::Format;
 use crate::error::Result;
-use crate::fault::uses::{Footprint, Uses, footprint};
-use crate::layout::{self, BuiltIn, Field, LINE, LockPlace, PAIR, Table, rwsem};
+use crate::program::fault::uses::{Footprint, Uses, footprint};
+use crate::program::fault::vma::{self, BuiltIn, Field, LockPlace, Table, rwsem};
+use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -41,7 +42,7 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     let text = match args.action {
         Action::List { all, format } => list(all, format),
-        Action::Show { name, format } => show(layout::find(&name)?, format),
+        Action::Show { name, format } => show(vma::find(&name)?, format),
         Action::Resolve(args) => super::resolve::run(&args)?,
     };
     super::print(&text)

@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Limits, Point, Prefetch};
-use crate::fault::path::PageWork;
-use crate::layout;
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario;
+use crate::program::fault::vma;
 pub use crate::report::table::Format;
-use crate::scenario;
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -101,8 +101,8 @@ pub const DEFAULT_BUDGET: Duration = Duration::from_secs(60);
 
 fn default_layouts() -> Vec<String> {
     // The layout that was shipped longest, and the one all others were measured against.
-    let baseline = layout::BuiltIn::SplitPacked;
-    let others = layout::BuiltIn::ALL.iter().filter(|l| **l != baseline);
+    let baseline = vma::BuiltIn::SplitPacked;
+    let others = vma::BuiltIn::ALL.iter().filter(|l| **l != baseline);
     std::iter::once(&baseline)
         .chain(others)
         .map(|l| l.name().to_owned())

@@ -1,7 +1,7 @@
 //! `hitm probe`: what this machine is and allows, and what a line transfer takes now.
 
+use crate::calibrate;
 use crate::error::{Error, Result};
-use crate::machine::calibrate;
 use crate::machine::environment::Environment;
 use crate::machine::pairs::{self, Pair};
 use crate::machine::preflight::{self, Check};

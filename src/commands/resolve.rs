@@ -103,8 +103,8 @@ fn row(address: u64, times: usize, found: &Found<'_>) -> Row {
         slot: mapped.slot,
         field: mapped.field.clone(),
         offset: found.offset,
-        line: format!("{:#x}", found.line * crate::layout::LINE as u64),
-        pair: format!("{:#x}", found.pair * crate::layout::PAIR as u64),
+        line: format!("{:#x}", found.line * crate::space::LINE as u64),
+        pair: format!("{:#x}", found.pair * crate::space::PAIR as u64),
         half_of_pair: found.half,
     }
 }
@@ -154,7 +154,7 @@ fn addresses_in(text: &str) -> Vec<u64> {
                 .filter(|word| word.starts_with("0x"))
                 .find_map(hex);
             if let (Some(heading), Some(offset)) = (heading, offset)
-                && offset < crate::layout::PAIR as u64
+                && offset < crate::space::PAIR as u64
             {
                 // An address near the end of all is none of ours, but may well be in there.
                 found.push(u64::saturating_add(heading, offset));

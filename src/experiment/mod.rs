@@ -12,8 +12,8 @@ pub use plan::{Block, Cell};
 pub use verdicts::Verdicts;
 
 use crate::error::{Error, Result};
-use crate::fault::path::PageWork;
 use crate::prefetch;
+use crate::program::fault::path::PageWork;
 use crate::results::Unmeasured;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -115,7 +115,7 @@ mod tests {
             prefetcher: None,
             first_slot: None,
             seed: 7,
-            page_work: crate::fault::path::PageWork::None,
+            page_work: crate::program::fault::path::PageWork::None,
             margin: 0.02,
         }
     }

@@ -1,7 +1,7 @@
 //! How the kernel's slab allocator packs objects into pages.
 
-use super::LINE;
-use crate::fault::arena::PAGE;
+use crate::space::LINE;
+use crate::space::PAGE;
 
 /// A slab cache: slots of one size, side by side in slabs of a few pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 //! prefetchers (`prefetch`).
 
 pub mod accounting;
-pub mod calibrate;
 pub mod environment;
 pub mod pace;
 pub mod pairs;

@@ -5,7 +5,7 @@
 //! know: a hypervisor can show siblings as cores, and lend the other half of ours to someone else.
 //! Not here: what follows from a slow reading.
 
-use crate::layout::LINE;
+use crate::space::LINE;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -40,7 +40,7 @@ pub fn pace_ns() -> f64 {
 /// Where a branch leads that is not taken: out of the way.
 #[cold]
 #[inline(never)]
-pub(super) fn never() {
+pub(crate) fn never() {
     black_box(());
 }
 

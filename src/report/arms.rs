@@ -3,7 +3,7 @@
 //!
 //! Not here: comparisons of arms, which are `stats`'s and arrive as verdicts.
 
-use crate::layout::BuiltIn;
+use crate::program::fault::vma::BuiltIn;
 use crate::results::{BASELINE_AGAIN, Sample, VerdictRow};
 use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;

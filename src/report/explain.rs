@@ -3,10 +3,11 @@
 //!
 //! Not here: the tallies (`sim::explain`).
 
-use crate::fault::memory::Addr;
-use crate::fault::world::{Object, World};
-use crate::layout::{Field, LINE, mm, rwsem};
+use crate::program::fault::vma::{Field, mm, rwsem};
+use crate::program::fault::world::{Object, World};
 use crate::sim::explain::Ledger;
+use crate::space::LINE;
+use crate::space::memory::Addr;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

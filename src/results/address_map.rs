@@ -5,8 +5,8 @@
 
 use super::write_whole;
 use crate::error::{Error, Result};
-use crate::fault::world::{Object, Placed, World};
-use crate::layout::{LINE, PAIR};
+use crate::program::fault::world::{Object, Placed, World};
+use crate::space::{LINE, PAIR};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

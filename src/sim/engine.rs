@@ -5,7 +5,7 @@
 use super::machine::{Machine, Picos};
 use super::state::{Attempt, HasArena, State};
 use super::value::{Kind, Op};
-use crate::fault::memory::{Addr, Memory, Node, Word};
+use crate::space::memory::{Addr, Memory, Node, Word};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::RefCell;

@@ -7,7 +7,7 @@ use super::coherence::{Coherence, Origin, Want, words};
 use super::counts::Counts;
 use super::machine::{Machine, Picos};
 use crate::error::{Error, Result};
-use crate::layout::LINE;
+use crate::space::LINE;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::rc::Rc;

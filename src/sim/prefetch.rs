@@ -6,8 +6,8 @@
 
 use super::coherence::Want;
 use super::machine::{AdjacentLine, Prefetchers};
-use crate::fault::arena::PAGE;
-use crate::layout::LINE;
+use crate::space::LINE;
+use crate::space::PAGE;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 

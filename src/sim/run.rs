@@ -10,13 +10,13 @@ use super::machine::{Machine, Picos, picos};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
 use crate::experiment::ThreadFaults;
-use crate::fault::arena::Arena;
-use crate::fault::memory::Memory;
-use crate::fault::path::PageWork;
-use crate::fault::world::{Size, World};
-use crate::layout::{self, Layout, WithLayout};
 use crate::machine::Placement;
-use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario::{self, Cx, Scenario, Thread, WithScenario};
+use crate::program::fault::vma::{self, Layout, WithLayout};
+use crate::program::fault::world::{Size, World};
+use crate::space::arena::Arena;
+use crate::space::memory::Memory;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ const CHUNK: Picos = 20_000_000;
 #[derive(Clone, Debug)]
 pub struct Spec {
     /// The layout.
-    pub layout: layout::BuiltIn,
+    pub layout: vma::BuiltIn,
     /// The scenario.
     pub scenario: scenario::BuiltIn,
     /// Threads.
@@ -259,7 +259,7 @@ mod tests {
     fn a_sample_is_given_up_when_it_is_told_to_stop_and_not_before() {
         let machine = Machine::load("broadwell-ep").unwrap();
         let spec = Spec {
-            layout: layout::BuiltIn::SplitPacked,
+            layout: vma::BuiltIn::SplitPacked,
             scenario: scenario::BuiltIn::OneVma,
             threads: 2,
             placement: Placement::Compact,

@@ -1,9 +1,9 @@
 //! One access of the program and what it does to the values in the arena.
 
 use super::coherence::{Want, words};
-use crate::fault::arena::Arena;
-use crate::fault::memory::Addr;
-use crate::layout::LINE;
+use crate::space::LINE;
+use crate::space::arena::Arena;
+use crate::space::memory::Addr;
 
 /// What an access does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! What a core that runs ahead of its misses may change, and what it may not.
 
 use super::{Ways, ZEN4, machine, run};
-use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::{Addr, Memory};
 use hitm::sim::coherence::{Coherence, Origin, Want, words};
 use hitm::sim::machine::{CacheSpec, OutOfOrder};
 use hitm::sim::{Counts, Machine, Picos, SimMemory};
+use hitm::space::PAGE;
+use hitm::space::arena::Arena;
+use hitm::space::memory::{Addr, Memory};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 

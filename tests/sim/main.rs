@@ -4,12 +4,13 @@ mod ahead;
 mod programs;
 mod protocol;
 
-use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::Memory;
 use hitm::sim::coherence::{Coherence, Origin, Want, words};
 use hitm::sim::explain::Ledger;
 use hitm::sim::machine::{AdjacentLine, OutOfOrder, picos};
 use hitm::sim::{Counts, Machine, Picos, SimMemory, Simulation};
+use hitm::space::PAGE;
+use hitm::space::arena::Arena;
+use hitm::space::memory::Memory;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;

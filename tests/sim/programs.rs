@@ -3,9 +3,10 @@
 //! Here: the memory they share, one thread's steps, an account of what they did. Not here: the
 //! machines they run on, and the properties (`protocol`).
 
-use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::{Addr, Memory, Node, Word};
 use hitm::sim::SimMemory;
+use hitm::space::PAGE;
+use hitm::space::arena::Arena;
+use hitm::space::memory::{Addr, Memory, Node, Word};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::rc::Rc;

@@ -2,10 +2,11 @@
 
 use super::programs::{Shared, step};
 use super::{Ways, machine, run};
-use hitm::fault::arena::{Arena, PAGE};
-use hitm::fault::memory::Memory;
 use hitm::sim::Machine;
 use hitm::sim::machine::CacheSpec;
+use hitm::space::PAGE;
+use hitm::space::arena::Arena;
+use hitm::space::memory::Memory;
 use proptest::prelude::*;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -1,8 +1,8 @@
 //! `Memory` on real atomics: every access compiles to one instruction.
 
-use crate::fault::arena::PAGE;
-use crate::fault::memory::{Addr, Memory, Word};
-use crate::fault::world::World;
+use crate::program::fault::world::World;
+use crate::space::PAGE;
+use crate::space::memory::{Addr, Memory, Word};
 use std::cell::Cell;
 use std::hint::{black_box, spin_loop};
 use std::sync::OnceLock;

@@ -11,16 +11,17 @@ mod rendezvous;
 use crate::counters::{Missing, Plan, Readings};
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Cell, Design, Measured, Point, Remarks, ThreadFaults};
-use crate::fault::arena::{Arena, PAGE};
-use crate::fault::path::PageWork;
-use crate::fault::world::World;
-use crate::layout;
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
 use crate::prefetch;
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario;
+use crate::program::fault::vma;
+use crate::program::fault::world::World;
 use crate::results::Unmeasured;
 use crate::results::address_map::{self, Mapped};
-use crate::scenario;
+use crate::space::PAGE;
+use crate::space::arena::Arena;
 use pool::{Job, Pool, Report, Timing};
 use program::{Program, Spec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +60,7 @@ pub const PACE: &str = "pace_ns";
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Arm {
     /// The layout.
-    pub layout: layout::BuiltIn,
+    pub layout: vma::BuiltIn,
     /// Uncounted extra faults in thousandths: a regression of known size.
     pub handicap_permille: u32,
 }
@@ -371,7 +372,7 @@ impl std::str::FromStr for Arm {
             .filter(|permille| (0.0..=1000.0).contains(permille) && permille.fract() == 0.0);
         match permille {
             Some(permille) => Ok(Arm {
-                layout: layout::BuiltIn::parse(layout)?,
+                layout: vma::BuiltIn::parse(layout)?,
                 handicap_permille: permille as u32,
             }),
             None => Err(Error::Input(format!(

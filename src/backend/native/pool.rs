@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::machine::accounting::{ThreadCounts, ThreadWatch};
 use crate::machine::transfer::Ring;
 use crate::machine::{CpuId, pace, pin};
-use crate::scenario::Thread;
+use crate::program::fault::scenario::Thread;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

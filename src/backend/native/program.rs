@@ -1,11 +1,11 @@
 //! What the workers run: a scenario on a layout, compiled into one loop.
 
 use super::memory::Native;
-use crate::fault::arena::Arena;
-use crate::fault::path::PageWork;
-use crate::fault::world::{Size, World};
-use crate::layout::{self, Layout, WithLayout};
-use crate::scenario::{self, Cx, Scenario, Thread, WithScenario};
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario::{self, Cx, Scenario, Thread, WithScenario};
+use crate::program::fault::vma::{self, Layout, WithLayout};
+use crate::program::fault::world::{Size, World};
+use crate::space::arena::Arena;
 use std::mem::ManuallyDrop;
 
 /// A loop that threads run side by side.
@@ -92,7 +92,7 @@ impl<S: Scenario, L: Layout> Program for Faults<S, L> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spec {
     /// The layout.
-    pub layout: layout::BuiltIn,
+    pub layout: vma::BuiltIn,
     /// The scenario.
     pub scenario: scenario::BuiltIn,
     /// Threads that will run it.

@@ -2,7 +2,7 @@
 //!
 //! Here: colours, fonts, the head of a plot. Not here: values and axes (`axis`).
 
-use crate::layout::BuiltIn;
+use crate::program::fault::vma::BuiltIn;
 use crate::results::BASELINE_AGAIN;
 use plotters::coord::Shift;
 use plotters::prelude::*;

@@ -3,7 +3,7 @@
 //! Here: one table of ranges. Not here: what keys say together (`file`).
 
 /// Bytes in a line; every machine here has 64.
-pub const LINE: usize = crate::layout::LINE;
+pub const LINE: usize = crate::space::LINE;
 /// Longest latency a file may state. A line that takes 100 us to arrive is a typing error.
 pub const MAX_LATENCY_NS: f64 = 100_000.0;
 const MAX_BYTES: f64 = (1_u64 << 31) as f64;

@@ -10,12 +10,14 @@ use super::machine::Machine;
 use super::run::{self, Spec};
 use crate::error::{Error, Result};
 use crate::experiment::Totals;
-use crate::fault::arena::{Arena, PAGE};
-use crate::fault::memory::{Addr, Memory};
-use crate::fault::path::PageWork;
-use crate::layout::{self, LINE};
 use crate::machine::Placement;
-use crate::scenario;
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario;
+use crate::program::fault::vma;
+use crate::space::LINE;
+use crate::space::PAGE;
+use crate::space::arena::Arena;
+use crate::space::memory::{Addr, Memory};
 use rayon::prelude::*;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -183,7 +185,7 @@ fn pft(threads: usize, prefetch: bool, layout: &str, seed: u64) -> Result<f64> {
         machine = machine.without_prefetchers();
     }
     let spec = Spec {
-        layout: layout::BuiltIn::parse(layout)?,
+        layout: vma::BuiltIn::parse(layout)?,
         scenario: scenario::BuiltIn::OneVma,
         threads,
         placement: PFT_PLACEMENT,

@@ -15,15 +15,15 @@ mod work;
 
 use self::ahead::Ahead;
 use self::pipeline::Pipeline;
-use crate::fault::arena::Arena;
-use crate::fault::world::World;
-use crate::layout::LINE;
+use crate::program::fault::world::World;
 use crate::sim::arbiter::Arbiter;
 use crate::sim::coherence::{Coherence, Want};
 use crate::sim::machine::{Machine, Picos};
 use crate::sim::prefetch::{Prefetch, Reach};
 use crate::sim::timeline::Timeline;
 use crate::sim::value::{Kind, Op, apply};
+use crate::space::LINE;
+use crate::space::arena::Arena;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use std::cmp::Reverse;

@@ -1,0 +1,84 @@
+//! `rw_semaphore`: count and owner, as the kernel's uncontended paths touch them.
+//!
+//! Here: the reader's trylock, the writer's lock, both unlocks. Not here: the wait queue. Who has
+//! to wait spins on `count`; a waiting writer raises the waiters flag, which turns readers away,
+//! so that it is not starved. Constants: kernel/locking/rwsem.c (6.12).
+
+use crate::program::fault::vma::rwsem::{COUNT, OWNER};
+use crate::space::memory::{Addr, Memory};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+const WRITER_LOCKED: u64 = 1;
+const FLAG_WAITERS: u64 = 1 << 1;
+const FLAG_HANDOFF: u64 = 1 << 2;
+const READER_BIAS: u64 = 1 << 8;
+const READ_FAIL: u64 = 1 << 63;
+const READ_FAILED: u64 = WRITER_LOCKED | FLAG_WAITERS | FLAG_HANDOFF | READ_FAIL;
+
+const OWNER_READER: u64 = 1;
+const OWNER_NONSPINNABLE: u64 = 2;
+
+/// `down_read_trylock`: a CAS loop on `count`, then a load and a store of `owner`.
+#[inline(always)]
+pub fn read_trylock<M: Memory>(m: &M, sem: Addr, task: u64) -> bool {
+    let mut count: u64 = m.load(sem.at(COUNT), Relaxed);
+    loop {
+        if count & READ_FAILED != 0 {
+            return false;
+        }
+        match m.compare_exchange(sem.at(COUNT), count, count + READER_BIAS, Acquire, Relaxed) {
+            Ok(_) => break,
+            Err(found) => count = found,
+        }
+    }
+    let owner: u64 = m.load(sem.at(OWNER), Relaxed);
+    let owner = task | OWNER_READER | (owner & OWNER_NONSPINNABLE);
+    m.store(sem.at(OWNER), owner, Relaxed);
+    true
+}
+
+/// `down_read`: as [`read_trylock`], waiting while a writer holds or waits.
+pub fn read_lock<M: Memory>(m: &M, sem: Addr, task: u64) {
+    while !read_trylock(m, sem, task) {
+        while m.load::<u64>(sem.at(COUNT), Relaxed) & READ_FAILED != 0 {
+            m.relax();
+        }
+    }
+}
+
+/// `up_read`: one `fetch_sub`; the owner stays, as it does without `CONFIG_DEBUG_RWSEMS`.
+#[inline(always)]
+pub fn read_unlock<M: Memory>(m: &M, sem: Addr) {
+    m.fetch_sub(sem.at(COUNT), READER_BIAS, Release);
+}
+
+/// `down_write`: CAS from free to held, then a store of `owner`; waits for readers to leave.
+pub fn write_lock<M: Memory>(m: &M, sem: Addr, task: u64) {
+    let mut count: u64 = 0;
+    loop {
+        let wanted = if count & !FLAG_WAITERS == 0 {
+            WRITER_LOCKED
+        } else {
+            count | FLAG_WAITERS
+        };
+        if wanted != count {
+            match m.compare_exchange(sem.at(COUNT), count, wanted, Acquire, Relaxed) {
+                Ok(_) if wanted == WRITER_LOCKED => break,
+                Ok(_) => {}
+                Err(found) => {
+                    count = found;
+                    continue;
+                }
+            }
+        }
+        m.relax();
+        count = m.load(sem.at(COUNT), Relaxed);
+    }
+    m.store(sem.at(OWNER), task, Relaxed);
+}
+
+/// `up_write`: the owner is cleared, then one `fetch_sub`.
+pub fn write_unlock<M: Memory>(m: &M, sem: Addr) {
+    m.store(sem.at(OWNER), 0u64, Relaxed);
+    m.fetch_sub(sem.at(COUNT), WRITER_LOCKED, Release);
+}

@@ -1,0 +1,19 @@
+//! `one-vma`: all threads fault in one VMA, as mmtests' pft does.
+
+use super::{Cx, Scenario, Thread};
+use crate::program::fault::vma::Layout;
+use crate::space::memory::Memory;
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct OneVma;
+
+impl Scenario for OneVma {
+    const NAME: &'static str = "one-vma";
+    const ABOUT: &'static str = "all threads fault in one VMA (pft)";
+
+    #[inline(always)]
+    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+        cx.fault(thread, cx.first_slot);
+    }
+}

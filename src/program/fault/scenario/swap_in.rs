@@ -1,0 +1,24 @@
+//! `swap-in`: all threads fault in one VMA, and each fault stores to `swap_readahead_info`, as
+//! swap-in does (mm/swap_state.c): a write into a line that is otherwise only read.
+
+use super::{Cx, Scenario, Thread};
+use crate::program::fault::vma::{Field, Layout};
+use crate::space::memory::Memory;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct SwapIn;
+
+impl Scenario for SwapIn {
+    const NAME: &'static str = "swap-in";
+    const ABOUT: &'static str = "all threads in one VMA, each fault stores swap_readahead_info";
+
+    #[inline(always)]
+    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+        let info = cx.field(cx.first_slot, Field::swap_readahead_info);
+        let hits: u64 = cx.m.load(info, Relaxed);
+        cx.m.store(info, hits.wrapping_add(1), Relaxed);
+        cx.fault(thread, cx.first_slot);
+    }
+}

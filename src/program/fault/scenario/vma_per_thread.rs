@@ -1,0 +1,21 @@
+//! `vma-per-thread`: each thread faults in a VMA of its own, in neighbouring slab slots, as
+//! will-it-scale's page_fault tests do. Whatever is shared here is shared by accident.
+
+use super::{Cx, Scenario, Thread};
+use crate::program::fault::vma::Layout;
+use crate::space::memory::Memory;
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct VmaPerThread;
+
+impl Scenario for VmaPerThread {
+    const NAME: &'static str = "vma-per-thread";
+    const ABOUT: &'static str =
+        "each thread in its own VMA, in neighbouring slab slots (will-it-scale)";
+
+    #[inline(always)]
+    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+        cx.fault(thread, cx.first_slot + thread.id);
+    }
+}

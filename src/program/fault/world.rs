@@ -1,0 +1,306 @@
+//! The objects a fault touches, laid out in an arena: one address space, before anyone faults.
+//!
+//! Here: `mm_struct`, tree, VMAs and locks in their slabs, pages, per-thread words, and a map from
+//! addresses back to objects. Not here: who uses which VMA (`scenario`).
+
+use super::tree::{self, Range};
+use crate::program::fault::vma::{Field, LockPlace, LockProtocol, Table, mm, rwsem};
+use crate::space::PAGE;
+use crate::space::PAIR;
+use crate::space::arena::Arena;
+use crate::space::memory::Addr;
+
+/// Virtual addresses that one VMA covers: 1 MiB.
+pub const VMA_SPAN: u64 = 1 << 20;
+/// Virtual address of the first VMA.
+const FIRST_ADDRESS: u64 = 0x7f00_0000_0000;
+/// Pages a thread clears in turn: 256 KiB, more than fits in the first cache.
+const PAGES_PER_THREAD: usize = 64;
+
+/// Slots of the lock slab before the first lock in use. VMA and lock slabs both begin on a page, and
+/// a VMA and its lock at the same offset in a page alias in the store buffer of many cores, which
+/// compare the low 12 bits of addresses; in the kernel no slot is paired with another like that.
+/// 48 slots of 40 or 64 bytes are a multiple of the pair, so that parity is as without them.
+const FIRST_LOCK: usize = 48;
+
+/// What a world has to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// VMAs, one a slab slot.
+    pub vmas: usize,
+    /// Further slab slots without a VMA, free for a scenario that maps.
+    pub spare_slots: usize,
+    /// Threads that will run.
+    pub threads: usize,
+    /// Whether pages will be cleared.
+    pub pages: bool,
+}
+
+impl Size {
+    /// Pages to clear, of all threads.
+    fn pages(&self) -> usize {
+        if self.pages {
+            self.threads * PAGES_PER_THREAD
+        } else {
+            0
+        }
+    }
+}
+
+/// First address of the range that belongs to slab slot `slot` at the start. Ranges are as far
+/// apart as they are long.
+#[inline(always)]
+pub const fn start_of(slot: usize) -> u64 {
+    FIRST_ADDRESS + 2 * slot as u64 * VMA_SPAN
+}
+
+/// What lies at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// `mm_struct`.
+    Mm,
+    /// A node of the tree.
+    Node,
+    /// The VMA in this slab slot.
+    Vma(usize),
+    /// The split lock in this slab slot.
+    Lock(usize),
+    /// A word of this thread alone.
+    PerThread(usize),
+    /// A page of this thread.
+    Page(usize),
+}
+
+/// An object with its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    /// First byte.
+    pub start: Addr,
+    /// Bytes, without the padding behind it.
+    pub bytes: usize,
+    /// What it is.
+    pub object: Object,
+}
+
+/// The address space.
+pub struct World {
+    arena: Arena,
+    table: Table,
+    size: Size,
+    mm: Addr,
+    /// The leaf slot of the tree for the range of each slab slot.
+    tree_slots: Vec<Addr>,
+    nodes: Vec<Addr>,
+    vma_slab: Addr,
+    lock_slab: Addr,
+    per_thread: Addr,
+    pages: Addr,
+}
+
+impl World {
+    /// Bytes of arena that a world takes.
+    pub fn bytes_for(table: &Table, size: Size) -> usize {
+        let slots = size.vmas + size.spare_slots;
+        let locks = table
+            .lock_cache()
+            .map_or(0, |cache| cache.pages_for(FIRST_LOCK + slots));
+        let pages = table.cache.pages_for(slots) + locks + size.pages();
+        // Alignment between the parts costs less than a page each.
+        mm::BYTES + tree::bytes_for(2 * slots + 1) + size.threads * PAIR + (pages + 5) * PAGE
+    }
+
+    /// Lay out everything for `table` in `arena`, which is empty: VMA `i` in slab slot `i`,
+    /// attached and unlocked.
+    pub fn new(mut arena: Arena, table: &Table, size: Size) -> World {
+        let slots = size.vmas + size.spare_slots;
+        let mm = arena.alloc(mm::BYTES, PAIR);
+        let vma_slab = arena.alloc(table.cache.pages_for(slots) * PAGE, PAGE);
+        let lock_slab = match table.lock_cache() {
+            Some(cache) => arena.alloc(cache.pages_for(FIRST_LOCK + slots) * PAGE, PAGE),
+            None => Addr::NULL,
+        };
+        let per_thread = arena.alloc(size.threads * PAIR, PAIR);
+        let pages = arena.alloc(size.pages() * PAGE, PAGE);
+        let mut world = World {
+            arena,
+            table: table.clone(),
+            size,
+            mm,
+            tree_slots: Vec::new(),
+            nodes: Vec::new(),
+            vma_slab,
+            lock_slab,
+            per_thread,
+            pages,
+        };
+        world.arena.write(mm.at(mm::MM_USERS), 1u32);
+        world.arena.write(mm.at(mm::MAP_COUNT), size.vmas as u32);
+        world.build_tree();
+        for slot in 0..slots {
+            world.init_vma(slot);
+        }
+        world
+    }
+
+    /// Gap, region 0, gap, region 1, …: every region, mapped or not, has a leaf slot of its own.
+    fn build_tree(&mut self) {
+        let count = self.size.vmas + self.size.spare_slots;
+        let mut ranges = Vec::with_capacity(2 * count + 1);
+        for i in 0..count {
+            ranges.push(Range {
+                last: start_of(i) - 1,
+                entry: Addr::NULL,
+            });
+            let mapped = i < self.size.vmas;
+            let entry = if mapped { self.vma(i) } else { Addr::NULL };
+            ranges.push(Range {
+                last: start_of(i) + VMA_SPAN - 1,
+                entry,
+            });
+        }
+        ranges.push(Range {
+            last: u64::MAX,
+            entry: Addr::NULL,
+        });
+        let tree = tree::build(&mut self.arena, self.mm, &ranges);
+        self.nodes = tree.nodes;
+        self.tree_slots = (0..count).map(|i| tree.slots[2 * i + 1]).collect();
+    }
+
+    /// Fill slab slot `slot`: a VMA of region `slot` if it is mapped, a free object otherwise.
+    fn init_vma(&self, slot: usize) {
+        let vma = self.vma(slot);
+        let mapped = slot < self.size.vmas;
+        let start = start_of(slot);
+        let write = |field: Field, value: u64| {
+            if self.table.has(field) {
+                self.arena.write(vma.at(self.table.offset(field)), value);
+            }
+        };
+        write(Field::vm_start, start);
+        write(Field::vm_end, start + VMA_SPAN);
+        write(Field::vm_mm, self.mm.0);
+        write(Field::vm_pgoff, start >> 12);
+        if self.table.has(Field::vm_lock_seq) {
+            // VMA_LOCK_SEQ of a VMA that no writer has marked: never equal to an mm's.
+            self.arena
+                .write(vma.at(self.table.offset(Field::vm_lock_seq)), u32::MAX);
+        }
+        if self.table.has(Field::detached) {
+            self.arena.write(
+                vma.at(self.table.offset(Field::detached)),
+                u8::from(!mapped),
+            );
+        }
+        if self.table.protocol == LockProtocol::Refcount {
+            self.arena.write(
+                vma.at(self.table.offset(Field::vm_refcnt)),
+                u32::from(mapped),
+            );
+        }
+        if let Some(lock) = self.split_lock(slot) {
+            write(Field::vm_lock, lock.0);
+        }
+    }
+
+    /// The arena, for the next world.
+    pub fn into_arena(self) -> Arena {
+        self.arena
+    }
+
+    /// The memory everything lies in.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// The layout it was made for.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The `mm_struct`.
+    pub fn mm(&self) -> Addr {
+        self.mm
+    }
+
+    /// The VMA object in slab slot `slot`.
+    pub fn vma(&self, slot: usize) -> Addr {
+        self.vma_slab.at(self.table.cache.offset(slot))
+    }
+
+    /// The split lock object in slab slot `slot`, if the layout has one.
+    pub fn split_lock(&self, slot: usize) -> Option<Addr> {
+        let cache = self.table.lock_cache()?;
+        Some(self.lock_slab.at(cache.offset(FIRST_LOCK + slot)))
+    }
+
+    /// The leaf slot of the tree for the range of slab slot `slot`.
+    pub fn tree_slot(&self, slot: usize) -> Addr {
+        self.tree_slots[slot]
+    }
+
+    /// What it was made to hold.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// A pair that only `thread` writes.
+    pub fn per_thread(&self, thread: usize) -> Addr {
+        self.per_thread.at(thread * PAIR)
+    }
+
+    /// The page `thread` clears in its fault number `fault`; without pages, an unused address.
+    #[inline(always)]
+    pub fn page(&self, thread: usize, fault: u64) -> Addr {
+        let index = thread * PAGES_PER_THREAD + fault as usize % PAGES_PER_THREAD;
+        self.pages.at(index * PAGE)
+    }
+
+    /// Every object with its place, by address.
+    pub fn objects(&self) -> Vec<Placed> {
+        let slots = self.size.vmas + self.size.spare_slots;
+        let mut objects = vec![Placed {
+            start: self.mm,
+            bytes: mm::BYTES,
+            object: Object::Mm,
+        }];
+        let mut push = |start, bytes, object| {
+            objects.push(Placed {
+                start,
+                bytes,
+                object,
+            })
+        };
+        for slot in 0..slots {
+            push(self.vma(slot), self.table.bytes_vma, Object::Vma(slot));
+            if let Some(lock) = self.split_lock(slot) {
+                push(lock, rwsem::BYTES, Object::Lock(slot));
+            }
+        }
+        for node in &self.nodes {
+            push(*node, tree::NODE, Object::Node);
+        }
+        for thread in 0..self.size.threads {
+            push(self.per_thread(thread), PAIR, Object::PerThread(thread));
+            if self.size.pages {
+                push(
+                    self.page(thread, 0),
+                    PAGES_PER_THREAD * PAGE,
+                    Object::Page(thread),
+                );
+            }
+        }
+        objects.sort_by_key(|placed| placed.start);
+        objects
+    }
+}
+
+/// Offset of the lock words inside the object that holds them.
+pub fn lock_offset(table: &Table) -> usize {
+    match (table.lock, table.protocol) {
+        (LockPlace::Embedded, LockProtocol::Refcount) => table.offset(Field::vm_refcnt),
+        (LockPlace::Embedded, _) => table.offset(Field::rwsem),
+        (LockPlace::Split(_), _) => 0,
+        (LockPlace::Mm, _) => mm::MMAP_LOCK,
+    }
+}
