@@ -10,14 +10,13 @@
 
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use hitm::backend::native::program::{Program, Spec};
+use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::counters::{Machine, Open, Plan, Role, Scope, role};
 use hitm::error::Result;
 use hitm::machine::{CpuId, Placement, Topology, pin};
+use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
-use hitm::program::fault::scenario::{self, Thread};
-use hitm::program::fault::vma;
-use hitm::program::fault::world::World;
+use hitm::program::fault::{Spec, scenario};
 use hitm::space::arena::Arena;
 use std::cell::RefCell;
 use std::process::exit;
@@ -183,13 +182,14 @@ fn benches(role: &str, events: Events) -> Result<()> {
         // The role is part of the name, lest criterion compare one with another.
         let mut group = criterion.benchmark_group(format!("{role}/{}", scenario.name()));
         group.sampling_mode(SamplingMode::Flat);
-        for &layout in vma::BuiltIn::ALL {
+        for &layout in VmaLayout::ALL {
             for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
                 let mut program = None;
                 let id = BenchmarkId::new(layout.name(), threads);
                 group.bench_function(id, |bencher| {
-                    let program =
-                        program.get_or_insert_with(|| laid_out(layout, scenario, threads));
+                    let laid_out =
+                        || laid_out(layout, scenario, threads).expect("a scenario on a layout");
+                    let program = program.get_or_insert_with(laid_out);
                     bencher
                         .iter_custom(|faults| count(&events, &**program, &cpus[..threads], faults));
                 });
@@ -201,24 +201,29 @@ fn benches(role: &str, events: Events) -> Result<()> {
     Ok(())
 }
 
-fn laid_out(layout: vma::BuiltIn, scenario: scenario::BuiltIn, threads: usize) -> Box<dyn Program> {
+fn laid_out(
+    layout: VmaLayout,
+    scenario: scenario::BuiltIn,
+    threads: usize,
+) -> Result<Box<dyn Loaded>> {
     let spec = Spec {
         layout,
         scenario,
         threads,
         first_slot: 0,
         work: PageWork::None,
+    };
+    let load = Load {
         handicap_permille: 0,
     };
-    let arena = Arena::new(World::bytes_for(layout.table(), spec.size()));
-    spec.program(World::new(arena, layout.table(), spec.size()))
+    spec.with(Arena::new(spec.bytes()), load)
 }
 
 /// What about `faults` faults of a thread raise while its neighbours fault on the other CPUs,
 /// scaled to that number. The thread is the first that faults; the calling thread becomes it.
-fn count(events: &Events, program: &dyn Program, cpus: &[CpuId], faults: u64) -> f64 {
+fn count(events: &Events, program: &dyn Loaded, cpus: &[CpuId], faults: u64) -> f64 {
     let mut roles: Vec<usize> = (0..cpus.len()).collect();
-    let counted = roles.iter().position(|id| program.faults(*id, cpus.len()));
+    let counted = roles.iter().position(|id| program.role(*id).counted);
     let counted = roles.remove(counted.unwrap_or(0));
     let (ready, done) = (Barrier::new(cpus.len()), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -226,32 +231,32 @@ fn count(events: &Events, program: &dyn Program, cpus: &[CpuId], faults: u64) ->
             let (ready, done) = (&ready, &done);
             scope.spawn(move || {
                 let pinned = pin::pin_current_thread(cpu);
-                let mut thread = Thread::new(id, SEED);
-                program.enter(&mut thread);
+                let mut seat = program.seat(id, SEED);
+                seat.enter();
                 ready.wait();
                 while !done.load(Ordering::Relaxed) {
-                    program.run(&mut thread, BATCH);
+                    seat.run(BATCH);
                 }
-                program.leave(&mut thread);
+                seat.leave();
                 if let Err(error) = pinned {
                     eprintln!("hitm: {error}");
                     exit(1);
                 }
             });
         }
-        let mut thread = Thread::new(counted, SEED);
-        program.enter(&mut thread);
+        let mut seat = program.seat(counted, SEED);
+        seat.enter();
         ready.wait();
-        program.run(&mut thread, WARM_UP);
-        let before = thread.faults;
+        seat.run(WARM_UP);
+        let before = seat.operations();
         events.start();
-        while thread.faults - before < faults {
-            let left = faults - (thread.faults - before);
-            program.run(&mut thread, left.min(1 << 20) as u32);
+        while seat.operations() - before < faults {
+            let left = faults - (seat.operations() - before);
+            seat.run(left.min(1 << 20) as u32);
         }
         let value = events.end(());
         done.store(true, Ordering::Relaxed);
-        program.leave(&mut thread);
-        value * faults as f64 / (thread.faults - before) as f64
+        seat.leave();
+        value * faults as f64 / (seat.operations() - before) as f64
     })
 }

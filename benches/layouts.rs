@@ -15,9 +15,9 @@ use hitm::error::Result;
 use hitm::experiment::{Design, Point, Prefetch};
 use hitm::machine::environment::Environment;
 use hitm::machine::{CpuId, Placement, Topology};
+use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::program::fault::vma;
 use hitm::results::{RunFolder, RunRecord, Sample, Unmeasured, run_id};
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
@@ -50,7 +50,7 @@ fn all(criterion: &mut Criterion) -> Result<()> {
         let mut group = criterion.benchmark_group(scenario.name());
         // More iterations are more windows, not longer ones: there is no slope to fit.
         group.sampling_mode(SamplingMode::Flat);
-        for &layout in vma::BuiltIn::ALL {
+        for &layout in VmaLayout::ALL {
             for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
                 let mut windows = None;
                 let id = BenchmarkId::new(layout.name(), threads);
@@ -100,7 +100,7 @@ impl Run {
     fn take(
         &mut self,
         windows: &mut Option<Windows>,
-        (scenario, layout): (scenario::BuiltIn, vma::BuiltIn),
+        (scenario, layout): (scenario::BuiltIn, VmaLayout),
         cpus: &[CpuId],
         iterations: u64,
     ) -> Result<Duration> {
@@ -125,7 +125,7 @@ impl Run {
         Ok(time)
     }
 
-    fn design(&self, scenario: scenario::BuiltIn, layout: vma::BuiltIn, threads: usize) -> Design {
+    fn design(&self, scenario: scenario::BuiltIn, layout: VmaLayout, threads: usize) -> Design {
         Design {
             run: self.id.clone(),
             backend: "native".to_owned(),

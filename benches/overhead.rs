@@ -12,15 +12,17 @@ mod windows;
 
 use by_hand::ByHand;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::program::Program;
 use hitm::backend::native::{Build, Faults, Native};
 use hitm::error::Result;
 use hitm::experiment::{Cell, Design, Point, Prefetch};
 use hitm::machine::{Placement, Topology};
 use hitm::program::fault::path::PageWork;
-use hitm::program::fault::scenario::{self, Thread};
+use hitm::program::fault::scenario;
+use hitm::program::{Program, WithProgram};
 use hitm::space::arena::Arena;
+use hitm::space::memory::Memory;
 use std::time::{Duration, Instant};
 use windows::{Windows, or_exit};
 
@@ -93,20 +95,34 @@ fn design() -> Design {
 }
 
 /// Counts batches, and does nothing else.
-struct Empty;
+struct Empty(Arena);
 
-impl Program for Empty {
+// SAFETY: it accesses no memory.
+unsafe impl Program for Empty {
+    type Thread = ();
+    type Counts = u64;
+
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn thread(&self, _thread: usize, _seed: u64) {}
+
     #[inline(never)]
-    fn run(&self, thread: &mut Thread, _steps: u32) {
-        thread.faults += 1;
+    fn run<M: Memory>(&self, _m: &M, _thread: &mut (), counts: &mut u64, _steps: u32) {
+        *counts += 1;
     }
 
-    fn faults(&self, _thread: usize, _threads: usize) -> bool {
-        true
+    fn operations(counts: &u64) -> u64 {
+        *counts
     }
 
-    fn into_arena(self: Box<Self>) -> Option<Arena> {
-        None
+    fn arena(&self) -> &Arena {
+        &self.0
+    }
+
+    fn into_arena(self) -> Arena {
+        self.0
     }
 }
 
@@ -117,7 +133,10 @@ impl Build for Empties {
         0
     }
 
-    fn build(&self, _cell: &Cell, _arena: Arena) -> Box<dyn Program> {
-        Box::new(Empty)
+    fn build(&self, _cell: &Cell, arena: Arena) -> Result<Box<dyn Loaded>> {
+        let load = Load {
+            handicap_permille: 0,
+        };
+        Ok(load.call(Empty(arena)))
     }
 }

@@ -15,9 +15,10 @@ use hitm::experiment::{
 };
 use hitm::machine::{Distance, Placement, Topology};
 use hitm::prefetch::{CpuModel, Vendor};
+use hitm::program::fault;
+use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::program::fault::vma::BuiltIn;
 use hitm::results::{Sample, VerdictRow};
 use hitm::sim::Machine;
 use hitm::sim::run::{Spec, run};
@@ -125,8 +126,8 @@ impl Watch for Collect {
 
 fn measure(blocks: u64) -> Result<Session> {
     let topology = Topology::here()?;
-    let baseline = BuiltIn::SplitPacked;
-    let others = BuiltIn::ALL.iter().filter(|layout| **layout != baseline);
+    let baseline = VmaLayout::SplitPacked;
+    let others = VmaLayout::ALL.iter().filter(|layout| **layout != baseline);
     let mut arms = vec![baseline.name().to_owned(), BASELINE_AGAIN.to_owned()];
     arms.extend(others.map(|layout| layout.name().to_owned()));
     let placement = Placement::Compact;
@@ -219,7 +220,7 @@ struct Case {
 impl Case {
     fn of(sample: &Sample) -> Case {
         let layout = match sample.layout.as_str() {
-            BASELINE_AGAIN => BuiltIn::SplitPacked.name(),
+            BASELINE_AGAIN => VmaLayout::SplitPacked.name(),
             name => name,
         };
         let probe = sample
@@ -236,12 +237,14 @@ impl Case {
 
     fn nanoseconds(&self, session: &Session) -> Result<f64> {
         let spec = Spec {
-            layout: BuiltIn::parse(&self.layout)?,
-            scenario: scenario::BuiltIn::parse(&self.scenario)?[0],
-            threads: self.threads,
+            program: fault::Spec {
+                layout: VmaLayout::parse(&self.layout)?,
+                scenario: scenario::BuiltIn::parse(&self.scenario)?[0],
+                threads: self.threads,
+                first_slot: self.first_slot,
+                work: PageWork::None,
+            },
             placement: Placement::Compact,
-            first_slot: self.first_slot,
-            work: PageWork::None,
             access_ns: 0.0,
             between_ns: 0,
             seed: 1,
@@ -329,7 +332,7 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
     );
     println!(
         "Nanoseconds a fault, medians; verdicts and ratios against {}.\n",
-        BuiltIn::SplitPacked.name()
+        VmaLayout::SplitPacked.name()
     );
     println!(
         "{:<3} {:<16} {:<24} {:>9} {:>9} {:>7}   {:<13} {:>7} {:>9}",
@@ -421,7 +424,7 @@ fn predicted_ratio(
             .map(|s| (s.block, predictions[&Case::of(s)]))
             .collect()
     };
-    let (arm, baseline) = (of(layout), of(BuiltIn::SplitPacked.name()));
+    let (arm, baseline) = (of(layout), of(VmaLayout::SplitPacked.name()));
     let logs: Vec<f64> = arm
         .iter()
         .filter_map(|(block, ns)| Some((ns / baseline.get(block)?).ln()))

@@ -2,9 +2,10 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hitm::machine::Placement;
+use hitm::program::fault;
+use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::program::fault::vma;
 use hitm::sim::pattern::{self, Pattern};
 use hitm::sim::run::{self, Spec};
 use hitm::sim::{Machine, Simulation};
@@ -44,12 +45,14 @@ fn faults(c: &mut Criterion) {
     group.sample_size(10);
     for threads in [1, 12, 56] {
         let spec = Spec {
-            layout: vma::BuiltIn::SplitPacked,
-            scenario: scenario::BuiltIn::OneVma,
-            threads,
+            program: fault::Spec {
+                layout: VmaLayout::SplitPacked,
+                scenario: scenario::BuiltIn::OneVma,
+                threads,
+                first_slot: 0,
+                work: PageWork::Nanos(500),
+            },
             placement: Placement::Compact,
-            first_slot: 0,
-            work: PageWork::Nanos(500),
             access_ns: 0.0,
             between_ns: 500,
             seed: 1,

@@ -1,7 +1,7 @@
 //! `run --address-map` and `layout resolve`: from addresses that perf prints to fields.
 
 use assert_cmd::Command;
-use hitm::program::fault::vma::BuiltIn;
+use hitm::program::fault::layouts::VmaLayout;
 use hitm::results::address_map::Mapped;
 use hitm::space::{LINE, PAIR};
 use std::path::Path;
@@ -71,10 +71,10 @@ fn addresses_in_any_of_perfs_forms_are_named_by_layout_slot_field_line_and_pair(
     for layout in ["split-packed", "baseline-again", "embedded-refcount-192"] {
         assert!(rows.iter().any(|row| row.layout == layout), "{layout}");
     }
-    let table = BuiltIn::EmbeddedRefcount192.table();
-    for (field, extent) in table.placed() {
-        let row = of(&rows, "embedded-refcount-192", "vma", &field.name());
-        assert_eq!((row.offset, row.bytes), (extent.offset, extent.size as u64));
+    let table = VmaLayout::EmbeddedRefcount192.table();
+    for (field, offset) in table.placed() {
+        let row = of(&rows, "embedded-refcount-192", "vma", field.name());
+        assert_eq!((row.offset, row.bytes), (offset, field.bytes() as u64));
     }
     let mut placed: Vec<(u64, u64)> = rows.iter().map(|r| (r.address(), r.bytes)).collect();
     placed.sort_unstable();
@@ -85,7 +85,7 @@ fn addresses_in_any_of_perfs_forms_are_named_by_layout_slot_field_line_and_pair(
     );
 
     // An address as an argument.
-    let lock = of(&rows, "split-packed", "lock", "");
+    let lock = of(&rows, "split-packed", "lock", "wait_list");
     let inside = lock.address() + lock.bytes - 1;
     let found = resolve(&path, &[&format!("{inside:#x}")], "");
     assert_eq!(found.len(), 1);
@@ -96,7 +96,8 @@ fn addresses_in_any_of_perfs_forms_are_named_by_layout_slot_field_line_and_pair(
         (&found["object"], &found["slot"]),
         (&"lock".into(), &1.into())
     );
-    assert_eq!(found["offset"], lock.bytes - 1);
+    assert_eq!(found["field"], "wait_list");
+    assert_eq!(found["offset"], lock.offset as u64 + lock.bytes - 1);
     let line = inside / LINE as u64 * LINE as u64;
     let pair = inside / PAIR as u64 * PAIR as u64;
     assert_eq!(found["line"], format!("{line:#x}"));

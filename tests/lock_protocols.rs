@@ -2,8 +2,9 @@
 //! as far as loom explores them. The code checked is the code measured: `loom`'s atomics stand
 //! behind the same `Memory` trait.
 
-use hitm::program::fault::lock::{self, Entry, mmap_lock};
-use hitm::program::fault::vma::{BuiltIn, Field, Layout, Table};
+use hitm::program::fault::layouts::literal::{EmbeddedRefcount192, EmbeddedUnaligned, SplitPacked};
+use hitm::program::fault::lock::{self, Entry, Layout, Lock, mmap_lock};
+use hitm::program::fault::vma::Field;
 use hitm::program::fault::world::{Size, World, start_of};
 use hitm::space::arena::Arena;
 use hitm::space::memory::{Addr, Memory, Word};
@@ -28,9 +29,9 @@ impl Loom {
         let mut add = |at: Addr, value: u64| {
             words.insert(at.0, AtomicU64::new(value));
         };
-        for (field, extent) in table.placed() {
-            let at = vma.at(extent.offset);
-            match extent.size {
+        for (field, offset) in table.placed() {
+            let at = vma.at(offset);
+            match field.bytes() {
                 1 => add(at, world.arena().read::<u8>(at).into()),
                 4 => add(at, world.arena().read::<u32>(at).into()),
                 _ => add(at, world.arena().read::<u64>(at)),
@@ -101,28 +102,32 @@ const SIZE: Size = Size {
     pages: false,
 };
 
-fn explore(test: impl Fn(Loom, &'static Table, Places) + Sync + Send + Copy + 'static) {
-    // One layout for each way a VMA can be locked.
-    for layout in [
-        BuiltIn::SplitPacked,
-        BuiltIn::EmbeddedUnaligned,
-        BuiltIn::EmbeddedRefcount192,
-    ] {
-        let mut model = loom::model::Builder::new();
-        // Three preemptions find every bug known in such protocols; more takes hours.
-        model.preemption_bound = Some(3);
-        model.check(move || {
-            let table = layout.table();
-            let arena = Arena::new(World::bytes_for(table, SIZE));
-            let world = World::new(arena, table, SIZE);
-            let places = Places {
-                mm: world.mm(),
-                vma: world.vma(0),
-                address: start_of(0),
-            };
-            test(Loom::new(&world), table, places);
-        });
-    }
+/// A test of a layout, whichever it is.
+trait Test: Copy + Send + Sync + 'static {
+    fn run<L: Layout>(self, m: Loom, layout: L, places: Places);
+}
+
+/// Run the test with one layout for each way a VMA can be locked.
+fn explore(test: impl Test) {
+    explore_with(test, SplitPacked);
+    explore_with(test, EmbeddedUnaligned);
+    explore_with(test, EmbeddedRefcount192);
+}
+
+fn explore_with<L: Layout>(test: impl Test, layout: L) {
+    let mut model = loom::model::Builder::new();
+    // Three preemptions find every bug known in such protocols; more takes hours.
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let table = layout.table();
+        let world = World::new(Arena::new(World::bytes_for(table, SIZE)), table, SIZE);
+        let places = Places {
+            mm: world.mm(),
+            vma: world.vma(0),
+            address: start_of(0),
+        };
+        test.run(Loom::new(&world), layout, places);
+    });
 }
 
 #[derive(Clone, Copy)]
@@ -133,13 +138,13 @@ struct Places {
 }
 
 /// A reader; what it sees inside must be what one writer left, whole.
-fn read(m: &Loom, layout: &&Table, places: Places, task: u64) -> Option<(u64, u64)> {
+fn read<L: Layout>(m: &Loom, layout: &L, places: Places, task: u64) -> Option<(u64, u64)> {
     let Places { mm, vma, address } = places;
     match lock::start_read(m, layout, mm, vma, task, address) {
         Entry::Entered => {
             let flags: u64 = m.load(vma.at(layout.offset(Field::vm_flags)), Relaxed);
             let prot: u64 = m.load(vma.at(layout.offset(Field::vm_page_prot)), Relaxed);
-            lock::end_read(m, layout, vma);
+            L::Lock::leave(m, layout, vma);
             Some((flags, prot))
         }
         Entry::Detached | Entry::Excluded => None,
@@ -151,104 +156,120 @@ fn protect<L: Layout>(m: &Loom, layout: &L, places: Places, task: u64, value: u6
     let Places { mm, vma, .. } = places;
     mmap_lock::write_lock(m, mm, task);
     lock::start_write(m, layout, mm, vma, task);
-    m.store(
-        vma.at(layout.table().offset(Field::vm_flags)),
-        value,
-        Relaxed,
-    );
-    m.store(
-        vma.at(layout.table().offset(Field::vm_page_prot)),
-        value,
-        Relaxed,
-    );
+    m.store(vma.at(layout.offset(Field::vm_flags)), value, Relaxed);
+    m.store(vma.at(layout.offset(Field::vm_page_prot)), value, Relaxed);
     mmap_lock::write_unlock(m, mm);
 }
 
 #[test]
 fn a_reader_never_sees_half_of_what_a_writer_does() {
-    explore(|m, table, places| {
-        let writer = {
-            let m = m.clone();
-            loom::thread::spawn(move || protect(&m, &table, places, 64, 7))
-        };
-        if let Some((flags, prot)) = read(&m, &table, places, 128) {
-            assert_eq!(flags, prot, "a reader was inside while a writer wrote");
+    #[derive(Clone, Copy)]
+    struct HalfWritten;
+    impl Test for HalfWritten {
+        fn run<L: Layout>(self, m: Loom, layout: L, places: Places) {
+            let writer = {
+                let m = m.clone();
+                loom::thread::spawn(move || protect(&m, &layout, places, 64, 7))
+            };
+            if let Some((flags, prot)) = read(&m, &layout, places, 128) {
+                assert_eq!(flags, prot, "a reader was inside while a writer wrote");
+            }
+            writer.join().unwrap();
+            assert_eq!(
+                read(&m, &layout, places, 128),
+                Some((7, 7)),
+                "the VMA is free again"
+            );
         }
-        writer.join().unwrap();
-        assert_eq!(
-            read(&m, &table, places, 128),
-            Some((7, 7)),
-            "the VMA is free again"
-        );
-    });
+    }
+    explore(HalfWritten);
 }
 
 #[test]
 fn two_readers_are_in_at_once_and_leave_the_lock_free() {
-    explore(|m, table, places| {
-        let other = {
-            let m = m.clone();
-            loom::thread::spawn(move || read(&m, &table, places, 64))
-        };
-        assert_eq!(read(&m, &table, places, 128), Some((0, 0)));
-        assert_eq!(other.join().unwrap(), Some((0, 0)));
-        protect(&m, &table, places, 128, 1);
-    });
+    #[derive(Clone, Copy)]
+    struct TwoReaders;
+    impl Test for TwoReaders {
+        fn run<L: Layout>(self, m: Loom, layout: L, places: Places) {
+            let other = {
+                let m = m.clone();
+                loom::thread::spawn(move || read(&m, &layout, places, 64))
+            };
+            assert_eq!(read(&m, &layout, places, 128), Some((0, 0)));
+            assert_eq!(other.join().unwrap(), Some((0, 0)));
+            protect(&m, &layout, places, 128, 1);
+        }
+    }
+    explore(TwoReaders);
 }
 
 #[test]
 fn a_reader_never_stays_in_a_vma_that_was_detached_and_reused() {
-    explore(|m, table, places| {
-        let Places { mm, vma, address } = places;
-        let writer = {
-            let m = m.clone();
-            loom::thread::spawn(move || {
-                mmap_lock::write_lock(&m, mm, 64);
-                lock::start_write(&m, &table, mm, vma, 64);
-                lock::detach(&m, &table, vma);
-                mmap_lock::write_unlock(&m, mm);
-                // At once the object serves another range, as a type-stable slab allows.
-                mmap_lock::write_lock(&m, mm, 64);
-                lock::start_write(&m, &table, mm, vma, 64);
-                m.store(
-                    vma.at(table.offset(Field::vm_start)),
-                    address + 4096,
-                    Relaxed,
-                );
-                m.store(vma.at(table.offset(Field::vm_end)), address + 8192, Relaxed);
-                m.store(vma.at(table.offset(Field::vm_flags)), 9u64, Relaxed);
-                lock::attach(&m, &table, vma);
-                mmap_lock::write_unlock(&m, mm);
-            })
-        };
-        if let Some((flags, _)) = read(&m, &table, places, 128) {
-            assert_eq!(flags, 0, "the reader is inside a VMA of another range");
+    #[derive(Clone, Copy)]
+    struct Reused;
+    impl Test for Reused {
+        fn run<L: Layout>(self, m: Loom, layout: L, places: Places) {
+            let Places { mm, vma, address } = places;
+            let writer = {
+                let m = m.clone();
+                loom::thread::spawn(move || {
+                    mmap_lock::write_lock(&m, mm, 64);
+                    lock::start_write(&m, &layout, mm, vma, 64);
+                    L::Lock::detach(&m, &layout, vma);
+                    mmap_lock::write_unlock(&m, mm);
+                    // At once the object serves another range, as a type-stable slab allows.
+                    mmap_lock::write_lock(&m, mm, 64);
+                    lock::start_write(&m, &layout, mm, vma, 64);
+                    m.store(
+                        vma.at(layout.offset(Field::vm_start)),
+                        address + 4096,
+                        Relaxed,
+                    );
+                    m.store(
+                        vma.at(layout.offset(Field::vm_end)),
+                        address + 8192,
+                        Relaxed,
+                    );
+                    m.store(vma.at(layout.offset(Field::vm_flags)), 9u64, Relaxed);
+                    L::Lock::attach(&m, &layout, vma);
+                    mmap_lock::write_unlock(&m, mm);
+                })
+            };
+            if let Some((flags, _)) = read(&m, &layout, places, 128) {
+                assert_eq!(flags, 0, "the reader is inside a VMA of another range");
+            }
+            writer.join().unwrap();
+            assert_eq!(read(&m, &layout, places, 128), None, "the range is gone");
         }
-        writer.join().unwrap();
-        assert_eq!(read(&m, &table, places, 128), None, "the range is gone");
-    });
+    }
+    explore(Reused);
 }
 
 #[test]
 fn writers_of_mmap_lock_exclude_one_another_and_readers() {
-    explore(|m, _, places| {
-        let mm = places.mm;
-        let cell = places.vma; // Any word will do: the VMA's first.
-        let add = move |m: &Loom, task| {
-            mmap_lock::write_lock(m, mm, task);
-            let value: u64 = m.load(cell, Relaxed);
-            m.store(cell, value + 1, Relaxed);
-            mmap_lock::write_unlock(m, mm);
-        };
-        let before: u64 = m.load(cell, Relaxed);
-        let other = {
-            let m = m.clone();
-            loom::thread::spawn(move || add(&m, 64))
-        };
-        add(&m, 128);
-        other.join().unwrap();
-        mmap_lock::read_lock(&m, mm, 128);
-        assert_eq!(m.load::<u64>(cell, Relaxed), before + 2);
-        mmap_lock::read_unlock(&m, mm);
-    });
+    #[derive(Clone, Copy)]
+    struct Writers;
+    impl Test for Writers {
+        fn run<L: Layout>(self, m: Loom, _layout: L, places: Places) {
+            let mm = places.mm;
+            let cell = places.vma; // Any word will do: the VMA's first.
+            let add = move |m: &Loom, task| {
+                mmap_lock::write_lock(m, mm, task);
+                let value: u64 = m.load(cell, Relaxed);
+                m.store(cell, value + 1, Relaxed);
+                mmap_lock::write_unlock(m, mm);
+            };
+            let before: u64 = m.load(cell, Relaxed);
+            let other = {
+                let m = m.clone();
+                loom::thread::spawn(move || add(&m, 64))
+            };
+            add(&m, 128);
+            other.join().unwrap();
+            mmap_lock::read_lock(&m, mm, 128);
+            assert_eq!(m.load::<u64>(cell, Relaxed), before + 2);
+            mmap_lock::read_unlock(&m, mm);
+        }
+    }
+    explore(Writers);
 }

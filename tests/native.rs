@@ -1,21 +1,23 @@
 //! What the native backend promises whatever else the machine does: which threads fault, what is
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
+use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::{Job, Pool, Report, Timing};
-use hitm::backend::native::program::{Program, Spec};
 use hitm::backend::native::{Arm, Build, Faults, Native};
 use hitm::counters::Plan;
 use hitm::error::Error;
 use hitm::experiment::{Backend, Cell};
 use hitm::machine::{CpuId, Placement, Topology};
+use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
-use hitm::program::fault::scenario::{self, Thread};
-use hitm::program::fault::vma::{self, Field, mm, rwsem};
-use hitm::program::fault::world::World;
+use hitm::program::fault::scenario;
+use hitm::program::fault::vma::{Field, mm, rwsem};
+use hitm::program::fault::{Spec, world::World};
+use hitm::program::{Program, WithProgram};
 use hitm::space::PAGE;
 use hitm::space::PAIR;
 use hitm::space::arena::Arena;
-use hitm::space::memory::Addr;
+use hitm::space::memory::{Addr, Memory};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -36,15 +38,23 @@ fn cpus(threads: usize) -> Vec<CpuId> {
         .cpus
 }
 
-fn spec(layout: vma::BuiltIn, scenario: scenario::BuiltIn) -> Spec {
+fn spec(layout: VmaLayout, scenario: scenario::BuiltIn) -> Spec {
     Spec {
         layout,
         scenario,
         threads: 1,
         first_slot: 0,
         work: PageWork::None,
-        handicap_permille: 0,
     }
+}
+
+/// `spec` in an arena of its own, with a handicap.
+fn loaded(spec: Spec, handicap_permille: u32) -> Box<dyn Loaded> {
+    load_into(Arena::new(spec.bytes()), spec, handicap_permille)
+}
+
+fn load_into(arena: Arena, spec: Spec, handicap_permille: u32) -> Box<dyn Loaded> {
+    spec.with(arena, Load { handicap_permille }).unwrap()
 }
 
 /// The world a program of `spec` starts from.
@@ -58,7 +68,7 @@ fn world(spec: Spec) -> World {
 }
 
 /// `program` for a short while, nothing counted.
-fn job(program: Box<dyn Program>) -> Job {
+fn job(program: Box<dyn Loaded>) -> Job {
     Job {
         program,
         timing: SHORT,
@@ -68,18 +78,21 @@ fn job(program: Box<dyn Program>) -> Job {
     }
 }
 
-/// What `steps` steps, a few at a time, leave behind: the thread and the memory.
-fn run_alone(program: Box<dyn Program>, mut steps: u32) -> (Thread, Arena) {
-    let mut thread = Thread::new(0, 7);
-    program.enter(&mut thread);
-    let mut batch = 1;
-    while steps > 0 {
-        program.run(&mut thread, batch);
-        steps -= batch;
-        batch = (batch + 1).min(steps);
-    }
-    program.leave(&mut thread);
-    (thread, program.into_arena().unwrap())
+/// What `steps` steps, a few at a time, leave behind: operations counted, and the memory.
+fn run_alone(program: Box<dyn Loaded>, mut steps: u32) -> (u64, Arena) {
+    let operations = {
+        let mut seat = program.seat(0, 7);
+        seat.enter();
+        let mut batch = 1;
+        while steps > 0 {
+            seat.run(batch);
+            steps -= batch;
+            batch = (batch + 1).min(steps);
+        }
+        seat.leave();
+        seat.operations()
+    };
+    (operations, program.into_arena())
 }
 
 /// Where `at` of the world `before` lies in the memory `after` that a like world was made in.
@@ -100,7 +113,7 @@ fn every_scenario_faults_on_every_layout_in_the_threads_that_fault() {
         .flat_map(|&s| [1, 2].map(|threads| (s, threads)))
         .filter(|(s, threads)| *threads >= s.min_threads())
         .collect();
-    let arms: Vec<Arm> = vma::BuiltIn::ALL
+    let arms: Vec<Arm> = VmaLayout::ALL
         .iter()
         .map(|l| l.name().parse().unwrap())
         .collect();
@@ -144,17 +157,15 @@ fn churn_leaves_the_address_space_as_it_found_it() {
         scenario::BuiltIn::ChurnCallRcu,
         scenario::BuiltIn::ChurnTypesafe,
     ] {
-        for &layout in vma::BuiltIn::ALL {
+        for &layout in VmaLayout::ALL {
             let spec = Spec {
                 threads: 2,
                 first_slot: 1,
                 ..spec(layout, scenario)
             };
-            let (reports, program) = pool
-                .sample(job(spec.program(world(spec))), &cpus(2))
-                .unwrap();
-            assert!(reports.iter().all(|r| r.faults > 0));
-            let (before, after) = (world(spec), program.into_arena().unwrap());
+            let (reports, program) = pool.sample(job(loaded(spec, 0)), &cpus(2)).unwrap();
+            assert!(reports.iter().all(|r| r.operations > 0));
+            let (before, after) = (world(spec), program.into_arena());
             let what = format!("{scenario:?} on {layout:?}");
 
             let mm = moved(&before, before.mm(), &after);
@@ -183,12 +194,9 @@ fn churn_leaves_the_address_space_as_it_found_it() {
 fn a_handicap_executes_exactly_its_share_more_than_it_counts() {
     const STEPS: u32 = 12_345;
     for permille in [0, 1, 10, 50, 1000] {
-        let spec = Spec {
-            handicap_permille: permille,
-            ..spec(vma::BuiltIn::SplitPacked, scenario::BuiltIn::SwapIn)
-        };
-        let (thread, after) = run_alone(spec.program(world(spec)), STEPS);
-        assert_eq!(thread.faults, u64::from(STEPS));
+        let spec = spec(VmaLayout::SplitPacked, scenario::BuiltIn::SwapIn);
+        let (faults, after) = run_alone(loaded(spec, permille), STEPS);
+        assert_eq!(faults, u64::from(STEPS));
         let executed = swap_hits(&world(spec), 0, &after);
         assert_eq!(executed, u64::from(STEPS + STEPS * permille / 1000));
     }
@@ -197,7 +205,7 @@ fn a_handicap_executes_exactly_its_share_more_than_it_counts() {
 #[test]
 fn an_arm_with_a_handicap_is_named_after_its_layout() {
     let arm: Arm = "split-packed+0.5%".parse().unwrap();
-    assert_eq!(arm.layout, vma::BuiltIn::SplitPacked);
+    assert_eq!(arm.layout, VmaLayout::SplitPacked);
     assert_eq!(arm.handicap_permille, 5);
     for wrong in ["split-packed+", "split-packed+0.05%", "split-packed+101%"] {
         assert!(matches!(wrong.parse::<Arm>(), Err(Error::Input(_))));
@@ -217,8 +225,9 @@ fn the_baseline_again_is_the_same_program_in_the_same_memory() {
     let mut contents = Vec::new();
     for arm in [0, 1] {
         arena.reset(0);
-        let (thread, after) = run_alone(faults.build(&cell(0, arm, 0), arena), STEPS);
-        assert_eq!(thread.faults, u64::from(STEPS));
+        let program = faults.build(&cell(0, arm, 0), arena).unwrap();
+        let (faulted, after) = run_alone(program, STEPS);
+        assert_eq!(faulted, u64::from(STEPS));
         let words = (0..after.bytes()).step_by(8);
         contents.push(
             words
@@ -232,13 +241,13 @@ fn the_baseline_again_is_the_same_program_in_the_same_memory() {
 
 #[test]
 fn the_first_slot_decides_where_the_vma_lies_modulo_128() {
-    for &layout in vma::BuiltIn::ALL {
+    for &layout in VmaLayout::ALL {
         for first_slot in [0, 1] {
             let spec = Spec {
                 first_slot,
                 ..spec(layout, scenario::BuiltIn::SwapIn)
             };
-            let (_, after) = run_alone(spec.program(world(spec)), 10);
+            let (_, after) = run_alone(loaded(spec, 0), 10);
             let before = world(spec);
             let hit: Vec<usize> = (0..before.size().vmas)
                 .filter(|&slot| swap_hits(&before, slot, &after) > 0)
@@ -254,8 +263,8 @@ fn the_first_slot_decides_where_the_vma_lies_modulo_128() {
 #[test]
 fn locks_of_neighbouring_vmas_share_a_line_in_the_packed_slab_alone() {
     for (layout, share) in [
-        (vma::BuiltIn::SplitPacked, true),
-        (vma::BuiltIn::SplitAligned, false),
+        (VmaLayout::SplitPacked, true),
+        (VmaLayout::SplitAligned, false),
     ] {
         let world = world(spec(layout, scenario::BuiltIn::VmaPerThread));
         let line = |slot| world.split_lock(slot).unwrap().at(rwsem::COUNT).0 / 64;
@@ -265,24 +274,23 @@ fn locks_of_neighbouring_vmas_share_a_line_in_the_packed_slab_alone() {
 
 #[test]
 fn pages_are_cleared_when_the_page_work_says_so_and_only_then() {
+    let spec = spec(VmaLayout::SplitPacked, scenario::BuiltIn::OneVma);
+    let with_pages = Spec {
+        work: PageWork::ClearPage,
+        ..spec
+    };
+    let before = world(with_pages);
+    let offset = |fault| (before.page(0, fault).0 - before.arena().base().0) as usize;
+    let last_words = [0, 1, 2].map(|fault| offset(fault) + PAGE - 8);
     for (work, left) in [(PageWork::ClearPage, 0), (PageWork::Nanos(1), u64::MAX)] {
-        let spec = Spec {
-            work,
-            ..spec(vma::BuiltIn::SplitPacked, scenario::BuiltIn::OneVma)
-        };
-        // A world that has pages either way.
-        let world = world(Spec {
-            work: PageWork::ClearPage,
-            ..spec
-        });
-        let last_words: Vec<Addr> = (0..3)
-            .map(|fault| world.page(0, fault).at(PAGE - 8))
-            .collect();
-        for word in &last_words {
-            world.arena().write(*word, u64::MAX);
+        // Room for pages either way; laying a world out does not touch them.
+        let arena = Arena::new(with_pages.bytes());
+        for word in last_words {
+            arena.write(arena.base().at(word), u64::MAX);
         }
-        let (_, after) = run_alone(spec.program(world), 2);
-        let words: Vec<u64> = last_words.iter().map(|word| after.read(*word)).collect();
+        let program = load_into(arena, Spec { work, ..spec }, 0);
+        let (_, after) = run_alone(program, 2);
+        let words = last_words.map(|word| after.read::<u64>(after.base().at(word)));
         assert_eq!(words, [left, left, u64::MAX], "{work:?}");
     }
 }
@@ -291,6 +299,7 @@ fn pages_are_cleared_when_the_page_work_says_so_and_only_then() {
 struct Panics {
     thread: usize,
     at: Moment,
+    arena: Arena,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -303,7 +312,7 @@ enum Moment {
 }
 
 impl Panics {
-    fn reached(&self, thread: &Thread, at: Moment) {
+    fn reached(&self, thread: &Panicking, at: Moment) {
         if (self.thread, self.at) == (thread.id, at) {
             // As a panic, but without a message among those of the tests.
             std::panic::resume_unwind(Box::new("on purpose"));
@@ -311,30 +320,52 @@ impl Panics {
     }
 }
 
-impl Program for Panics {
-    fn run(&self, thread: &mut Thread, steps: u32) {
+#[derive(Default)]
+struct Panicking {
+    id: usize,
+    windows: u32,
+}
+
+// SAFETY: it accesses no memory.
+unsafe impl Program for Panics {
+    type Thread = Panicking;
+    type Counts = u64;
+
+    fn threads(&self) -> usize {
+        2
+    }
+
+    fn thread(&self, id: usize, _seed: u64) -> Panicking {
+        Panicking { id, windows: 0 }
+    }
+
+    fn run<M: Memory>(&self, _m: &M, thread: &mut Panicking, counts: &mut u64, steps: u32) {
         self.reached(thread, Moment::FirstStep);
-        thread.faults += u64::from(steps);
-        if thread.writes > 1 {
+        *counts += u64::from(steps);
+        if thread.windows > 1 {
             self.reached(thread, Moment::LateStep);
         }
     }
 
-    fn faults(&self, _thread: usize, _threads: usize) -> bool {
-        true
-    }
-
-    fn enter(&self, thread: &mut Thread) {
-        thread.writes += 1;
+    fn enter<M: Memory>(&self, _m: &M, thread: &mut Panicking) {
+        thread.windows += 1;
         self.reached(thread, Moment::Enter);
     }
 
-    fn leave(&self, thread: &mut Thread) {
+    fn leave<M: Memory>(&self, _m: &M, thread: &mut Panicking) {
         self.reached(thread, Moment::Leave);
     }
 
-    fn into_arena(self: Box<Self>) -> Option<Arena> {
-        None
+    fn operations(counts: &u64) -> u64 {
+        *counts
+    }
+
+    fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    fn into_arena(self) -> Arena {
+        self.arena
     }
 }
 
@@ -344,7 +375,11 @@ fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
     std::thread::spawn(move || {
         let mut pool = Pool::default();
         let mut sample = |thread, at| -> hitm::error::Result<Vec<Report>> {
-            let program = Box::new(Panics { thread, at });
+            let arena = Arena::new(1);
+            let load = Load {
+                handicap_permille: 0,
+            };
+            let program = load.call(Panics { thread, at, arena });
             let (reports, _) = pool.sample(job(program), &cpus(2))?;
             Ok(reports)
         };

@@ -3,15 +3,15 @@
 
 use crate::by_hand::plain;
 use crate::conduct::{Args, Either, cpus, design};
+use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::program::Program;
 use hitm::backend::native::{Build, Native};
 use hitm::error::Result;
 use hitm::experiment::{BASELINE_AGAIN, Cell};
-use hitm::program::fault::scenario::Thread;
+use hitm::program::{Program, WithProgram};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
-use hitm::space::memory::Addr;
+use hitm::space::memory::{Addr, Memory};
 use hitm::space::{LINE, PAIR};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -93,12 +93,16 @@ impl Build for Counters {
         PAGE
     }
 
-    fn build(&self, cell: &Cell, mut arena: Arena) -> Box<dyn Program> {
-        Box::new(Adds {
+    fn build(&self, cell: &Cell, mut arena: Arena) -> Result<Box<dyn Loaded>> {
+        let adds = Adds {
             first: arena.alloc(PAIR, PAIR),
             arena,
             apart: APART[cell.arm],
-        })
+        };
+        let load = Load {
+            handicap_permille: 0,
+        };
+        Ok(load.call(adds))
     }
 }
 
@@ -108,23 +112,44 @@ struct Adds {
     apart: usize,
 }
 
-impl Program for Adds {
-    #[inline(never)]
-    fn run(&self, thread: &mut Thread, steps: u32) {
-        let at = self.first.at(thread.id * self.apart).0 as *mut u64;
-        // SAFETY: inside the pair allocated at `first`, and at a multiple of 8.
-        let counter = unsafe { AtomicU64::from_ptr(at) };
+// SAFETY: both counters lie in the pair allocated at `first`, at multiples of 8.
+unsafe impl Program for Adds {
+    /// Its counter.
+    type Thread = Counter;
+    type Counts = u64;
+
+    fn threads(&self) -> usize {
+        2
+    }
+
+    fn thread(&self, thread: usize, _seed: u64) -> Counter {
+        Counter(self.first.at(thread * self.apart))
+    }
+
+    fn run<M: Memory>(&self, m: &M, thread: &mut Counter, counts: &mut u64, steps: u32) {
         for _ in 0..steps {
-            counter.fetch_add(1, Relaxed);
+            m.fetch_add(thread.0, 1u64, Relaxed);
         }
-        thread.faults += u64::from(steps);
+        *counts += u64::from(steps);
     }
 
-    fn faults(&self, _thread: usize, _threads: usize) -> bool {
-        true
+    fn operations(counts: &u64) -> u64 {
+        *counts
     }
 
-    fn into_arena(self: Box<Self>) -> Option<Arena> {
-        Some(self.arena)
+    fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    fn into_arena(self) -> Arena {
+        self.arena
+    }
+}
+
+struct Counter(Addr);
+
+impl Default for Counter {
+    fn default() -> Counter {
+        Counter(Addr::NULL)
     }
 }

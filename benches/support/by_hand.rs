@@ -5,15 +5,14 @@
 //! without `Memory`, `Layout`, `Scenario`, programs, pool and batches.
 
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::program::Spec;
 use hitm::error::{Error, Result};
 use hitm::experiment::{Backend, Cell, Measured, ThreadFaults};
 use hitm::machine::accounting::{StealClock, ThreadWatch};
 use hitm::machine::{CpuId, pin};
+use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
-use hitm::program::fault::scenario;
-use hitm::program::fault::vma;
 use hitm::program::fault::world::{VMA_SPAN, World, start_of};
+use hitm::program::fault::{Spec, scenario};
 use hitm::space::arena::Arena;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -215,12 +214,11 @@ impl ByHand {
 
     fn sample(&self, first_slot: usize) -> Result<Measured> {
         let spec = Spec {
-            layout: vma::BuiltIn::SplitPacked,
+            layout: VmaLayout::SplitPacked,
             scenario: scenario::BuiltIn::OneVma,
             threads: 1,
             first_slot,
             work: PageWork::None,
-            handicap_permille: 0,
         };
         let (table, size) = (spec.layout.table(), spec.size());
         let world = World::new(Arena::new(World::bytes_for(table, size)), table, size);

@@ -4,18 +4,15 @@
 pub mod native;
 pub mod sim;
 
-/// A counter of both backends, and what it says.
-const FALLBACKS: (&str, &str) = (
-    "fallbacks",
-    "Faults that went to mmap_lock because a writer was in the way.",
-);
+use crate::program::fault::TALLIES;
 
 /// What a counter says that the backend of that name counts by itself; `None` for the others,
 /// which have a [`role`](crate::counters::role).
 pub fn means(backend: &str, counter: &str) -> Option<&'static str> {
     let own = |(name, means): (&str, &'static str)| (name == counter).then_some(means);
-    match backend {
-        "sim" => own(FALLBACKS).or_else(|| crate::sim::Counts::means(counter)),
+    let tally = TALLIES.iter().find(|tally| tally.name == counter);
+    tally.map(|tally| tally.means).or_else(|| match backend {
+        "sim" => crate::sim::Counts::means(counter),
         _ => native::OWN_COUNTERS.into_iter().find_map(own),
-    }
+    })
 }

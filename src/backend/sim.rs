@@ -2,12 +2,12 @@
 //!
 //! Here: from a cell to a simulated sample, and the prefetcher factor. Not here: the model (`sim`).
 
-use super::FALLBACKS;
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Block, Cell, Design, Measured, Prefetch};
 use crate::machine::Placement;
+use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::scenario;
-use crate::program::fault::vma;
+use crate::program::fault::{self, TALLIES};
 use crate::results::BASELINE_AGAIN;
 use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
@@ -23,7 +23,7 @@ pub struct Sim {
     machine: Machine,
     /// The same without the prefetchers that complete pairs.
     without: Machine,
-    arms: Vec<vma::BuiltIn>,
+    arms: Vec<VmaLayout>,
     points: Vec<(scenario::BuiltIn, Placement, usize)>,
     work: crate::program::fault::path::PageWork,
 }
@@ -32,8 +32,8 @@ impl Sim {
     /// The backend of `design` on `machine`. Every name and placement is checked here.
     pub fn new(machine: Machine, design: &Design) -> Result<Sim> {
         let arms = design.arms.iter().map(|name| match name.as_str() {
-            BASELINE_AGAIN => vma::BuiltIn::parse(&design.arms[0]),
-            name => vma::BuiltIn::parse(name),
+            BASELINE_AGAIN => VmaLayout::parse(&design.arms[0]),
+            name => VmaLayout::parse(name),
         });
         let points = design.points.iter().map(|point| {
             let placement: Placement = point.placement.parse()?;
@@ -70,12 +70,14 @@ impl Sim {
     pub fn spec(&self, cell: &Cell) -> run::Spec {
         let (scenario, placement, threads) = &self.points[cell.point];
         run::Spec {
-            layout: self.arms[cell.arm],
-            scenario: *scenario,
-            threads: *threads,
+            program: fault::Spec {
+                layout: self.arms[cell.arm],
+                scenario: *scenario,
+                threads: *threads,
+                first_slot: cell.first_slot,
+                work: self.work,
+            },
             placement: placement.clone(),
-            first_slot: cell.first_slot,
-            work: self.work,
             access_ns: 0.0,
             between_ns: 0,
             // Arms of a block differ in their chances as samples of a machine do: with one seed
@@ -115,7 +117,8 @@ impl Backend for Sim {
 fn measure(sim: &Sim, cell: &Cell, stop: &AtomicBool) -> Result<Measured> {
     let sample = run::run_unless(stop, sim.machine(cell.prefetch), &sim.spec(cell))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
-    let counted = counted.chain([(FALLBACKS.0, sample.fallbacks)]);
+    let tallies = TALLIES.iter().map(|tally| tally.name).zip(sample.tallies);
+    let counted = counted.chain(tallies);
     Ok(Measured {
         threads: sample.threads,
         accesses: Some(sample.counts.accesses),
@@ -136,7 +139,7 @@ pub fn counters() -> Vec<String> {
     let roles = counted.iter().map(|(role, _)| role);
     roles
         .filter(|role| *role != ACCESSES)
-        .chain([FALLBACKS.0])
+        .chain(TALLIES.iter().map(|tally| tally.name))
         .map(str::to_owned)
         .collect()
 }

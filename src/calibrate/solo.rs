@@ -9,9 +9,9 @@ use crate::backend::native::memory::Native;
 use crate::error::Result;
 use crate::machine::accounting::ThreadWatch;
 use crate::machine::pace::{never, pace_ns};
+use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::tree;
 use crate::program::fault::uses::FOOTPRINT_SIZE;
-use crate::program::fault::vma::BuiltIn;
 use crate::program::fault::world::{World, start_of};
 use crate::space::arena::Arena;
 use rand::{Rng, SeedableRng};
@@ -136,7 +136,7 @@ pub const REGIONS: [usize; 2] = [0, FOOTPRINT_SIZE.vmas - 1];
 
 /// The world whose tree is walked.
 pub fn world() -> World {
-    let table = BuiltIn::SplitPacked.table();
+    let table = VmaLayout::SplitPacked.table();
     let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE));
     World::new(arena, table, FOOTPRINT_SIZE)
 }
@@ -267,7 +267,7 @@ impl Bench {
     #[inline(always)]
     fn walk(&self, region: usize) {
         // SAFETY: a walk takes every address from this world.
-        let memory = unsafe { Native::new(&self.world) };
+        let memory = unsafe { Native::new(self.world.arena()) };
         black_box(tree::walk(
             &memory,
             self.world.mm(),

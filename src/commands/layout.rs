@@ -2,8 +2,9 @@
 
 use super::options::Format;
 use crate::error::Result;
+use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::uses::{Footprint, Uses, footprint};
-use crate::program::fault::vma::{self, BuiltIn, Field, LockPlace, Table, rwsem};
+use crate::program::fault::vma::{Field, LockPlace, Table, rwsem};
 use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -42,7 +43,7 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     let text = match args.action {
         Action::List { all, format } => list(all, format),
-        Action::Show { name, format } => show(vma::find(&name)?, format),
+        Action::Show { name, format } => show(VmaLayout::parse(&name)?, format),
         Action::Resolve(args) => super::resolve::run(&args)?,
     };
     super::print(&text)
@@ -64,7 +65,7 @@ impl Listed {
         Listed {
             layout: table.name,
             lock_protocol: table.protocol.name(),
-            bytes_vma: table.bytes_vma,
+            bytes_vma: table.bytes,
             bytes_lock: table.bytes_lock(),
             objects_per_slab: table.cache.objects(),
             pages_per_1000_vmas: table.pages_per_1000(),
@@ -73,14 +74,11 @@ impl Listed {
 }
 
 fn list(all: bool, format: Format) -> String {
-    let rows: Vec<Listed> = BuiltIn::ALL
-        .iter()
-        .flat_map(|l| {
-            let variants = if all { l.variants() } else { &[] };
-            std::iter::once(l.table()).chain(variants)
-        })
-        .map(Listed::of)
-        .collect();
+    let layouts = match all {
+        true => VmaLayout::EVERY,
+        false => VmaLayout::ALL,
+    };
+    let rows: Vec<Listed> = layouts.iter().map(|l| Listed::of(l.table())).collect();
     match format {
         Format::Csv => super::csv(&rows),
         Format::Json => super::json(&rows),
@@ -139,25 +137,25 @@ fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
     let mut rows: Vec<Shown> = table
         .placed()
         .into_iter()
-        .map(|(field, extent)| {
-            let uses = footprint.fields.get(&field).copied().unwrap_or_default();
-            row("vma", &field.name(), extent.offset, extent.size, uses)
+        .map(|(field, offset)| {
+            let uses = footprint.field("vma", field.name());
+            row("vma", field.name(), offset, field.bytes(), uses)
         })
         .collect();
     if let LockPlace::Split(_) = table.lock {
         rows.push(row(
             "lock",
-            &Field::rwsem.name(),
+            Field::rwsem.name(),
             0,
             rwsem::BYTES,
-            footprint.split_lock,
+            footprint.object("lock"),
         ));
     }
     rows
 }
 
-fn show(table: &Table, format: Format) -> String {
-    let footprint = footprint(table);
+fn show(layout: VmaLayout, format: Format) -> String {
+    let (table, footprint) = (layout.table(), footprint(layout));
     let rows = shown(table, &footprint);
     match format {
         Format::Csv => super::csv(&rows),
@@ -198,8 +196,8 @@ fn show(table: &Table, format: Format) -> String {
             let _ = writeln!(
                 text,
                 "\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.",
-                footprint.tree.loads,
-                mm_in_words(footprint.mm)
+                footprint.object("node").loads,
+                mm_in_words(footprint.object("mm"))
             );
             text
         }
@@ -218,7 +216,7 @@ fn heading(table: &Table) -> String {
             cache.objects()
         ),
     };
-    let _ = writeln!(text, "  {} bytes a VMA; {lock}", table.bytes_vma);
+    let _ = writeln!(text, "  {} bytes a VMA; {lock}", table.bytes);
     let _ = writeln!(
         text,
         "  {} VMAs in a slab of {} pages, slots of {} bytes; {} pages for 1000 VMAs with their locks",

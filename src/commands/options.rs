@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Limits, Point, Prefetch};
+use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
-use crate::program::fault::vma;
 pub use crate::report::table::Format;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -101,8 +101,8 @@ pub const DEFAULT_BUDGET: Duration = Duration::from_secs(60);
 
 fn default_layouts() -> Vec<String> {
     // The layout that was shipped longest, and the one all others were measured against.
-    let baseline = vma::BuiltIn::SplitPacked;
-    let others = vma::BuiltIn::ALL.iter().filter(|l| **l != baseline);
+    let baseline = VmaLayout::SplitPacked;
+    let others = VmaLayout::ALL.iter().filter(|l| **l != baseline);
     std::iter::once(&baseline)
         .chain(others)
         .map(|l| l.name().to_owned())

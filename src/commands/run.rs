@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Design};
 use crate::machine::{CpuId, Placement, Topology, environment::Environment};
 use crate::prefetch::{Control, Which};
-use crate::program::fault::scenario;
+use crate::program::fault::{TALLIES, scenario};
 use crate::results::{Unmeasured, run_id};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,11 +85,15 @@ pub fn run(args: Args) -> Result<()> {
     }
     let (plan, missing) = counters(&args.counters)?;
     let own = OWN_COUNTERS.into_iter().map(|(name, _)| name);
+    let own = TALLIES.iter().map(|tally| tally.name).chain(own);
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
     environment.run.note_unmeasured(missing);
     let address_map = args.address_map.clone();
-    let address_map = address_map.map(|path| (path, backend.fix_places(&environment.design)));
+    let address_map = match address_map {
+        Some(path) => Some((path, backend.fix_places(&environment.design)?)),
+        None => None,
+    };
     let run = Run {
         address_map,
         counters: columns,

@@ -5,10 +5,11 @@ use super::options::{Format, Options};
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Block, Cell, Design, Limits, Totals};
-use crate::report::explain::{Names, explain};
+use crate::report::explain::explain;
 use crate::results::{run_id, write_whole};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
+use crate::space::map::Map;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -157,25 +158,21 @@ fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
                     cell.prefetch.name(),
                     cell.first_slot,
                     Totals::of(&sample.threads).ns_per_fault,
-                    explain(ledger, &sample.world, faults)
+                    explain(ledger, &sample.map, faults)
                 );
             }
             if let (Some(timeline), Some(path)) = (&sample.timeline, &args.timeline) {
-                write_timeline(timeline, &Names::of(&sample.world), path)?;
+                write_timeline(timeline, &sample.map, path)?;
             }
         }
     }
     super::print(&text)
 }
 
-fn write_timeline(
-    timeline: &crate::sim::timeline::Timeline,
-    names: &Names<'_>,
-    path: &Path,
-) -> Result<()> {
+fn write_timeline(timeline: &crate::sim::timeline::Timeline, map: &Map, path: &Path) -> Result<()> {
     let mut trace = Vec::new();
     timeline
-        .write(&mut trace, |line| names.line(line))
+        .write(&mut trace, |line| map.line(line))
         .map_err(|e| Error::Refused(format!("cannot draw the timeline: {e}")))?;
     write_whole(path, &trace)
 }

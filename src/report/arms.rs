@@ -3,7 +3,7 @@
 //!
 //! Not here: comparisons of arms, which are `stats`'s and arrive as verdicts.
 
-use crate::program::fault::vma::BuiltIn;
+use crate::program::fault::layouts::VmaLayout;
 use crate::results::{BASELINE_AGAIN, Sample, VerdictRow};
 use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
@@ -117,7 +117,7 @@ pub fn baseline<'a>(point: &Point, verdicts: &'a [VerdictRow]) -> Option<&'a str
 pub fn in_order(layouts: impl Iterator<Item = String>, baseline: Option<&str>) -> Vec<String> {
     let mut layouts: Vec<String> = layouts.collect();
     let rank = |layout: &String| {
-        let age = BuiltIn::ALL
+        let age = VmaLayout::ALL
             .iter()
             .position(|b| b.name() == layout)
             .unwrap_or(usize::MAX);

@@ -5,7 +5,7 @@
 
 use super::write_whole;
 use crate::error::{Error, Result};
-use crate::program::fault::world::{Object, Placed, World};
+use crate::space::map::Map;
 use crate::space::{LINE, PAIR};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -25,9 +25,9 @@ pub struct Mapped {
     pub threads: usize,
     /// `vma`, `lock`, `mm`, `node`, `thread`, `page`.
     pub object: String,
-    /// Slab slot of a VMA or lock, number of a thread; empty otherwise.
+    /// Slab slot of a VMA or lock, number of a node or thread; empty otherwise.
     pub slot: Option<usize>,
-    /// The field of a VMA, empty otherwise.
+    /// The field, `(hole)` between fields, empty where the object has none to tell apart.
     pub field: String,
     /// Bytes from the start of the object.
     pub offset: usize,
@@ -45,51 +45,27 @@ pub fn parse_hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
 }
 
-/// The rows of one world.
-pub fn rows(world: &World, layout: &str, scenario: &str, threads: usize) -> Vec<Mapped> {
+/// The rows of one program.
+pub fn rows(map: &Map, layout: &str, scenario: &str, threads: usize) -> Vec<Mapped> {
     let mut rows = Vec::new();
-    for Placed {
-        start,
-        bytes,
-        object,
-    } in world.objects()
-    {
-        let (name, slot) = match object {
-            Object::Mm => ("mm", None),
-            Object::Node => ("node", None),
-            Object::Vma(slot) => ("vma", Some(slot)),
-            Object::Lock(slot) => ("lock", Some(slot)),
-            Object::PerThread(thread) => ("thread", Some(thread)),
-            Object::Page(thread) => ("page", Some(thread)),
-        };
-        let mut row = |offset: usize, bytes: usize, field: String| {
+    for object in map.objects() {
+        for (field, offset, bytes) in object.pieces() {
+            let hole = if object.fields.is_empty() {
+                ""
+            } else {
+                "(hole)"
+            };
             rows.push(Mapped {
-                start: format!("{:#x}", start.0 + offset as u64),
+                start: format!("{:#x}", object.start.0 + offset as u64),
                 bytes: bytes as u64,
                 layout: layout.to_owned(),
                 scenario: scenario.to_owned(),
                 threads,
-                object: name.to_owned(),
-                slot,
-                field,
+                object: object.name.to_owned(),
+                slot: object.index,
+                field: field.unwrap_or(hole).to_owned(),
                 offset,
             });
-        };
-        match object {
-            Object::Vma(_) => {
-                let mut end = 0;
-                for (field, extent) in world.table().placed() {
-                    if extent.offset > end {
-                        row(end, extent.offset - end, "(hole)".to_owned());
-                    }
-                    row(extent.offset, extent.size, field.name());
-                    end = extent.offset + extent.size;
-                }
-                if bytes > end {
-                    row(end, bytes - end, "(hole)".to_owned());
-                }
-            }
-            _ => row(0, bytes, String::new()),
         }
     }
     rows

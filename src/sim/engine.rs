@@ -5,7 +5,7 @@
 use super::machine::{Machine, Picos};
 use super::state::{Attempt, HasArena, State};
 use super::value::{Kind, Op};
-use crate::space::memory::{Addr, Memory, Node, Word};
+use crate::space::memory::{Addr, Memory, NodeKind, Word};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::RefCell;
@@ -119,7 +119,7 @@ impl Memory for SimMemory<'_> {
         self.until_done(|state| state.clear_page(self.thread, page.0));
     }
 
-    fn searched(&self, node: Node, steps: usize) {
+    fn searched(&self, node: NodeKind, steps: usize) {
         self.state.borrow_mut().searched(self.thread, node, steps);
     }
 

@@ -1,6 +1,6 @@
-//! One sample: a scenario on a layout on a simulated machine.
+//! One sample: a program on a simulated machine.
 //!
-//! Here: laying out the world, giving every thread its program, the window that is measured. Not
+//! Here: giving every thread its program, and the window that is measured. Not
 //! here: which samples are taken (`experiment`) and how threads wait for each other (`state`).
 
 use super::counts::Counts;
@@ -11,11 +11,9 @@ use super::timeline::Timeline;
 use crate::error::{Error, Result};
 use crate::experiment::ThreadFaults;
 use crate::machine::Placement;
-use crate::program::fault::path::PageWork;
-use crate::program::fault::scenario::{self, Cx, Scenario, Thread, WithScenario};
-use crate::program::fault::vma::{self, Layout, WithLayout};
-use crate::program::fault::world::{Size, World};
+use crate::program::{Program, WithProgram, fault};
 use crate::space::arena::Arena;
+use crate::space::map::Map;
 use crate::space::memory::Memory;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,18 +26,10 @@ const CHUNK: Picos = 20_000_000;
 /// Everything that decides a sample, but for the machine.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// The layout.
-    pub layout: vma::BuiltIn,
-    /// The scenario.
-    pub scenario: scenario::BuiltIn,
-    /// Threads.
-    pub threads: usize,
+    /// What the threads do.
+    pub program: fault::Spec,
     /// Which CPU each gets.
     pub placement: Placement,
-    /// Slab slot of the first VMA in use.
-    pub first_slot: usize,
-    /// What each fault does beside reading fields.
-    pub work: PageWork,
     /// Local work before every access of the path, locks apart: the instructions between them.
     pub access_ns: f64,
     /// Local work between two steps of a thread, in nanoseconds: what a fault costs before and
@@ -63,24 +53,16 @@ pub struct Run {
     pub threads: Vec<ThreadFaults>,
     /// Counts of the window.
     pub counts: Counts,
-    /// Faults of the window that a writer forced to fall back to `mmap_lock`.
-    pub fallbacks: u64,
+    /// The program's tallies in the window.
+    pub tallies: Vec<u64>,
     /// Host seconds that the window took: neither the warm-up nor laying out the world.
     pub wall_seconds: f64,
     /// Who took which line from whom, since the beginning.
     pub ledger: Option<Ledger>,
     /// What happened when, since the beginning.
     pub timeline: Option<Timeline>,
-    /// Where everything lay.
-    pub world: Rc<World>,
-}
-
-/// What a thread has done, as the driver sees it.
-#[derive(Clone, Copy, Default)]
-struct Progress {
-    faults: u64,
-    fallbacks: u64,
-    at: Picos,
+    /// What lay where.
+    pub map: Map,
 }
 
 /// Take one sample.
@@ -91,180 +73,165 @@ pub fn run(machine: &Machine, spec: &Spec) -> Result<Run> {
 /// Take one sample, but give it up with [`Error::Interrupted`] soon after `stop` is set: many
 /// threads on a large machine are a matter of minutes.
 pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &Spec) -> Result<Run> {
-    let cpus = machine.shape.place(&spec.placement, spec.threads)?;
-    if spec.threads < spec.scenario.min_threads() {
-        return Err(Error::Input(format!(
-            "scenario {} needs {} threads at least, not {}",
-            spec.scenario.name(),
-            spec.scenario.min_threads(),
-            spec.threads
-        )));
-    }
-    spec.scenario.with(OnScenario {
-        stop,
-        machine,
-        spec,
-        cpus,
-    })
+    let cpus = machine.shape.place(&spec.placement, spec.program.threads)?;
+    spec.program.check()?;
+    let arena = Arena::new(spec.program.bytes());
+    spec.program.with_offsets_read(
+        arena,
+        Sampler {
+            stop,
+            machine,
+            spec,
+            cpus,
+        },
+    )?
 }
 
-struct OnScenario<'a> {
+struct Sampler<'a> {
     stop: &'a AtomicBool,
     machine: &'a Machine,
     spec: &'a Spec,
     cpus: Vec<usize>,
 }
 
-struct OnLayout<'a, S>(OnScenario<'a>, S);
-
-impl WithScenario for OnScenario<'_> {
-    type Out = Result<Run>;
-    fn call<S: Scenario + 'static>(self, scenario: S) -> Result<Run> {
-        self.spec.layout.with(OnLayout(self, scenario))
-    }
+/// What a thread has done, and when.
+struct Progress<C> {
+    counts: Cell<C>,
+    at: Cell<Picos>,
 }
 
-impl<S: Scenario + 'static> WithLayout for OnLayout<'_, S> {
+impl WithProgram for Sampler<'_> {
     type Out = Result<Run>;
-    fn call<L: Layout + 'static>(self, layout: L) -> Result<Run> {
-        let OnLayout(on, scenario) = self;
-        sample(&on, scenario, layout)
-    }
-}
 
-fn sample<S: Scenario + 'static, L: Layout + 'static>(
-    on: &OnScenario<'_>,
-    scenario: S,
-    layout: L,
-) -> Result<Run> {
-    let OnScenario {
-        stop,
-        machine,
-        spec,
-        ref cpus,
-    } = *on;
-    let mut size: Size = scenario.size(spec.threads, spec.work == PageWork::ClearPage);
-    size.vmas += spec.first_slot;
-    let table = layout.table();
-    let world = Rc::new(World::new(
-        Arena::new(World::bytes_for(table, size)),
-        table,
-        size,
-    ));
-    let mut simulation = Simulation::new(
-        Rc::new(machine.clone()),
-        world.clone(),
-        cpus,
-        spec.seed,
-        spec.check,
-    );
-    simulation.state().access_work = picos(spec.access_ns * machine.work_scale);
-    if spec.explain {
-        simulation.state().coherence.ledger = Some(Ledger::default());
-    }
-    if spec.timeline {
-        simulation.state().timeline = Some(Timeline::default());
-    }
-    let progress: Vec<Rc<Cell<Progress>>> = (0..spec.threads).map(|_| Rc::default()).collect();
-    for (id, progress) in progress.iter().enumerate() {
-        let (world, progress, spec) = (world.clone(), progress.clone(), spec.clone());
-        simulation.spawn(move |m| {
-            let cx = Cx {
-                m,
-                layout,
-                world: &world,
-                mm: world.mm(),
-                first_slot: spec.first_slot,
-                work: spec.work,
-            };
-            faults_for_ever(&scenario, &cx, Thread::new(id, spec.seed), &spec, &progress);
-        });
-    }
-
-    let faulting: Vec<usize> = (0..spec.threads)
-        .filter(|id| scenario.faults(*id, spec.threads))
-        .collect();
-    let window = spec.faults_per_thread * faulting.len() as u64;
-    let mut now = 0;
-    let mut until = |simulation: &mut Simulation, faults: u64| -> Result<Vec<Progress>> {
-        let all = || -> Vec<Progress> { faulting.iter().map(|id| progress[*id].get()).collect() };
-        let target = faults + all().iter().map(|p| p.faults).sum::<u64>();
-        while all().iter().map(|p| p.faults).sum::<u64>() < target {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
-            now += CHUNK;
-            simulation.run(now);
+    fn call<P: Program>(self, program: P) -> Result<Run> {
+        let Sampler {
+            stop,
+            machine,
+            spec,
+            cpus,
+        } = self;
+        let program = Rc::new(program);
+        let mut simulation = Simulation::new(
+            Rc::new(machine.clone()),
+            program.clone(),
+            &cpus,
+            spec.seed,
+            spec.check,
+        );
+        simulation.state().access_work = picos(spec.access_ns * machine.work_scale);
+        if spec.explain {
+            simulation.state().coherence.ledger = Some(Ledger::default());
         }
-        Ok(all())
-    };
-    let before = until(&mut simulation, window / 4)?;
-    let counts_before = simulation.state().coherence.counts;
-    let start = Instant::now();
-    let after = until(&mut simulation, window)?;
-    let wall_seconds = start.elapsed().as_secs_f64();
-
-    let mut state = simulation.state();
-    let counts = state.coherence.counts.since(&counts_before);
-    let each: Vec<(u64, f64)> = before
-        .iter()
-        .zip(&after)
-        .map(|(b, a)| (a.faults - b.faults, (a.at - b.at) as f64 * 1e-12))
-        .collect();
-    let fallbacks = |all: &[Progress]| all.iter().map(|p| p.fallbacks).sum::<u64>();
-    Ok(Run {
-        threads: each
-            .iter()
-            .map(|(faults, seconds)| ThreadFaults {
-                faults: *faults,
-                seconds: *seconds,
+        if spec.timeline {
+            simulation.state().timeline = Some(Timeline::default());
+        }
+        let threads = program.threads();
+        let progress: Vec<Rc<Progress<P::Counts>>> = (0..threads)
+            .map(|_| {
+                Rc::new(Progress {
+                    counts: Cell::default(),
+                    at: Cell::default(),
+                })
             })
-            .collect(),
-        counts,
-        fallbacks: fallbacks(&after) - fallbacks(&before),
-        wall_seconds,
-        ledger: state.coherence.ledger.take(),
-        timeline: state.timeline.take(),
-        world: world.clone(),
-    })
+            .collect();
+        for (id, progress) in progress.iter().enumerate() {
+            let (program, progress) = (program.clone(), progress.clone());
+            let thread = program.thread(id, spec.seed);
+            let between_ns = spec.between_ns;
+            simulation.spawn(move |m| run_for_ever(&*program, &m, thread, between_ns, &progress));
+        }
+
+        let counted: Vec<usize> = (0..threads)
+            .filter(|id| program.role(*id).counted)
+            .collect();
+        let all = || -> Vec<(P::Counts, Picos)> {
+            let of = |id: &usize| (progress[*id].counts.get(), progress[*id].at.get());
+            counted.iter().map(of).collect()
+        };
+        let operations = || -> u64 { all().iter().map(|(counts, _)| P::operations(counts)).sum() };
+        let window = spec.faults_per_thread * counted.len() as u64;
+        let mut now = 0;
+        let mut until = |simulation: &mut Simulation, more: u64| -> Result<_> {
+            let target = more + operations();
+            while operations() < target {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                now += CHUNK;
+                simulation.run(now);
+            }
+            Ok(all())
+        };
+        let before = until(&mut simulation, window / 4)?;
+        let counts_before = simulation.state().coherence.counts;
+        let start = Instant::now();
+        let after = until(&mut simulation, window)?;
+        let wall_seconds = start.elapsed().as_secs_f64();
+
+        let mut tallies = vec![0; P::TALLIES.len()];
+        let mut each = Vec::new();
+        for ((before, from), (after, to)) in before.iter().zip(&after) {
+            each.push(ThreadFaults {
+                faults: P::operations(after) - P::operations(before),
+                seconds: (to - from) as f64 * 1e-12,
+            });
+            let ends = P::tallies(after).into_iter().zip(P::tallies(before));
+            for (sum, (after, before)) in tallies.iter_mut().zip(ends) {
+                *sum += after - before;
+            }
+        }
+        let mut state = simulation.state();
+        Ok(Run {
+            threads: each,
+            counts: state.coherence.counts.since(&counts_before),
+            tallies,
+            wall_seconds,
+            ledger: state.coherence.ledger.take(),
+            timeline: state.timeline.take(),
+            map: program.map(),
+        })
+    }
 }
 
-/// The program of one thread: it is dropped where it stands when the window ends.
-fn faults_for_ever<S: Scenario, L: Layout>(
-    scenario: &S,
-    cx: &Cx<'_, SimMemory<'_>, L>,
-    mut thread: Thread,
-    spec: &Spec,
-    progress: &Cell<Progress>,
+/// What one thread runs: it is dropped where it stands when the window ends.
+fn run_for_ever<P: Program>(
+    program: &P,
+    m: &SimMemory<'_>,
+    mut thread: P::Thread,
+    between_ns: u32,
+    progress: &Progress<P::Counts>,
 ) {
-    scenario.enter(cx, &mut thread);
+    let mut counts = P::Counts::default();
+    program.enter(m, &mut thread);
     loop {
-        if spec.between_ns > 0 {
-            cx.m.compute(spec.between_ns);
+        if between_ns > 0 {
+            m.compute(between_ns);
         }
-        scenario.step(cx, &mut thread);
-        progress.set(Progress {
-            faults: thread.faults,
-            fallbacks: thread.fallbacks,
-            at: cx.m.now(),
-        });
+        program.run(m, &mut thread, &mut counts, 1);
+        progress.counts.set(counts);
+        progress.at.set(m.now());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::fault::layouts::VmaLayout;
+    use crate::program::fault::path::PageWork;
+    use crate::program::fault::scenario::BuiltIn;
 
     #[test]
     fn a_sample_is_given_up_when_it_is_told_to_stop_and_not_before() {
         let machine = Machine::load("broadwell-ep").unwrap();
         let spec = Spec {
-            layout: vma::BuiltIn::SplitPacked,
-            scenario: scenario::BuiltIn::OneVma,
-            threads: 2,
+            program: fault::Spec {
+                layout: VmaLayout::SplitPacked,
+                scenario: BuiltIn::OneVma,
+                threads: 2,
+                first_slot: 0,
+                work: PageWork::None,
+            },
             placement: Placement::Compact,
-            first_slot: 0,
-            work: PageWork::None,
             access_ns: 0.0,
             between_ns: 0,
             seed: 1,

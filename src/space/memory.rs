@@ -70,7 +70,7 @@ word!(u8, u32, u64);
 
 /// A kind of node of the tree, searched by code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum NodeKind {
     /// A node of nodes.
     Inner,
     /// A node of entries.
@@ -81,10 +81,17 @@ pub enum Node {
 ///
 /// Every method is one access of the fault path. The native backend compiles each to one
 /// instruction; the simulator charges each to the coherence model. Addresses come from the arena
-/// the backend was made for; an access outside it is a bug of the caller.
+/// the backend was made for. A backend either checks that, or is only to be had by who vouches
+/// for every address: a [`Program`](crate::program::Program).
 pub trait Memory {
     /// Load a word.
     fn load<W: Word>(&self, at: Addr, order: Ordering) -> W;
+    /// Load a word whose value nobody looks at. No backend drops it: the kernel's loads are
+    /// volatile.
+    #[inline(always)]
+    fn touch<W: Word>(&self, at: Addr) {
+        self.load::<W>(at, Ordering::Relaxed);
+    }
     /// Store a word.
     fn store<W: Word>(&self, at: Addr, value: W, order: Ordering);
     /// Compare and exchange; may not fail spuriously. `Err` carries the value found.
@@ -110,7 +117,7 @@ pub trait Memory {
     /// to the program; a core has had work beside the loads, and goes wrong where it expected the
     /// search to end elsewhere.
     #[inline(always)]
-    fn searched(&self, _node: Node, _steps: usize) {}
+    fn searched(&self, _node: NodeKind, _steps: usize) {}
     /// One turn of a spin-wait loop.
     fn relax(&self);
 }

@@ -6,7 +6,7 @@
 use hitm::sim::SimMemory;
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
-use hitm::space::memory::{Addr, Memory, Node, Word};
+use hitm::space::memory::{Addr, Memory, NodeKind, Word};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -195,7 +195,7 @@ impl Shared {
                     assert!(m.load::<u64>(data, Relaxed) >= announced);
                 }
             }
-            Step::Searched(steps) => m.searched(Node::Leaf, steps),
+            Step::Searched(steps) => m.searched(NodeKind::Leaf, steps),
             Step::Fence => m.fence(Ordering::SeqCst),
             Step::Compute(nanos) => m.compute(nanos),
         }
@@ -276,7 +276,7 @@ impl Memory for Counted<'_, '_> {
         self.0.clear_page(page);
     }
 
-    fn searched(&self, node: Node, steps: usize) {
+    fn searched(&self, node: NodeKind, steps: usize) {
         self.0.searched(node, steps);
     }
 

@@ -1,10 +1,11 @@
 //! `Memory` on real atomics: every access compiles to one instruction.
 
-use crate::program::fault::world::World;
 use crate::space::PAGE;
+use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory, Word};
 use std::cell::Cell;
 use std::hint::{black_box, spin_loop};
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
@@ -13,23 +14,23 @@ use std::time::Instant;
 /// much shorter than a time slice.
 const SPINS_BEFORE_YIELD: u32 = 256;
 
-/// One thread's view of the arena of a world.
-pub struct Native<'w> {
+/// One thread's view of an arena.
+pub struct Native<'a> {
     turns: Cell<u32>,
-    _world: std::marker::PhantomData<&'w World>,
+    _arena: PhantomData<&'a Arena>,
 }
 
-impl<'w> Native<'w> {
+impl<'a> Native<'a> {
     /// A view for the current thread.
     ///
     /// # Safety
-    /// Every address given to it must lie inside the arena of `world`, naturally aligned: start
-    /// from what `World` hands out, or from a pointer stored there. A page given to `clear_page`
-    /// must belong to this thread alone.
-    pub unsafe fn new(_world: &'w World) -> Native<'w> {
+    /// Every address given to it must lie inside `_arena`, naturally aligned, and a page given to
+    /// `clear_page` must belong to this thread alone: a [`Program`](crate::program::Program)
+    /// promises both.
+    pub unsafe fn new(_arena: &'a Arena) -> Native<'a> {
         Native {
             turns: Cell::new(0),
-            _world: std::marker::PhantomData,
+            _arena: PhantomData,
         }
     }
 }
@@ -64,6 +65,11 @@ impl Memory for Native<'_> {
     #[inline(always)]
     fn load<W: Word>(&self, at: Addr, order: Ordering) -> W {
         atomic!(W, at, |cell, Cast| W::narrow(Cast::widen(cell.load(order))))
+    }
+
+    #[inline(always)]
+    fn touch<W: Word>(&self, at: Addr) {
+        use_value(self.load::<W>(at, Ordering::Relaxed).widen());
     }
 
     #[inline(always)]
@@ -130,6 +136,18 @@ impl Memory for Native<'_> {
             std::thread::yield_now();
         }
     }
+}
+
+/// Make the compiler bring `value` into a register, without an instruction of its own.
+#[inline(always)]
+fn use_value(value: u64) {
+    // SAFETY: no instruction, and nothing but `value` is read.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    unsafe {
+        std::arch::asm!("/* {0} */", in(reg) value, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    black_box(value);
 }
 
 /// `turns` turns of a chain of dependent multiplications: 3 to 4 cycles each on any core here.

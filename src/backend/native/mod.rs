@@ -3,9 +3,9 @@
 //! Here: one sample from memory to counts. Not here: the order of samples (`experiment`), the
 //! topology (`machine`).
 
+pub mod loaded;
 pub mod memory;
 pub mod pool;
-pub mod program;
 mod rendezvous;
 
 use crate::counters::{Missing, Plan, Readings};
@@ -14,26 +14,25 @@ use crate::experiment::{Backend, Cell, Design, Measured, Point, Remarks, ThreadF
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
 use crate::prefetch;
+use crate::program::fault::Spec;
+use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
-use crate::program::fault::vma;
-use crate::program::fault::world::World;
 use crate::results::Unmeasured;
 use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
 use crate::space::arena::Arena;
+use loaded::{Load, Loaded};
 use pool::{Job, Pool, Report, Timing};
-use program::{Program, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
 const START_PAGES: u64 = 64;
 
-/// What the native backend counts by itself: columns, and what they say. All between the first and
-/// the last come from the kernel's own accounts.
-pub const OWN_COUNTERS: [(&str, &str); 5] = [
-    super::FALLBACKS,
+/// What the native backend counts by itself: columns, and what they say. All but the last come
+/// from the kernel's own accounts.
+pub const OWN_COUNTERS: [(&str, &str); 4] = [
     (
         "voluntary_context_switches",
         "Times a thread gave up its CPU, as the kernel accounts for it.",
@@ -60,7 +59,7 @@ pub const PACE: &str = "pace_ns";
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Arm {
     /// The layout.
-    pub layout: vma::BuiltIn,
+    pub layout: VmaLayout,
     /// Uncounted extra faults in thousandths: a regression of known size.
     pub handicap_permille: u32,
 }
@@ -71,7 +70,7 @@ pub trait Build {
     /// Bytes of arena that any of its programs takes.
     fn bytes(&self) -> usize;
     /// The program of `cell`.
-    fn build(&self, cell: &Cell, arena: Arena) -> Box<dyn Program>;
+    fn build(&self, cell: &Cell, arena: Arena) -> Result<Box<dyn Loaded>>;
 }
 
 /// The arms of a design point, as `hitm run` names them.
@@ -93,17 +92,12 @@ impl Faults {
 
     fn spec(&self, point: usize, arm: usize, first_slot: usize) -> Spec {
         let (scenario, threads) = self.points[point];
-        let Arm {
-            layout,
-            handicap_permille,
-        } = self.arms[arm];
         Spec {
-            layout,
+            layout: self.arms[arm].layout,
             scenario,
             threads,
             first_slot,
             work: self.work,
-            handicap_permille,
         }
     }
 }
@@ -111,18 +105,15 @@ impl Faults {
 impl Build for Faults {
     fn bytes(&self) -> usize {
         self.cells()
-            .map(|(point, arm)| {
-                let spec = self.spec(point, arm, 0);
-                World::bytes_for(spec.layout.table(), spec.size())
-            })
+            .map(|(point, arm)| self.spec(point, arm, 0).bytes())
             .max()
             .unwrap_or(0)
     }
 
-    fn build(&self, cell: &Cell, arena: Arena) -> Box<dyn Program> {
-        let spec = self.spec(cell.point, cell.arm, cell.first_slot);
-        let world = World::new(arena, spec.layout.table(), spec.size());
-        spec.program(world)
+    fn build(&self, cell: &Cell, arena: Arena) -> Result<Box<dyn Loaded>> {
+        let handicap_permille = self.arms[cell.arm].handicap_permille;
+        self.spec(cell.point, cell.arm, cell.first_slot)
+            .with(arena, Load { handicap_permille })
     }
 }
 
@@ -227,25 +218,24 @@ impl Arenas {
 impl Native<'_, Faults> {
     /// Give every arm of every design point a place of its own for the whole run, and say what
     /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts.
-    pub fn fix_places(&mut self, design: &Design) -> Vec<Mapped> {
+    pub fn fix_places(&mut self, design: &Design) -> Result<Vec<Mapped>> {
         self.arenas.fixed = true;
         let mut rows = Vec::new();
         for (point, arm) in self.build.cells() {
             let cell = Cell::first(point, arm);
-            let spec = self.build.spec(point, arm, 0);
-            let world = World::new(self.arenas.take(&cell), spec.layout.table(), spec.size());
+            let program = self.build.build(&cell, self.arenas.take(&cell))?;
             let Point {
                 scenario, threads, ..
             } = &design.points[point];
             rows.extend(address_map::rows(
-                &world,
+                &program.map(),
                 &design.arms[arm],
                 scenario,
                 *threads,
             ));
-            self.arenas.give_back(&cell, world.into_arena());
+            self.arenas.give_back(&cell, program.into_arena());
         }
-        rows
+        Ok(rows)
     }
 }
 
@@ -253,7 +243,7 @@ impl<B: Build> Backend for Native<'_, B> {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
         let cpus = &self.cpus[cell.point];
         let arena = self.arenas.take(cell);
-        let program = self.build.build(cell, arena);
+        let program = self.build.build(cell, arena)?;
         let steal = &mut self.steal[cell.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());
         let before = stolen_ns()?;
@@ -269,9 +259,7 @@ impl<B: Build> Backend for Native<'_, B> {
         };
         let (reports, program) = self.pool.sample(job, cpus)?;
         let stolen = stolen_ns()?.saturating_sub(before);
-        if let Some(arena) = program.into_arena() {
-            self.arenas.give_back(cell, arena);
-        }
+        self.arenas.give_back(cell, program.into_arena());
         let counted = Readings::total(reports.iter().map(|r| r.counters.clone()));
         let scaled = counted.values.iter().filter(|(_, reading)| reading.scaled);
         self.scaled.extend(scaled.map(|(role, _)| *role));
@@ -328,8 +316,11 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
         ));
     }
     invalid.extend(reports.iter().filter_map(|r| r.pin.clone()));
+    let mut tallies: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, count) in reports.iter().flat_map(|r| &r.tallies) {
+        *tallies.entry(name).or_default() += *count as f64;
+    }
     let values = [
-        reports.iter().map(|r| r.fallbacks).sum(),
         kernel.voluntary_switches,
         kernel.involuntary_switches,
         stolen_ns,
@@ -337,6 +328,7 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
     let pace_ns = reports.iter().map(|r| r.pace_ns).fold(0.0, f64::max);
     let values = values.map(|v| v as f64).into_iter().chain([pace_ns]);
     let own = OWN_COUNTERS.map(|(name, _)| name).into_iter().zip(values);
+    let own = tallies.into_iter().chain(own);
     let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
     if migrations > 0.0 {
         invalid.push(format!("{migrations} migrations to another CPU"));
@@ -344,9 +336,9 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
     Measured {
         threads: reports
             .iter()
-            .filter(|r| r.counts)
+            .filter(|r| r.role.counted)
             .map(|r| ThreadFaults {
-                faults: r.faults,
+                faults: r.operations,
                 seconds: r.elapsed.as_secs_f64(),
             })
             .collect(),
@@ -372,7 +364,7 @@ impl std::str::FromStr for Arm {
             .filter(|permille| (0.0..=1000.0).contains(permille) && permille.fract() == 0.0);
         match permille {
             Some(permille) => Ok(Arm {
-                layout: vma::BuiltIn::parse(layout)?,
+                layout: VmaLayout::parse(layout)?,
                 handicap_permille: permille as u32,
             }),
             None => Err(Error::Input(format!(

@@ -3,14 +3,14 @@
 //! Here: the workers and the steps warm-up, probe, window. Not here: what the program does
 //! (`program`), and which sample comes next (`experiment`).
 
-use super::program::Program;
+use super::loaded::{Loaded, Seat};
 use super::rendezvous::{Failed, Rendezvous};
 use crate::counters::{Open, Plan, Readings};
 use crate::error::{Error, Result};
 use crate::machine::accounting::{ThreadCounts, ThreadWatch};
 use crate::machine::transfer::Ring;
 use crate::machine::{CpuId, pace, pin};
-use crate::program::fault::scenario::Thread;
+use crate::program::Role;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -49,12 +49,12 @@ impl Default for Timing {
 pub struct Report {
     /// Number of the thread.
     pub thread: usize,
-    /// Whether its faults count.
-    pub counts: bool,
-    /// Faults in the window.
-    pub faults: u64,
-    /// Faults of these that fell back to `mmap_lock`.
-    pub fallbacks: u64,
+    /// What it did.
+    pub role: Role,
+    /// Operations in the window.
+    pub operations: u64,
+    /// The program's tallies in the window, by name.
+    pub tallies: Vec<(&'static str, u64)>,
     /// Its own length of the window.
     pub elapsed: Duration,
     /// One-way line-transfer latency of the ring of all threads just before, in nanoseconds; the
@@ -73,7 +73,7 @@ pub struct Report {
 /// What all threads of one sample are told.
 pub struct Job {
     /// What they run.
-    pub program: Box<dyn Program>,
+    pub program: Box<dyn Loaded>,
     /// Lengths of the parts of the sample.
     pub timing: Timing,
     /// For everything random in it.
@@ -87,7 +87,6 @@ pub struct Job {
 struct Order {
     job: Arc<Job>,
     thread: usize,
-    threads: usize,
     ring: Arc<Ring>,
     rendezvous: Arc<Rendezvous>,
     reply: Sender<std::result::Result<Report, Error>>,
@@ -108,7 +107,7 @@ pub struct Pool {
 impl Pool {
     /// Do `job` once on `cpus` (index = thread) and return every thread's report, in the order of
     /// threads. The program comes back when all workers have let go of it.
-    pub fn sample(&mut self, job: Job, cpus: &[CpuId]) -> Result<(Vec<Report>, Box<dyn Program>)> {
+    pub fn sample(&mut self, job: Job, cpus: &[CpuId]) -> Result<(Vec<Report>, Box<dyn Loaded>)> {
         let seats = self.seats(cpus)?;
         let job = Arc::new(job);
         let oversubscribed = (1..cpus.len()).any(|i| cpus[..i].contains(&cpus[i]));
@@ -119,7 +118,6 @@ impl Pool {
             let order = Order {
                 job: Arc::clone(&job),
                 thread,
-                threads: cpus.len(),
                 ring: Arc::clone(&ring),
                 rendezvous: Arc::clone(&rendezvous),
                 reply: reply.clone(),
@@ -268,21 +266,21 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
     } = &**job;
     let mut counters = open.of(job);
     let stopped = |_: Failed| Error::Refused("another thread of the sample failed".to_owned());
-    let mut thread = Thread::new(order.thread, job.seed);
+    let mut seat = program.seat(order.thread, job.seed);
 
     rendezvous.wait().map_err(stopped)?;
-    program.enter(&mut thread);
-    let steps = warm_up(&**program, &mut thread, timing.warm_up);
-    program.leave(&mut thread);
+    seat.enter();
+    let steps = warm_up(&mut *seat, timing.warm_up);
+    seat.leave();
 
     rendezvous.wait().map_err(stopped)?;
     let probe_ns = order.ring.run(order.thread, timing.probe);
 
     let pace_before = pace::pace_ns();
     let watch = ThreadWatch::start();
-    let (faults, fallbacks) = (thread.faults, thread.fallbacks);
+    let (operations, tallies) = (seat.operations(), seat.tallies());
     rendezvous.wait().map_err(stopped)?;
-    program.enter(&mut thread);
+    seat.enter();
     if let Some(counters) = &mut counters {
         counters.enable();
     }
@@ -290,21 +288,26 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
     let start = Instant::now();
     let mut elapsed = Duration::ZERO;
     while elapsed < timing.window {
-        program.run(&mut thread, steps);
+        seat.run(steps);
         elapsed = start.elapsed();
     }
     if let Some(counters) = &mut counters {
         counters.disable();
     }
-    program.leave(&mut thread);
+    seat.leave();
     let kernel = watch.counts();
     let pace_after = pace::pace_ns();
 
     Ok(Report {
         thread: order.thread,
-        counts: program.faults(order.thread, order.threads),
-        faults: thread.faults - faults,
-        fallbacks: thread.fallbacks - fallbacks,
+        role: program.role(order.thread),
+        operations: seat.operations() - operations,
+        tallies: seat
+            .tallies()
+            .into_iter()
+            .zip(tallies)
+            .map(|((name, now), (_, then))| (name, now - then))
+            .collect(),
         elapsed,
         probe_ns,
         pace_ns: pace_before.max(pace_after),
@@ -315,12 +318,12 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
 }
 
 /// Run for `time` and find how many steps take about [`BATCH`].
-fn warm_up(program: &dyn Program, thread: &mut Thread, time: Duration) -> u32 {
+fn warm_up(seat: &mut dyn Seat, time: Duration) -> u32 {
     let start = Instant::now();
     let mut steps = 1;
     let mut last = Duration::ZERO;
     loop {
-        program.run(thread, steps);
+        seat.run(steps);
         let now = start.elapsed();
         if now >= time {
             return steps;

@@ -1,8 +1,10 @@
-//! The page-fault fast path and what it runs on.
+//! The page-fault fast path as a program: scenarios of faults on layouts of the VMA.
 //!
-//! Here: the path, the lock protocols, the tree walk, the layouts of the VMA, the objects in
-//! memory, and who faults where (`scenario`). Not here: what executes it (`backend`, `sim`).
+//! Here: what decides such a program, and the step from that to code (the only place where a
+//! layout and a scenario become types). Not here: the path itself (`path`), the objects in memory
+//! (`world`), who faults where (`scenario`), and what executes it (`backend`, `sim`).
 
+pub mod layouts;
 pub mod lock;
 pub mod path;
 pub mod scenario;
@@ -10,3 +12,198 @@ pub mod tree;
 pub mod uses;
 pub mod vma;
 pub mod world;
+
+use self::layouts::{AtRunTime, VmaLayout, with_layout, with_lock};
+use self::lock::Layout;
+use self::path::PageWork;
+use self::scenario::{BuiltIn, Counts, Cx, Scenario, Thread, with_scenario};
+use self::world::{Size, World};
+use super::{Program, Role, Tally, WithProgram};
+use crate::error::{Error, Result};
+use crate::space::arena::Arena;
+use crate::space::map::Map;
+use crate::space::memory::Memory;
+
+/// Slab slots that the first VMA in use may lie in: one of each parity.
+pub const FIRST_SLOTS: std::ops::Range<usize> = 0..2;
+/// More threads than any machine has CPUs; the memory of a world grows with them.
+pub const MOST_THREADS: usize = 8192;
+
+/// What a fault counts beside faults.
+pub const TALLIES: &[Tally] = &[Tally {
+    name: "fallbacks",
+    means: "Faults that went to mmap_lock because a writer was in the way.",
+}];
+
+/// Everything that decides a program, but for the memory it is laid out in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    /// The layout.
+    pub layout: VmaLayout,
+    /// The scenario.
+    pub scenario: BuiltIn,
+    /// Threads that will run it.
+    pub threads: usize,
+    /// Slab slot of the first VMA in use, in [`FIRST_SLOTS`].
+    pub first_slot: usize,
+    /// What each fault does beside reading fields.
+    pub work: PageWork,
+}
+
+impl Spec {
+    /// Whether such a program exists: a scenario needs some threads, and a world has a limit.
+    pub fn check(&self) -> Result<()> {
+        let (least, name) = (self.scenario.min_threads(), self.scenario.name());
+        if !(least..=MOST_THREADS).contains(&self.threads) {
+            return Err(Error::Input(format!(
+                "scenario {name} runs with {least} to {MOST_THREADS} threads, not with {}",
+                self.threads
+            )));
+        }
+        if !FIRST_SLOTS.contains(&self.first_slot) {
+            return Err(Error::Input(format!(
+                "the first slab slot is 0 or 1, not {}",
+                self.first_slot
+            )));
+        }
+        Ok(())
+    }
+
+    /// What its world has to hold.
+    pub fn size(&self) -> Size {
+        let pages = self.work == PageWork::ClearPage;
+        with_scenario!(self.scenario, |scenario| scenario.size(self.threads, pages))
+    }
+
+    /// Bytes of arena it takes.
+    pub fn bytes(&self) -> usize {
+        World::bytes_for(self.layout.table(), self.size())
+    }
+
+    /// Lay the program out in `arena`, which is empty, and call `with` with it as a type of its
+    /// own: every offset is a constant in its code.
+    pub fn with<W: WithProgram>(self, arena: Arena, with: W) -> Result<W::Out> {
+        self.check()?;
+        Ok(with_layout!(self.layout, |layout| with_scenario!(
+            self.scenario,
+            |scenario| with.call(Faults::new(self, scenario, layout, arena))
+        )))
+    }
+
+    /// The same with offsets that are read from the table: a tenth of the code, for backends whose
+    /// own cost hides it.
+    pub fn with_offsets_read<W: WithProgram>(self, arena: Arena, with: W) -> Result<W::Out> {
+        self.check()?;
+        let table = self.layout.table();
+        Ok(with_lock!(table.protocol, |K| with_scenario!(
+            self.scenario,
+            |scenario| with.call(Faults::new(
+                self,
+                scenario,
+                AtRunTime::<K>::new(table),
+                arena
+            ))
+        )))
+    }
+}
+
+/// A scenario on a layout in a world.
+pub struct Faults<S, L> {
+    scenario: S,
+    layout: L,
+    world: World,
+    first_slot: usize,
+    work: PageWork,
+}
+
+impl<S: Scenario, L: Layout> Faults<S, L> {
+    /// `spec` is checked, and `scenario` and `layout` are its own.
+    fn new(spec: Spec, scenario: S, layout: L, arena: Arena) -> Faults<S, L> {
+        Faults {
+            scenario,
+            layout,
+            world: World::new(arena, layout.table(), spec.size()),
+            first_slot: spec.first_slot,
+            work: spec.work,
+        }
+    }
+
+    #[inline(always)]
+    fn cx<'a, M: Memory>(&'a self, m: &'a M) -> Cx<'a, M, L> {
+        Cx {
+            m,
+            layout: self.layout,
+            world: &self.world,
+            mm: self.world.mm(),
+            first_slot: self.first_slot,
+            work: self.work,
+        }
+    }
+}
+
+// SAFETY: scenarios and the fault path take every address from the world, which was made for this
+// layout, scenario and number of threads; `Spec::check` keeps slots within it. Pointers in memory
+// (tree, `vm_mm`, `vm_lock`) are written when the world is made and by map and unmap, which store
+// VMAs of the world.
+unsafe impl<S: Scenario, L: Layout> Program for Faults<S, L> {
+    type Thread = Thread;
+    type Counts = Counts;
+    const TALLIES: &'static [Tally] = TALLIES;
+
+    fn threads(&self) -> usize {
+        self.world.size().threads
+    }
+
+    fn role(&self, thread: usize) -> Role {
+        match self.scenario.faults(thread, self.threads()) {
+            true => Role {
+                name: "fault",
+                counted: true,
+            },
+            false => Role {
+                name: "writer",
+                counted: false,
+            },
+        }
+    }
+
+    fn thread(&self, thread: usize, seed: u64) -> Thread {
+        Thread::new(thread, seed)
+    }
+
+    #[inline(always)]
+    fn run<M: Memory>(&self, m: &M, thread: &mut Thread, counts: &mut Counts, steps: u32) {
+        let cx = self.cx(m);
+        for _ in 0..steps {
+            self.scenario.step(&cx, thread, counts);
+        }
+    }
+
+    fn enter<M: Memory>(&self, m: &M, thread: &mut Thread) {
+        self.scenario.enter(&self.cx(m), thread);
+    }
+
+    fn leave<M: Memory>(&self, m: &M, thread: &mut Thread) {
+        self.scenario.leave(&self.cx(m), thread);
+    }
+
+    fn operations(counts: &Counts) -> u64 {
+        counts.faults
+    }
+
+    fn tallies(counts: &Counts) -> Vec<u64> {
+        vec![counts.fallbacks]
+    }
+
+    fn arena(&self) -> &Arena {
+        self.world.arena()
+    }
+
+    fn map(&self) -> Map {
+        self.world.map()
+    }
+
+    fn into_arena(self) -> Arena {
+        self.world.into_arena()
+    }
+}

@@ -4,11 +4,10 @@
 //! (`lock`), who calls it (`scenario`), and the page tables, which no layout of the VMA moves.
 
 use super::lock::mmap_lock;
-use super::lock::{self, Entry};
+use super::lock::{self, Entry, Layout, Lock};
 use super::tree;
-use crate::program::fault::vma::{Field, Layout, LockProtocol};
+use super::vma::Field;
 use crate::space::memory::{Addr, Memory};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What a fault does between entering and leaving the VMA, beside reading its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,7 +43,7 @@ pub fn fault<M: Memory, L: Layout>(
     work: PageWork,
     page: Addr,
 ) -> Outcome {
-    if layout.table().protocol == LockProtocol::MmapLock {
+    if !L::Lock::PER_VMA {
         return match under_mmap_lock(m, layout, mm, task, address, work, page) {
             true => Outcome::Handled,
             false => Outcome::NoVma,
@@ -59,7 +58,7 @@ pub fn fault<M: Memory, L: Layout>(
             Entry::Entered => {
                 anonymous_write(m, layout, vma);
                 page_work(m, work, page);
-                lock::end_read(m, layout, vma);
+                L::Lock::leave(m, layout, vma);
                 return Outcome::Handled;
             }
             Entry::Detached => continue,
@@ -100,7 +99,7 @@ fn under_mmap_lock<M: Memory, L: Layout>(
 fn anonymous_write<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
     macro_rules! read {
         ($($field:ident),*) => {$(
-            let _: u64 = m.load(vma.at(layout.table().offset(Field::$field)), Relaxed);
+            m.touch::<u64>(vma.at(layout.offset(Field::$field)));
         )*};
     }
     // access_error

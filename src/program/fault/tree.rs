@@ -6,7 +6,8 @@
 
 use crate::program::fault::vma::mm::MA_ROOT;
 use crate::space::arena::Arena;
-use crate::space::memory::{Addr, Memory, Node};
+use crate::space::map::Span;
+use crate::space::memory::{Addr, Memory, NodeKind};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Bytes of a node, and its alignment.
@@ -41,6 +42,8 @@ const ARANGE: Shape = Shape {
     fan_out: 10,
     meta: 240,
 };
+/// Of a `maple_arange_64`: the largest gap below each slot.
+const GAPS: usize = 160;
 const LAST_LEAF_PIVOT: usize = PIVOTS + 8 * (LEAF.fan_out - 2);
 
 /// Ranges put into one leaf and children into one inner node: not full, as a tree is that has
@@ -81,7 +84,14 @@ pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> Addr {
             while slot < end && m.load::<u64>(node.at(PIVOTS + 8 * slot), Relaxed) < index {
                 slot += 1;
             }
-            m.searched(if is_leaf { Node::Leaf } else { Node::Inner }, slot);
+            m.searched(
+                if is_leaf {
+                    NodeKind::Leaf
+                } else {
+                    NodeKind::Inner
+                },
+                slot,
+            );
             entry = m.load(node.at(shape.slots + 8 * slot), Acquire);
             if is_dead(m, node) {
                 continue 'restart;
@@ -122,7 +132,38 @@ pub struct Tree {
     /// The leaf slot of each range.
     pub slots: Vec<Addr>,
     /// Every node.
-    pub nodes: Vec<Addr>,
+    pub nodes: Vec<Node>,
+}
+
+/// A node with its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Node {
+    /// First byte.
+    pub at: Addr,
+    /// Which kind.
+    pub kind: NodeKind,
+}
+
+impl Node {
+    /// Its words.
+    pub fn fields(&self) -> Vec<Span> {
+        let shape = match self.kind {
+            NodeKind::Leaf => LEAF,
+            NodeKind::Inner => ARANGE,
+        };
+        let mut fields = vec![
+            Span::word("parent", PARENT, 8),
+            Span::array("pivot", PIVOTS, 8, shape.fan_out - 1),
+            Span::array("slot", shape.slots, 8, shape.fan_out),
+        ];
+        match self.kind {
+            // `meta` lies in the last slot.
+            NodeKind::Leaf => fields[2] = Span::array("slot", shape.slots, 8, shape.fan_out - 1),
+            NodeKind::Inner => fields.push(Span::array("gap", GAPS, 8, shape.fan_out)),
+        }
+        fields.push(Span::word("meta", shape.meta, 8));
+        fields
+    }
 }
 
 /// Build a tree of `ranges`, which follow one another from index 0, under the root word of `mm`.
@@ -132,7 +173,10 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
     let mut level: Vec<Range> = Vec::new();
     for chunk in ranges.chunks(LEAF_FILL) {
         let node = arena.alloc(NODE, NODE);
-        nodes.push(node);
+        nodes.push(Node {
+            at: node,
+            kind: NodeKind::Leaf,
+        });
         slots.extend((0..chunk.len()).map(|i| node.at(LEAF.slots + 8 * i)));
         level.push(fill(arena, node, &LEAF, LEAF_64, chunk));
     }
@@ -140,7 +184,10 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
         let mut parents = Vec::new();
         for chunk in level.chunks(INNER_FILL) {
             let node = arena.alloc(NODE, NODE);
-            nodes.push(node);
+            nodes.push(Node {
+                at: node,
+                kind: NodeKind::Inner,
+            });
             parents.push(fill(arena, node, &ARANGE, ARANGE_64, chunk));
         }
         level = parents;

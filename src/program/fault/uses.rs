@@ -1,11 +1,14 @@
 //! How a fault uses each field: found out by running it once on a memory that takes notes.
 
-use super::path::{self, PageWork};
+use super::Spec;
+use super::layouts::VmaLayout;
+use super::path::PageWork;
+use super::scenario::BuiltIn;
 use super::tree;
-use super::world::{Object, Size, World, start_of};
-use crate::program::fault::vma::{Field, LockPlace, Table};
+use super::world::{Size, World, start_of};
+use crate::program::{Program, WithProgram};
 use crate::space::arena::Arena;
-use crate::space::memory::{Addr, Memory, Node, Word};
+use crate::space::memory::{Addr, Memory, NodeKind, Word};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -22,74 +25,82 @@ pub struct Uses {
 }
 
 impl Uses {
-    /// Whether the fault touches it at all.
-    pub fn any(&self) -> bool {
-        *self != Uses::default()
+    fn add(&mut self, more: Uses) {
+        self.loads += more.loads;
+        self.stores += more.stores;
+        self.rmws += more.rmws;
     }
 }
 
-/// What an anonymous write fault does, by place.
+/// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
 #[derive(Clone, Debug, Default)]
-pub struct Footprint {
-    /// Each field of the VMA. The words of an embedded `rwsem` count as that field.
-    pub fields: BTreeMap<Field, Uses>,
-    /// The words of a split lock.
-    pub split_lock: Uses,
-    /// `mm_struct`.
-    pub mm: Uses,
-    /// Nodes of the tree.
-    pub tree: Uses,
+pub struct Footprint(BTreeMap<(&'static str, String), Uses>);
+
+impl Footprint {
+    /// What it does with one field, its parts among them.
+    pub fn field(&self, object: &str, field: &str) -> Uses {
+        let is_it = |name: &str| {
+            let rest = name.strip_prefix(field);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.sum(|o, f| o == object && is_it(f))
+    }
+
+    /// What it does with all fields of an object.
+    pub fn object(&self, object: &str) -> Uses {
+        self.sum(|o, _| o == object)
+    }
+
+    fn sum(&self, is_it: impl Fn(&str, &str) -> bool) -> Uses {
+        let mut sum = Uses::default();
+        for ((object, field), uses) in &self.0 {
+            if is_it(object, field) {
+                sum.add(*uses);
+            }
+        }
+        sum
+    }
 }
 
-/// The world in which [`footprint`] faults: in its first region.
+/// The world in which the tree is walked for [`walk`].
 pub const FOOTPRINT_SIZE: Size = Size {
-    vmas: crate::program::fault::scenario::FEWEST_VMAS,
+    vmas: super::scenario::FEWEST_VMAS,
     spare_slots: 0,
     threads: 1,
     pages: false,
 };
 
-/// The footprint of one uncontended anonymous write fault under `table`.
-pub fn footprint(table: &Table) -> Footprint {
-    let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE));
-    let world = World::new(arena, table, FOOTPRINT_SIZE);
-    let notes = Notes {
-        world: &world,
-        seen: RefCell::default(),
-        walk: Cell::default(),
-    };
-    path::fault(
-        &notes,
-        &table,
-        world.mm(),
-        64,
-        start_of(0),
-        PageWork::None,
-        Addr::NULL,
-    );
-    let mut footprint = Footprint::default();
-    let objects = world.objects();
-    for (at, uses) in notes.seen.into_inner() {
-        let object = objects
-            .iter()
-            .rev()
-            .find(|placed| placed.start <= at)
-            .map(|placed| (placed.object, (at.0 - placed.start.0) as usize));
-        let into = match object {
-            Some((Object::Vma(_), offset)) => match table.field_at(offset) {
-                Some(field) => footprint.fields.entry(field).or_default(),
-                None => continue,
-            },
-            Some((Object::Lock(_), _)) => &mut footprint.split_lock,
-            Some((Object::Mm, _)) => &mut footprint.mm,
-            _ => &mut footprint.tree,
-        };
-        into.loads += uses.loads;
-        into.stores += uses.stores;
-        into.rmws += uses.rmws;
+/// The footprint of one uncontended anonymous write fault under `layout`.
+pub fn footprint(layout: VmaLayout) -> Footprint {
+    struct Note;
+    impl WithProgram for Note {
+        type Out = Footprint;
+        fn call<P: Program>(self, program: P) -> Footprint {
+            let notes = Notes::of(program.arena());
+            let (mut thread, mut counts) = (program.thread(0, 1), P::Counts::default());
+            program.run(&notes, &mut thread, &mut counts, 1);
+            let map = program.map();
+            let mut footprint = Footprint::default();
+            for (at, uses) in notes.seen.into_inner() {
+                let Some((object, offset)) = map.at(at) else {
+                    continue;
+                };
+                let field = object.field_at(offset).map(|field| field.name.to_string());
+                let key = (object.name, field.unwrap_or_default());
+                footprint.0.entry(key).or_default().add(uses);
+            }
+            footprint
+        }
     }
-    debug_assert!(matches!(table.lock, LockPlace::Split(_)) || !footprint.split_lock.any());
-    footprint
+    let spec = Spec {
+        layout,
+        scenario: BuiltIn::OneVma,
+        threads: 1,
+        first_slot: 0,
+        work: PageWork::None,
+    };
+    let arena = Arena::new(spec.bytes());
+    spec.with_offsets_read(arena, Note).unwrap_or_default()
 }
 
 /// What a walk through the tree does.
@@ -105,11 +116,7 @@ pub struct Walk {
 
 /// The walk to `region` in a world that nobody changes.
 pub fn walk(world: &World, region: usize) -> Walk {
-    let notes = Notes {
-        world,
-        seen: RefCell::default(),
-        walk: Cell::default(),
-    };
+    let notes = Notes::of(world.arena());
     tree::walk(&notes, world.mm(), start_of(region));
     let loads = notes.seen.borrow().values().map(|uses| uses.loads).sum();
     Walk {
@@ -119,21 +126,29 @@ pub fn walk(world: &World, region: usize) -> Walk {
 }
 
 /// A memory that executes on the arena and writes down every access.
-struct Notes<'w> {
-    world: &'w World,
+struct Notes<'a> {
+    arena: &'a Arena,
     seen: RefCell<BTreeMap<Addr, Uses>>,
     walk: Cell<Walk>,
 }
 
 impl Notes<'_> {
+    fn of(arena: &Arena) -> Notes<'_> {
+        Notes {
+            arena,
+            seen: RefCell::default(),
+            walk: Cell::default(),
+        }
+    }
+
     fn note(&self, at: Addr, what: fn(&mut Uses)) {
         what(self.seen.borrow_mut().entry(at).or_default());
     }
 
     fn update<W: Word>(&self, at: Addr, new: impl FnOnce(u64) -> u64) -> W {
         self.note(at, |uses| uses.rmws += 1);
-        let old: W = self.world.arena().read(at);
-        self.world.arena().write(at, W::narrow(new(old.widen())));
+        let old: W = self.arena.read(at);
+        self.arena.write(at, W::narrow(new(old.widen())));
         old
     }
 }
@@ -141,11 +156,11 @@ impl Notes<'_> {
 impl Memory for Notes<'_> {
     fn load<W: Word>(&self, at: Addr, _order: Ordering) -> W {
         self.note(at, |uses| uses.loads += 1);
-        self.world.arena().read(at)
+        self.arena.read(at)
     }
     fn store<W: Word>(&self, at: Addr, value: W, _order: Ordering) {
         self.note(at, |uses| uses.stores += 1);
-        self.world.arena().write(at, value);
+        self.arena.write(at, value);
     }
     fn compare_exchange<W: Word>(
         &self,
@@ -178,7 +193,7 @@ impl Memory for Notes<'_> {
     fn compute(&self, _nanos: u32) {}
     fn clear_page(&self, _page: Addr) {}
     fn relax(&self) {}
-    fn searched(&self, _node: Node, steps: usize) {
+    fn searched(&self, _node: NodeKind, steps: usize) {
         let walk = self.walk.get();
         self.walk.set(Walk {
             nodes: walk.nodes + 1,
@@ -191,87 +206,58 @@ impl Memory for Notes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::fault::vma::BuiltIn;
+
+    fn uses(loads: u32, stores: u32, rmws: u32) -> Uses {
+        Uses {
+            loads,
+            stores,
+            rmws,
+        }
+    }
 
     #[test]
     fn a_refcount_fault_is_two_read_modify_writes_and_no_store() {
-        let footprint = footprint(BuiltIn::EmbeddedRefcount192.table());
-        let all: Vec<Uses> = footprint.fields.values().copied().collect();
-        assert_eq!(all.iter().map(|u| u.rmws).sum::<u32>(), 2);
-        assert_eq!(all.iter().map(|u| u.stores).sum::<u32>(), 0);
-        assert_eq!(footprint.fields[&Field::vm_refcnt].rmws, 2);
+        let footprint = footprint(VmaLayout::EmbeddedRefcount192);
+        let vma = footprint.object("vma");
+        assert_eq!((vma.rmws, vma.stores), (2, 0));
+        assert_eq!(footprint.field("vma", "vm_refcnt").rmws, 2);
         // mm_lock_seq, twice, and the root of the tree.
-        assert_eq!(
-            footprint.mm,
-            Uses {
-                loads: 3,
-                stores: 0,
-                rmws: 0
-            }
-        );
+        assert_eq!(footprint.object("mm"), uses(3, 0, 0));
     }
 
     #[test]
     fn an_rwsem_fault_also_stores_the_owner() {
-        for layout in [BuiltIn::SplitPacked, BuiltIn::SplitAligned] {
-            let lock = footprint(layout.table()).split_lock;
-            // count and owner are loaded; CAS and fetch_sub; owner is stored.
-            assert_eq!(
-                lock,
-                Uses {
-                    loads: 2,
-                    stores: 1,
-                    rmws: 2
-                }
-            );
+        // count and owner are loaded; CAS and fetch_sub; owner is stored.
+        for layout in [VmaLayout::SplitPacked, VmaLayout::SplitAligned] {
+            assert_eq!(footprint(layout).object("lock"), uses(2, 1, 2));
         }
-        let embedded = footprint(BuiltIn::EmbeddedUnaligned.table());
-        assert_eq!(
-            embedded.fields[&Field::rwsem],
-            Uses {
-                loads: 2,
-                stores: 1,
-                rmws: 2
-            }
-        );
+        let embedded = footprint(VmaLayout::EmbeddedUnaligned);
+        assert_eq!(embedded.field("vma", "rwsem.count"), uses(1, 0, 2));
+        assert_eq!(embedded.field("vma", "rwsem.owner"), uses(1, 1, 0));
     }
 
     #[test]
     fn a_split_lock_costs_two_dependent_loads_of_its_pointer() {
-        let footprint = footprint(BuiltIn::SplitPacked.table());
-        assert_eq!(footprint.fields[&Field::vm_lock].loads, 2);
+        let footprint = footprint(VmaLayout::SplitPacked);
+        assert_eq!(footprint.field("vma", "vm_lock"), uses(2, 0, 0));
     }
 
     #[test]
     fn before_per_vma_locks_the_vma_was_only_read() {
-        let footprint = footprint(BuiltIn::MmapLock.table());
-        assert!(
-            footprint
-                .fields
-                .values()
-                .all(|u| u.stores == 0 && u.rmws == 0)
-        );
+        let footprint = footprint(VmaLayout::MmapLock);
+        let vma = footprint.object("vma");
+        assert_eq!((vma.stores, vma.rmws), (0, 0));
         // The lock: count twice, owner loaded and stored, and the root of the tree.
-        assert_eq!(
-            footprint.mm,
-            Uses {
-                loads: 3,
-                stores: 1,
-                rmws: 2
-            }
-        );
+        assert_eq!(footprint.object("mm"), uses(3, 1, 2));
     }
 
     #[test]
     fn fields_that_no_fault_reads_stay_untouched() {
-        for layout in BuiltIn::ALL {
-            let footprint = footprint(layout.table());
-            for field in [Field::anon_vma_chain, Field::shared, Field::vm_private_data] {
-                assert!(
-                    !footprint.fields.contains_key(&field),
-                    "{}: {field:?}",
-                    layout.name()
-                );
+        for &layout in VmaLayout::EVERY {
+            let footprint = footprint(layout);
+            for field in ["anon_vma_chain", "shared.rb", "vm_private_data", ""] {
+                let uses = footprint.field("vma", field);
+                assert_eq!(uses, Uses::default(), "{}: {field}", layout.name());
             }
         }
     }

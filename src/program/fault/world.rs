@@ -1,13 +1,16 @@
 //! The objects a fault touches, laid out in an arena: one address space, before anyone faults.
 //!
-//! Here: `mm_struct`, tree, VMAs and locks in their slabs, pages, per-thread words, and a map from
-//! addresses back to objects. Not here: who uses which VMA (`scenario`).
+//! Here: `mm_struct`, tree, VMAs and locks in their slabs, pages, per-thread words, and what each
+//! is called. Not here: who uses which VMA (`scenario`).
 
+use super::layouts::with_lock;
+use super::lock::Lock;
 use super::tree::{self, Range};
-use crate::program::fault::vma::{Field, LockPlace, LockProtocol, Table, mm, rwsem};
+use super::vma::{Field, LockPlace, Table, mm, rwsem};
 use crate::space::PAGE;
 use crate::space::PAIR;
 use crate::space::arena::Arena;
+use crate::space::map::{Map, Object, Span};
 use crate::space::memory::Addr;
 
 /// Virtual addresses that one VMA covers: 1 MiB.
@@ -54,43 +57,15 @@ pub const fn start_of(slot: usize) -> u64 {
     FIRST_ADDRESS + 2 * slot as u64 * VMA_SPAN
 }
 
-/// What lies at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// `mm_struct`.
-    Mm,
-    /// A node of the tree.
-    Node,
-    /// The VMA in this slab slot.
-    Vma(usize),
-    /// The split lock in this slab slot.
-    Lock(usize),
-    /// A word of this thread alone.
-    PerThread(usize),
-    /// A page of this thread.
-    Page(usize),
-}
-
-/// An object with its place.
-#[derive(Clone, Copy, Debug)]
-pub struct Placed {
-    /// First byte.
-    pub start: Addr,
-    /// Bytes, without the padding behind it.
-    pub bytes: usize,
-    /// What it is.
-    pub object: Object,
-}
-
 /// The address space.
 pub struct World {
     arena: Arena,
-    table: Table,
+    table: &'static Table,
     size: Size,
     mm: Addr,
     /// The leaf slot of the tree for the range of each slab slot.
     tree_slots: Vec<Addr>,
-    nodes: Vec<Addr>,
+    nodes: Vec<tree::Node>,
     vma_slab: Addr,
     lock_slab: Addr,
     per_thread: Addr,
@@ -99,7 +74,7 @@ pub struct World {
 
 impl World {
     /// Bytes of arena that a world takes.
-    pub fn bytes_for(table: &Table, size: Size) -> usize {
+    pub fn bytes_for(table: &'static Table, size: Size) -> usize {
         let slots = size.vmas + size.spare_slots;
         let locks = table
             .lock_cache()
@@ -111,7 +86,7 @@ impl World {
 
     /// Lay out everything for `table` in `arena`, which is empty: VMA `i` in slab slot `i`,
     /// attached and unlocked.
-    pub fn new(mut arena: Arena, table: &Table, size: Size) -> World {
+    pub fn new(mut arena: Arena, table: &'static Table, size: Size) -> World {
         let slots = size.vmas + size.spare_slots;
         let mm = arena.alloc(mm::BYTES, PAIR);
         let vma_slab = arena.alloc(table.cache.pages_for(slots) * PAGE, PAGE);
@@ -123,7 +98,7 @@ impl World {
         let pages = arena.alloc(size.pages() * PAGE, PAGE);
         let mut world = World {
             arena,
-            table: table.clone(),
+            table,
             size,
             mm,
             tree_slots: Vec::new(),
@@ -186,18 +161,12 @@ impl World {
             self.arena
                 .write(vma.at(self.table.offset(Field::vm_lock_seq)), u32::MAX);
         }
-        if self.table.has(Field::detached) {
-            self.arena.write(
-                vma.at(self.table.offset(Field::detached)),
-                u8::from(!mapped),
-            );
-        }
-        if self.table.protocol == LockProtocol::Refcount {
-            self.arena.write(
-                vma.at(self.table.offset(Field::vm_refcnt)),
-                u32::from(mapped),
-            );
-        }
+        with_lock!(self.table.protocol, |K| K::init(
+            &self.arena,
+            self.table,
+            vma,
+            mapped
+        ));
         if let Some(lock) = self.split_lock(slot) {
             write(Field::vm_lock, lock.0);
         }
@@ -228,6 +197,18 @@ impl World {
         self.vma_slab.at(self.table.cache.offset(slot))
     }
 
+    /// The lock words of the VMA in slab slot `slot`; those of `mm_struct` where it has none.
+    pub fn lock(&self, slot: usize) -> Addr {
+        match (self.split_lock(slot), self.table.lock) {
+            (Some(lock), _) => lock,
+            (None, LockPlace::Mm) => self.mm.at(mm::MMAP_LOCK),
+            (None, _) if self.table.has(Field::vm_refcnt) => {
+                self.vma(slot).at(self.table.offset(Field::vm_refcnt))
+            }
+            (None, _) => self.vma(slot).at(self.table.offset(Field::rwsem)),
+        }
+    }
+
     /// The split lock object in slab slot `slot`, if the layout has one.
     pub fn split_lock(&self, slot: usize) -> Option<Addr> {
         let cache = self.table.lock_cache()?;
@@ -256,51 +237,62 @@ impl World {
         self.pages.at(index * PAGE)
     }
 
-    /// Every object with its place, by address.
-    pub fn objects(&self) -> Vec<Placed> {
-        let slots = self.size.vmas + self.size.spare_slots;
-        let mut objects = vec![Placed {
-            start: self.mm,
-            bytes: mm::BYTES,
-            object: Object::Mm,
-        }];
-        let mut push = |start, bytes, object| {
-            objects.push(Placed {
-                start,
-                bytes,
-                object,
-            })
+    /// Every object with its fields.
+    pub fn map(&self) -> Map {
+        let object = |name, index, start, bytes, fields| Object {
+            name,
+            index,
+            start,
+            bytes,
+            fields,
         };
-        for slot in 0..slots {
-            push(self.vma(slot), self.table.bytes_vma, Object::Vma(slot));
+        let mut objects = vec![object("mm", None, self.mm, mm::BYTES, mm::fields())];
+        for slot in 0..self.size.vmas + self.size.spare_slots {
+            let (vma, bytes) = (self.vma(slot), self.table.bytes);
+            objects.push(object(
+                "vma",
+                Some(slot),
+                vma,
+                bytes,
+                vma_fields(self.table),
+            ));
             if let Some(lock) = self.split_lock(slot) {
-                push(lock, rwsem::BYTES, Object::Lock(slot));
+                let words = rwsem::FIELDS.to_vec();
+                objects.push(object("lock", Some(slot), lock, rwsem::BYTES, words));
             }
         }
-        for node in &self.nodes {
-            push(*node, tree::NODE, Object::Node);
+        for (number, node) in self.nodes.iter().enumerate() {
+            objects.push(object(
+                "node",
+                Some(number),
+                node.at,
+                tree::NODE,
+                node.fields(),
+            ));
         }
         for thread in 0..self.size.threads {
-            push(self.per_thread(thread), PAIR, Object::PerThread(thread));
+            let quiescent = vec![Span::word("quiescent", 0, 8)];
+            let own = self.per_thread(thread);
+            objects.push(object("thread", Some(thread), own, PAIR, quiescent));
             if self.size.pages {
-                push(
-                    self.page(thread, 0),
-                    PAGES_PER_THREAD * PAGE,
-                    Object::Page(thread),
-                );
+                let pages = (self.page(thread, 0), PAGES_PER_THREAD * PAGE);
+                objects.push(object("page", Some(thread), pages.0, pages.1, Vec::new()));
             }
         }
-        objects.sort_by_key(|placed| placed.start);
-        objects
+        Map::new(self.arena.base(), objects)
     }
 }
 
-/// Offset of the lock words inside the object that holds them.
-pub fn lock_offset(table: &Table) -> usize {
-    match (table.lock, table.protocol) {
-        (LockPlace::Embedded, LockProtocol::Refcount) => table.offset(Field::vm_refcnt),
-        (LockPlace::Embedded, _) => table.offset(Field::rwsem),
-        (LockPlace::Split(_), _) => 0,
-        (LockPlace::Mm, _) => mm::MMAP_LOCK,
+/// The fields of a VMA, the words of an embedded `rw_semaphore` one by one.
+fn vma_fields(table: &Table) -> Vec<Span> {
+    let mut fields = Vec::new();
+    for (field, offset) in table.placed() {
+        match field {
+            Field::rwsem => {
+                fields.extend(rwsem::FIELDS.map(|word| word.within(field.name(), offset)));
+            }
+            _ => fields.push(Span::word(field.name(), offset, field.bytes())),
+        }
     }
+    fields
 }

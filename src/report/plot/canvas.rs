@@ -2,7 +2,7 @@
 //!
 //! Here: colours, fonts, the head of a plot. Not here: values and axes (`axis`).
 
-use crate::program::fault::vma::BuiltIn;
+use crate::program::fault::layouts::VmaLayout;
 use crate::results::BASELINE_AGAIN;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -41,7 +41,7 @@ pub fn colour(layout: &str, at: usize) -> RGBColor {
     if layout == BASELINE_AGAIN {
         return RGBColor(0x88, 0x88, 0x88);
     }
-    let built_in = BuiltIn::ALL.iter().position(|b| b.name() == layout);
+    let built_in = VmaLayout::ALL.iter().position(|b| b.name() == layout);
     PALETTE[built_in.unwrap_or(at) % PALETTE.len()]
 }
 

@@ -11,9 +11,10 @@ use super::run::{self, Spec};
 use crate::error::{Error, Result};
 use crate::experiment::Totals;
 use crate::machine::Placement;
+use crate::program::fault;
+use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
-use crate::program::fault::vma;
 use crate::space::LINE;
 use crate::space::PAGE;
 use crate::space::arena::Arena;
@@ -185,12 +186,14 @@ fn pft(threads: usize, prefetch: bool, layout: &str, seed: u64) -> Result<f64> {
         machine = machine.without_prefetchers();
     }
     let spec = Spec {
-        layout: vma::BuiltIn::parse(layout)?,
-        scenario: scenario::BuiltIn::OneVma,
-        threads,
+        program: fault::Spec {
+            layout: VmaLayout::parse(layout)?,
+            scenario: scenario::BuiltIn::OneVma,
+            threads,
+            first_slot: 0,
+            work: PageWork::Nanos(PFT_PAGE_NS),
+        },
         placement: PFT_PLACEMENT,
-        first_slot: 0,
-        work: PageWork::Nanos(PFT_PAGE_NS),
         access_ns: PFT_ACCESS_NS,
         between_ns: PFT_BETWEEN_NS,
         seed,

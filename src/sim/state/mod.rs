@@ -15,7 +15,7 @@ mod work;
 
 use self::ahead::Ahead;
 use self::pipeline::Pipeline;
-use crate::program::fault::world::World;
+use crate::program::Program;
 use crate::sim::arbiter::Arbiter;
 use crate::sim::coherence::{Coherence, Want};
 use crate::sim::machine::{Machine, Picos};
@@ -62,9 +62,9 @@ impl HasArena for Arena {
     }
 }
 
-impl HasArena for World {
+impl<P: Program> HasArena for P {
     fn arena(&self) -> &Arena {
-        World::arena(self)
+        Program::arena(self)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::sim::coherence::{Origin, Want};
 use crate::sim::machine::Picos;
 use crate::space::LINE;
 use crate::space::PAGE;
-use crate::space::memory::Node;
+use crate::space::memory::NodeKind;
 use rand::Rng;
 
 impl State {
@@ -54,7 +54,7 @@ impl State {
     }
 
     /// The thread has searched a node.
-    pub fn searched(&mut self, thread: usize, node: Node, steps: usize) {
+    pub fn searched(&mut self, thread: usize, node: NodeKind, steps: usize) {
         let t = &mut self.threads[thread];
         if let Some(pipeline) = &mut t.pipeline {
             t.clock = t.clock.max(pipeline.searched(node as usize, steps));

@@ -1,12 +1,36 @@
 //! `mm->mmap_lock` and `mm_lock_seq`, which a writer makes odd for as long as it holds the lock.
 //!
-//! One increment at the unlock releases every VMA that was marked meanwhile. Orderings as in
-//! include/linux/mmap_lock.h since 6.14, where the sequence is a `seqcount_t`.
+//! Here: what a fault falls back to, what map and unmap hold, and the protocol of layouts whose VMA
+//! has no lock of its own. One increment at the unlock releases every VMA that was marked
+//! meanwhile. Orderings as in include/linux/mmap_lock.h since 6.14, where the sequence is a
+//! `seqcount_t`.
 
-use super::rwsem;
+use super::{Entry, Layout, Lock, rwsem};
 use crate::program::fault::vma::mm::{MM_LOCK_SEQ, MMAP_LOCK};
+use crate::program::fault::vma::{LockProtocol, Table};
+use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
 use std::sync::atomic::Ordering::{Relaxed, Release};
+
+/// The protocol of a VMA without a lock.
+pub struct MmapLock;
+
+impl Lock for MmapLock {
+    const PROTOCOL: LockProtocol = LockProtocol::MmapLock;
+    const PER_VMA: bool = false;
+
+    fn enter<M: Memory, L: Layout>(_: &M, _: &L, _: Addr, _: Addr, _: u64) -> Entry {
+        Entry::Excluded
+    }
+    fn leave<M: Memory, L: Layout>(_: &M, _: &L, _: Addr) {}
+    fn exclude<M: Memory, L: Layout>(_: &M, _: &L, _: Addr, _: u64, publish: impl FnOnce()) {
+        publish();
+    }
+    fn attach<M: Memory, L: Layout>(_: &M, _: &L, _: Addr) {}
+    fn detach<M: Memory, L: Layout>(_: &M, _: &L, _: Addr) {}
+    fn renew<M: Memory>(_: &M, _: Addr) {}
+    fn init(_: &Arena, _: &Table, _: Addr, _: bool) {}
+}
 
 /// `mmap_read_lock`.
 pub fn read_lock<M: Memory>(m: &M, mm: Addr, task: u64) {

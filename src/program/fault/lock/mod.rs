@@ -1,23 +1,42 @@
 //! The lock of one VMA: `vma_start_read` and `vma_end_read`, `vma_start_write`, attach, detach.
 //!
-//! Here: the sequence check around the lock, and the choice of the protocol by layout. Not here:
-//! the protocols themselves (`rwsem`, `refcount`). Steps: kernel 6.12 (`include/linux/mm.h`) for
-//! the `rwsem` layouts, v10 of the refcount series for the others.
+//! Here: what every layout and every protocol has to provide, and the sequence check around the
+//! lock. Not here: the
+//! protocols themselves, one file each. Steps: kernel 6.12 (`include/linux/mm.h`) for the `rwsem`
+//! layouts, v10 of the refcount series for the others.
 
 pub mod mmap_lock;
 pub mod refcount;
 pub mod rwsem;
 
-use crate::program::fault::vma::mm::MM_LOCK_SEQ;
-use crate::program::fault::vma::{Field, Layout, LockPlace, LockProtocol};
+use super::vma::mm::MM_LOCK_SEQ;
+use super::vma::{Field, LockPlace, LockProtocol, Table};
+use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
-use refcount::Taken;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{self, Relaxed};
+
+/// A layout as the fault path sees it.
+///
+/// A built-in layout answers with a constant, so that every offset is folded into the instruction
+/// that uses it; an imported one answers with a table that is read.
+pub trait Layout: Copy + Send + Sync + 'static {
+    /// How a reader enters.
+    type Lock: Lock;
+
+    /// Offsets, lock and slab caches.
+    fn table(&self) -> &'static Table;
+
+    /// Offset of the field in bytes; see [`Table::offset`].
+    #[inline(always)]
+    fn offset(&self, field: Field) -> usize {
+        self.table().offset(field)
+    }
+}
 
 /// How an attempt to enter a VMA ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// The reader is in and must call [`end_read`].
+    /// The reader is in and must call [`Lock::leave`].
     Entered,
     /// The VMA was detached meanwhile: look it up again.
     Detached,
@@ -25,14 +44,49 @@ pub enum Entry {
     Excluded,
 }
 
-/// Address of the lock word(s) of `vma`: a dependent load where the lock is split.
+/// A lock protocol: how readers and writers of one VMA exclude each other.
+pub trait Lock: Send + Sync + 'static {
+    /// Which one, as tables name it.
+    const PROTOCOL: LockProtocol;
+    /// Whether a VMA has a lock of its own. Where it has none, every fault takes `mmap_lock`, and
+    /// nobody calls [`Lock::enter`].
+    const PER_VMA: bool = true;
+
+    /// Enter as a reader; [`start_read`] then checks that the VMA still covers the address.
+    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Addr, task: u64) -> Entry;
+
+    /// `vma_end_read`.
+    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr);
+
+    /// Run `publish` while no reader is in.
+    fn exclude<M: Memory, L: Layout>(
+        m: &M,
+        layout: &L,
+        vma: Addr,
+        task: u64,
+        publish: impl FnOnce(),
+    );
+
+    /// `vma_mark_attached`: from here on readers may enter.
+    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr);
+
+    /// `vma_mark_detached`: no reader gets in any more. The caller has called [`start_write`].
+    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr);
+
+    /// Make the lock at `lock` a new one, of an object that nobody can reach.
+    fn renew<M: Memory>(m: &M, lock: Addr);
+
+    /// The lock's words in a new VMA, `attached` or free, before any thread runs.
+    fn init(arena: &Arena, table: &Table, vma: Addr, attached: bool);
+}
+
+/// Address of the lock word(s) of `vma`: a dependent load where the lock is split, else those of
+/// `embedded`.
 #[inline(always)]
-fn lock_of<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) -> Addr {
-    let table = layout.table();
-    match (table.lock, table.protocol) {
-        (LockPlace::Split(_), _) => Addr(m.load(vma.at(table.offset(Field::vm_lock)), Relaxed)),
-        (_, LockProtocol::Refcount) => vma.at(table.offset(Field::vm_refcnt)),
-        (_, _) => vma.at(table.offset(Field::rwsem)),
+fn lock_of<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr, embedded: Field) -> Addr {
+    match layout.table().lock {
+        LockPlace::Split(_) => Addr(m.load(vma.at(layout.offset(Field::vm_lock)), Relaxed)),
+        _ => vma.at(layout.offset(embedded)),
     }
 }
 
@@ -43,9 +97,9 @@ fn is_write_locked<M: Memory, L: Layout>(
     layout: &L,
     mm: Addr,
     vma: Addr,
-    order: std::sync::atomic::Ordering,
+    order: Ordering,
 ) -> bool {
-    let seq: u32 = m.load(vma.at(layout.table().offset(Field::vm_lock_seq)), Relaxed);
+    let seq: u32 = m.load(vma.at(layout.offset(Field::vm_lock_seq)), Relaxed);
     let mm_seq: u32 = m.load(mm.at(MM_LOCK_SEQ), order);
     seq == mm_seq
 }
@@ -60,122 +114,28 @@ pub fn start_read<M: Memory, L: Layout>(
     task: u64,
     address: u64,
 ) -> Entry {
-    let table = layout.table();
-    match table.protocol {
-        LockProtocol::MmapLock => unreachable!("a layout without a VMA lock has no VMA reader"),
-        LockProtocol::Rwsem => {
-            // The mm comes from the VMA here, a dependent load; since 6.16 it is passed in.
-            let vm_mm = Addr(m.load(vma.at(table.offset(Field::vm_mm)), Relaxed));
-            if is_write_locked(m, layout, vm_mm, vma, Relaxed) {
-                return Entry::Excluded;
-            }
-            let lock = lock_of(m, layout, vma);
-            if !rwsem::read_trylock(m, lock, task) {
-                return Entry::Excluded;
-            }
-            if is_write_locked(m, layout, vm_mm, vma, Acquire) {
-                rwsem::read_unlock(m, lock);
-                return Entry::Excluded;
-            }
-            if m.load::<u8>(vma.at(table.offset(Field::detached)), Relaxed) != 0 {
-                rwsem::read_unlock(m, lock);
-                return Entry::Detached;
-            }
-        }
-        LockProtocol::Refcount => {
-            if is_write_locked(m, layout, mm, vma, Relaxed) {
-                return Entry::Excluded;
-            }
-            let lock = lock_of(m, layout, vma);
-            match refcount::read_trylock(m, lock) {
-                Taken::Yes => {}
-                Taken::Detached => return Entry::Detached,
-                Taken::Excluded => return Entry::Excluded,
-            }
-            // A type-stable slab may have handed the object to another mm.
-            let vm_mm: u64 = m.load(vma.at(table.offset(Field::vm_mm)), Relaxed);
-            if vm_mm != mm.0 {
-                refcount::read_unlock(m, lock);
-                return Entry::Detached;
-            }
-            if is_write_locked(m, layout, mm, vma, Acquire) {
-                refcount::read_unlock(m, lock);
-                return Entry::Excluded;
-            }
-        }
+    match L::Lock::enter(m, layout, mm, vma, task) {
+        Entry::Entered => {}
+        refused => return refused,
     }
     // The object may have been reused for another range before it was locked.
-    let start: u64 = m.load(vma.at(table.offset(Field::vm_start)), Relaxed);
-    let end: u64 = m.load(vma.at(table.offset(Field::vm_end)), Relaxed);
+    let start: u64 = m.load(vma.at(layout.offset(Field::vm_start)), Relaxed);
+    let end: u64 = m.load(vma.at(layout.offset(Field::vm_end)), Relaxed);
     if address < start || address >= end {
-        end_read(m, layout, vma);
+        L::Lock::leave(m, layout, vma);
         return Entry::Detached;
     }
     Entry::Entered
 }
 
-/// `vma_end_read`.
-#[inline(always)]
-pub fn end_read<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
-    let table = layout.table();
-    match table.protocol {
-        LockProtocol::MmapLock => {}
-        LockProtocol::Rwsem => rwsem::read_unlock(m, lock_of(m, layout, vma)),
-        LockProtocol::Refcount => {
-            // The put keeps the mm to wake its writer with, after the VMA may be gone.
-            let _: u64 = m.load(vma.at(table.offset(Field::vm_mm)), Relaxed);
-            refcount::read_unlock(m, lock_of(m, layout, vma));
-        }
-    }
-}
-
 /// `vma_start_write`: no reader is in, and none gets in until `mmap_write_unlock`. The caller
 /// holds `mmap_lock` for writing.
 pub fn start_write<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Addr, task: u64) {
-    let table = layout.table();
-    if table.protocol == LockProtocol::MmapLock {
+    if !L::Lock::PER_VMA || is_write_locked(m, layout, mm, vma, Relaxed) {
         return;
     }
-    if is_write_locked(m, layout, mm, vma, Relaxed) {
-        return;
-    }
-    let publish = || {
+    L::Lock::exclude(m, layout, vma, task, || {
         let mm_seq: u32 = m.load(mm.at(MM_LOCK_SEQ), Relaxed);
-        m.store(vma.at(table.offset(Field::vm_lock_seq)), mm_seq, Relaxed);
-    };
-    let lock = lock_of(m, layout, vma);
-    match table.protocol {
-        LockProtocol::MmapLock => {}
-        LockProtocol::Rwsem => {
-            rwsem::write_lock(m, lock, task);
-            publish();
-            rwsem::write_unlock(m, lock);
-        }
-        LockProtocol::Refcount => {
-            if !refcount::with_readers_excluded(m, lock, publish) {
-                // Detached: nobody can take a reference, so publishing needs no exclusion.
-                publish();
-            }
-        }
-    }
-}
-
-/// `vma_mark_attached`: from here on readers may enter.
-pub fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
-    let table = layout.table();
-    match table.protocol {
-        LockProtocol::MmapLock => {}
-        LockProtocol::Rwsem => m.store(vma.at(table.offset(Field::detached)), 0u8, Release),
-        LockProtocol::Refcount => refcount::attach(m, lock_of(m, layout, vma)),
-    }
-}
-
-/// `vma_mark_detached`: no reader gets in any more. The caller has called [`start_write`].
-pub fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
-    let table = layout.table();
-    match table.protocol {
-        LockProtocol::MmapLock => {}
-        LockProtocol::Rwsem => m.store(vma.at(table.offset(Field::detached)), 1u8, Relaxed),
-        LockProtocol::Refcount => refcount::detach(m, lock_of(m, layout, vma)),
-    }
+        m.store(vma.at(layout.offset(Field::vm_lock_seq)), mm_seq, Relaxed);
+    });
 }

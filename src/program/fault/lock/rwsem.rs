@@ -4,9 +4,76 @@
 //! to wait spins on `count`; a waiting writer raises the waiters flag, which turns readers away,
 //! so that it is not starved. Constants: kernel/locking/rwsem.c (6.12).
 
+use super::{Entry, Layout, Lock, is_write_locked, lock_of};
 use crate::program::fault::vma::rwsem::{COUNT, OWNER};
+use crate::program::fault::vma::{Field, LockProtocol, Table};
+use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// The protocol of a VMA with a `rw_semaphore`, embedded or split.
+pub struct Rwsem;
+
+impl Lock for Rwsem {
+    const PROTOCOL: LockProtocol = LockProtocol::Rwsem;
+
+    #[inline(always)]
+    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, _mm: Addr, vma: Addr, task: u64) -> Entry {
+        // The mm comes from the VMA here, a dependent load; since 6.16 it is passed in.
+        let vm_mm = Addr(m.load(vma.at(layout.offset(Field::vm_mm)), Relaxed));
+        if is_write_locked(m, layout, vm_mm, vma, Relaxed) {
+            return Entry::Excluded;
+        }
+        let lock = lock_of(m, layout, vma, Field::rwsem);
+        if !read_trylock(m, lock, task) {
+            return Entry::Excluded;
+        }
+        if is_write_locked(m, layout, vm_mm, vma, Acquire) {
+            read_unlock(m, lock);
+            return Entry::Excluded;
+        }
+        if m.load::<u8>(vma.at(layout.offset(Field::detached)), Relaxed) != 0 {
+            read_unlock(m, lock);
+            return Entry::Detached;
+        }
+        Entry::Entered
+    }
+
+    #[inline(always)]
+    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+        read_unlock(m, lock_of(m, layout, vma, Field::rwsem));
+    }
+
+    fn exclude<M: Memory, L: Layout>(
+        m: &M,
+        layout: &L,
+        vma: Addr,
+        task: u64,
+        publish: impl FnOnce(),
+    ) {
+        let lock = lock_of(m, layout, vma, Field::rwsem);
+        write_lock(m, lock, task);
+        publish();
+        write_unlock(m, lock);
+    }
+
+    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+        m.store(vma.at(layout.offset(Field::detached)), 0u8, Release);
+    }
+
+    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+        m.store(vma.at(layout.offset(Field::detached)), 1u8, Relaxed);
+    }
+
+    fn renew<M: Memory>(m: &M, lock: Addr) {
+        m.store(lock.at(COUNT), 0u64, Relaxed);
+        m.store(lock.at(OWNER), 0u64, Relaxed);
+    }
+
+    fn init(arena: &Arena, table: &Table, vma: Addr, attached: bool) {
+        arena.write(vma.at(table.offset(Field::detached)), u8::from(!attached));
+    }
+}
 
 const WRITER_LOCKED: u64 = 1;
 const FLAG_WAITERS: u64 = 1 << 1;
@@ -20,7 +87,7 @@ const OWNER_NONSPINNABLE: u64 = 2;
 
 /// `down_read_trylock`: a CAS loop on `count`, then a load and a store of `owner`.
 #[inline(always)]
-pub fn read_trylock<M: Memory>(m: &M, sem: Addr, task: u64) -> bool {
+fn read_trylock<M: Memory>(m: &M, sem: Addr, task: u64) -> bool {
     let mut count: u64 = m.load(sem.at(COUNT), Relaxed);
     loop {
         if count & READ_FAILED != 0 {

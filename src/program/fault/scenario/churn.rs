@@ -4,11 +4,11 @@
 //! comes back: after a grace period (`call_rcu`), or at once from a type-stable slab
 //! (`SLAB_TYPESAFE_BY_RCU`). Slots belong to threads in turn, as a slab looks after a while.
 
-use super::{Cx, FEWEST_VMAS, Scenario, Thread};
-use crate::program::fault::lock::{self, mmap_lock};
+use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use crate::program::fault::lock::{self, Layout, Lock, mmap_lock};
 use crate::program::fault::tree;
+use crate::program::fault::vma::Field;
 use crate::program::fault::vma::mm::MAP_COUNT;
-use crate::program::fault::vma::{Field, Layout, LockProtocol, rwsem};
 use crate::program::fault::world::{Size, VMA_SPAN, start_of};
 use crate::space::memory::{Addr, Memory};
 use std::collections::VecDeque;
@@ -58,10 +58,15 @@ fn size(threads: usize, pages: bool) -> Size {
 }
 
 #[inline(always)]
-fn step<M: Memory, L: Layout>(cx: &Cx<'_, M, L>, thread: &mut Thread, reclaim: Reclaim) {
+fn step<M: Memory, L: Layout>(
+    cx: &Cx<'_, M, L>,
+    thread: &mut Thread,
+    counts: &mut Counts,
+    reclaim: Reclaim,
+) {
     let slot = map(cx, thread, reclaim, SLOTS_PER_THREAD);
     for _ in 0..FAULTS_PER_VMA {
-        cx.fault(thread, region_of(cx, thread));
+        cx.fault(thread, counts, region_of(cx, thread));
     }
     unmap(cx, thread, reclaim, slot);
 }
@@ -75,8 +80,13 @@ impl Scenario for CallRcu {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
-        step(cx, thread, Reclaim::CallRcu);
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
+        step(cx, thread, counts, Reclaim::CallRcu);
         quiesce(cx, thread);
     }
 
@@ -102,8 +112,13 @@ impl Scenario for Typesafe {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
-        step(cx, thread, Reclaim::Typesafe);
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
+        step(cx, thread, counts, Reclaim::Typesafe);
     }
 }
 
@@ -134,19 +149,13 @@ pub fn map<M: Memory, L: Layout>(
         reap(cx, thread);
         cx.m.relax();
     };
-    let (m, mm, vma) = (&cx.m, cx.mm, cx.world.vma(slot));
+    let (m, mm, vma) = (cx.m, cx.mm, cx.world.vma(slot));
     let region = region_of(cx, thread);
     let start = start_of(region);
-    let table = cx.layout.table();
     mmap_lock::write_lock(m, mm, thread.task());
-    if reclaim == Reclaim::CallRcu && table.protocol == LockProtocol::Rwsem {
+    if reclaim == Reclaim::CallRcu {
         // A new object gets a new lock; a type-stable one must keep it, readers may hold it.
-        let lock = match cx.world.split_lock(slot) {
-            Some(lock) => lock,
-            None => cx.field(slot, Field::rwsem),
-        };
-        m.store(lock.at(rwsem::COUNT), 0u64, Relaxed);
-        m.store(lock.at(rwsem::OWNER), 0u64, Relaxed);
+        L::Lock::renew(m, cx.world.lock(slot));
     }
     lock::start_write(m, &cx.layout, mm, vma, thread.task());
     m.store(cx.field(slot, Field::vm_start), start, Relaxed);
@@ -159,7 +168,7 @@ pub fn map<M: Memory, L: Layout>(
     m.store(cx.field(slot, Field::vm_pgoff), start >> 12, Relaxed);
     m.store(cx.field(slot, Field::vm_file), 0u64, Relaxed);
     m.store(cx.field(slot, Field::vm_policy), 0u64, Relaxed);
-    lock::attach(m, &cx.layout, vma);
+    L::Lock::attach(m, &cx.layout, vma);
     tree::store(m, cx.world.tree_slot(region), vma);
     let count: u32 = m.load(mm.at(MAP_COUNT), Relaxed);
     m.store(mm.at(MAP_COUNT), count.wrapping_add(1), Relaxed);
@@ -174,12 +183,12 @@ pub fn unmap<M: Memory, L: Layout>(
     reclaim: Reclaim,
     slot: usize,
 ) {
-    let (m, mm, vma) = (&cx.m, cx.mm, cx.world.vma(slot));
+    let (m, mm, vma) = (cx.m, cx.mm, cx.world.vma(slot));
     let region = region_of(cx, thread);
     mmap_lock::write_lock(m, mm, thread.task());
     lock::start_write(m, &cx.layout, mm, vma, thread.task());
     tree::store(m, cx.world.tree_slot(region), Addr::NULL);
-    lock::detach(m, &cx.layout, vma);
+    L::Lock::detach(m, &cx.layout, vma);
     let count: u32 = m.load(mm.at(MAP_COUNT), Relaxed);
     m.store(mm.at(MAP_COUNT), count.wrapping_sub(1), Relaxed);
     mmap_lock::write_unlock(m, mm);

@@ -4,28 +4,29 @@
 //! that reads top to bottom as what its threads do. Not here: how the threads are driven
 //! (`backend`, `sim`).
 
-mod churn;
-mod one_vma;
-mod random_vma;
-mod readers_writer;
-mod rmap_neighbour;
-mod swap_in;
-mod vma_per_thread;
+pub mod churn;
+pub mod one_vma;
+pub mod random_vma;
+pub mod readers_writer;
+pub mod rmap_neighbour;
+pub mod swap_in;
+pub mod vma_per_thread;
 
+use super::lock::Layout;
+use super::path::{self, Outcome, PageWork};
+use super::vma::Field;
+use super::world::{Size, VMA_SPAN, World, start_of};
 use crate::error::{Error, Result};
-use crate::program::fault::path::{self, Outcome, PageWork};
-use crate::program::fault::vma::Layout;
-use crate::program::fault::world::{Size, VMA_SPAN, World, start_of};
 use crate::space::memory::{Addr, Memory};
 
 /// What one thread of a scenario works on.
-pub struct Cx<'w, M, L> {
+pub struct Cx<'a, M, L> {
     /// The memory, as this thread sees it.
-    pub m: M,
+    pub m: &'a M,
     /// The layout.
     pub layout: L,
     /// The address space.
-    pub world: &'w World,
+    pub world: &'a World,
     /// Its `mm_struct`, kept at hand: the loop must not look it up.
     pub mm: Addr,
     /// Slab slot of the first VMA in use; its parity is a factor of the experiment.
@@ -39,15 +40,19 @@ pub struct Cx<'w, M, L> {
 pub struct Thread {
     /// Number of the thread, from 0.
     pub id: usize,
+    rng: u64,
+    shelf: churn::Shelf,
+}
+
+/// What one thread has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
     /// Faults handled, the fall-backs among them.
     pub faults: u64,
     /// Faults handled under `mmap_lock` because a writer was in the way.
     pub fallbacks: u64,
     /// Steps that faulted nothing: maps, unmaps, other writes.
     pub writes: u64,
-    rng: u64,
-    handicap: u32,
-    shelf: churn::Shelf,
 }
 
 impl Thread {
@@ -56,11 +61,7 @@ impl Thread {
         let mixed = seed ^ (id as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Thread {
             id,
-            faults: 0,
-            fallbacks: 0,
-            writes: 0,
             rng: mixed.max(1),
-            handicap: 0,
             shelf: churn::Shelf::default(),
         }
     }
@@ -69,14 +70,6 @@ impl Thread {
     #[inline(always)]
     pub fn task(&self) -> u64 {
         (self.id as u64 + 1) << 6
-    }
-
-    /// Whole uncounted steps due after `permille` thousandths more have fallen due.
-    pub fn handicap(&mut self, permille: u32) -> u32 {
-        self.handicap += permille;
-        let due = self.handicap / 1000;
-        self.handicap %= 1000;
-        due
     }
 
     /// A number below `bound`, for choosing a VMA (xorshift64*, Vigna 2016).
@@ -92,29 +85,29 @@ impl Thread {
 impl<M: Memory, L: Layout> Cx<'_, M, L> {
     /// One fault of `thread` in the region of slab slot `slot`, at the thread's next page.
     #[inline(always)]
-    pub fn fault(&self, thread: &mut Thread, slot: usize) {
-        let page = thread.faults % (VMA_SPAN >> 12);
+    pub fn fault(&self, thread: &Thread, counts: &mut Counts, slot: usize) {
+        let page = counts.faults % (VMA_SPAN >> 12);
         let outcome = path::fault(
-            &self.m,
+            self.m,
             &self.layout,
             self.mm,
             thread.task(),
             start_of(slot) + (page << 12),
             self.work,
-            self.world.page(thread.id, thread.faults),
+            self.world.page(thread.id, counts.faults),
         );
-        thread.faults += 1;
+        counts.faults += 1;
         match outcome {
             Outcome::Handled => {}
-            Outcome::FellBack => thread.fallbacks += 1,
+            Outcome::FellBack => counts.fallbacks += 1,
             Outcome::NoVma => no_vma(slot),
         }
     }
 
     /// A word of the VMA object in slab slot `slot`.
     #[inline(always)]
-    fn field(&self, slot: usize, field: crate::program::fault::vma::Field) -> Addr {
-        self.world.vma(slot).at(self.layout.table().offset(field))
+    fn field(&self, slot: usize, field: Field) -> Addr {
+        self.world.vma(slot).at(self.layout.offset(field))
     }
 }
 
@@ -126,7 +119,7 @@ fn no_vma(slot: usize) -> ! {
 /// A scenario.
 ///
 /// `step` is what one thread does over and over: a fault, or a write beside the faults of others.
-pub trait Scenario: Copy + Send + Sync {
+pub trait Scenario: Copy + Send + Sync + 'static {
     /// Its name on the command line and in the CSV.
     const NAME: &'static str;
     /// One line: who does what.
@@ -150,7 +143,12 @@ pub trait Scenario: Copy + Send + Sync {
     }
 
     /// One step of `thread`, of `threads`.
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread);
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    );
 
     /// Called when the thread begins and ends a window.
     fn enter<M: Memory, L: Layout>(&self, _cx: &Cx<'_, M, L>, _thread: &mut Thread) {}
@@ -162,16 +160,8 @@ pub trait Scenario: Copy + Send + Sync {
 /// about 30, a threaded server 100 and more).
 pub const FEWEST_VMAS: usize = 64;
 
-/// What [`BuiltIn::with`] calls with the scenario as a type of its own.
-pub trait WithScenario {
-    /// What the call returns.
-    type Out;
-    /// Called with the scenario.
-    fn call<S: Scenario + 'static>(self, scenario: S) -> Self::Out;
-}
-
 macro_rules! built_in {
-    ($($variant:ident = $value:expr => $ty:ty),* $(,)?) => {
+    (($d:tt) $($variant:ident = $module:ident::$value:ident),* $(,)?) => {
         /// A scenario that comes with `hitm`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs)]
@@ -186,44 +176,52 @@ macro_rules! built_in {
             /// Its name on the command line and in the CSV.
             pub fn name(self) -> &'static str {
                 match self {
-                    $(BuiltIn::$variant => <$ty as Scenario>::NAME),*
+                    $(BuiltIn::$variant => <$module::$value as Scenario>::NAME),*
                 }
             }
 
             /// One line: who does what.
             pub fn about(self) -> &'static str {
                 match self {
-                    $(BuiltIn::$variant => <$ty as Scenario>::ABOUT),*
+                    $(BuiltIn::$variant => <$module::$value as Scenario>::ABOUT),*
                 }
             }
 
             /// The fewest threads it makes sense with.
             pub fn min_threads(self) -> usize {
                 match self {
-                    $(BuiltIn::$variant => <$ty as Scenario>::MIN_THREADS),*
-                }
-            }
-
-            /// Call `f` with the scenario as a type.
-            pub fn with<F: WithScenario>(self, f: F) -> F::Out {
-                match self {
-                    $(BuiltIn::$variant => f.call($value)),*
+                    $(BuiltIn::$variant => <$module::$value as Scenario>::MIN_THREADS),*
                 }
             }
         }
+
+        /// Evaluate an expression with a name bound to the scenario as a value of a type of its
+        /// own.
+        macro_rules! with_scenario {
+            ($d scenario:expr, |$d name:ident| $d body:expr) => {
+                match $d scenario {
+                    $($crate::program::fault::scenario::BuiltIn::$variant => {
+                        let $d name = $crate::program::fault::scenario::$module::$value;
+                        $d body
+                    })*
+                }
+            };
+        }
+        pub(super) use with_scenario;
     };
 }
 
-// One line a scenario: its name here, its value, its type.
+// One line a scenario: its name here, its file and its type there.
 built_in! {
-    OneVma = one_vma::OneVma => one_vma::OneVma,
-    VmaPerThread = vma_per_thread::VmaPerThread => vma_per_thread::VmaPerThread,
-    RandomVma = random_vma::RandomVma => random_vma::RandomVma,
-    ReadersWriter = readers_writer::ReadersWriter => readers_writer::ReadersWriter,
-    RmapNeighbour = rmap_neighbour::RmapNeighbour => rmap_neighbour::RmapNeighbour,
-    SwapIn = swap_in::SwapIn => swap_in::SwapIn,
-    ChurnCallRcu = churn::CallRcu => churn::CallRcu,
-    ChurnTypesafe = churn::Typesafe => churn::Typesafe,
+    ($)
+    OneVma = one_vma::OneVma,
+    VmaPerThread = vma_per_thread::VmaPerThread,
+    RandomVma = random_vma::RandomVma,
+    ReadersWriter = readers_writer::ReadersWriter,
+    RmapNeighbour = rmap_neighbour::RmapNeighbour,
+    SwapIn = swap_in::SwapIn,
+    ChurnCallRcu = churn::CallRcu,
+    ChurnTypesafe = churn::Typesafe,
 }
 
 impl BuiltIn {

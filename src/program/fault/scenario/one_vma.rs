@@ -1,7 +1,7 @@
 //! `one-vma`: all threads fault in one VMA, as mmtests' pft does.
 
-use super::{Cx, Scenario, Thread};
-use crate::program::fault::vma::Layout;
+use super::{Counts, Cx, Scenario, Thread};
+use crate::program::fault::lock::Layout;
 use crate::space::memory::Memory;
 
 /// See the module.
@@ -13,7 +13,12 @@ impl Scenario for OneVma {
     const ABOUT: &'static str = "all threads fault in one VMA (pft)";
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
-        cx.fault(thread, cx.first_slot);
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
+        cx.fault(thread, counts, cx.first_slot);
     }
 }

@@ -1,7 +1,7 @@
 //! `random-vma`: each fault is in a VMA chosen at random among 64.
 
-use super::{Cx, FEWEST_VMAS, Scenario, Thread};
-use crate::program::fault::vma::Layout;
+use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use crate::program::fault::lock::Layout;
 use crate::program::fault::world::Size;
 use crate::space::memory::Memory;
 
@@ -26,8 +26,13 @@ impl Scenario for RandomVma {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
         let slot = cx.first_slot + thread.random(CHOICE);
-        cx.fault(thread, slot);
+        cx.fault(thread, counts, slot);
     }
 }

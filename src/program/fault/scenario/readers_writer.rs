@@ -3,8 +3,8 @@
 //! `mm_lock_seq`, `mmap_lock` and the tree.
 
 use super::churn::{self, Reclaim};
-use super::{Cx, FEWEST_VMAS, Scenario, Thread};
-use crate::program::fault::vma::Layout;
+use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use crate::program::fault::lock::Layout;
 use crate::program::fault::world::Size;
 use crate::space::memory::Memory;
 
@@ -34,10 +34,15 @@ impl Scenario for ReadersWriter {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
         let threads = cx.world.size().threads;
         if self.faults(thread.id, threads) {
-            cx.fault(thread, cx.first_slot);
+            cx.fault(thread, counts, cx.first_slot);
             return;
         }
         // The writer is alone, so its VMA goes back to it at once.
@@ -45,6 +50,6 @@ impl Scenario for ReadersWriter {
         cx.m.compute(PAUSE_NS);
         churn::unmap(cx, thread, Reclaim::Typesafe, slot);
         cx.m.compute(PAUSE_NS);
-        thread.writes += 1;
+        counts.writes += 1;
     }
 }

@@ -2,8 +2,9 @@
 //! the last one inserts and erases those idle VMAs in the interval tree of the file they map,
 //! which writes `shared.rb` of the neighbours that are being faulted in.
 
-use super::{Cx, FEWEST_VMAS, Scenario, Thread};
-use crate::program::fault::vma::{Field, Layout};
+use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use crate::program::fault::lock::Layout;
+use crate::program::fault::vma::Field;
 use crate::program::fault::world::Size;
 use crate::space::memory::Memory;
 use std::sync::atomic::Ordering::Relaxed;
@@ -38,13 +39,18 @@ impl Scenario for RmapNeighbour {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
         let readers = cx.world.size().threads - 1;
         if self.faults(thread.id, readers + 1) {
-            cx.fault(thread, cx.first_slot + 2 * thread.id);
+            cx.fault(thread, counts, cx.first_slot + 2 * thread.id);
             return;
         }
-        let faulted = cx.first_slot + 2 * (thread.writes as usize % readers);
+        let faulted = cx.first_slot + 2 * (counts.writes as usize % readers);
         let idle = cx.field(faulted + 1, Field::shared);
         let neighbour = cx.field(faulted, Field::shared);
         // Linking a leaf: its own parent word, its parent's child pointer, then the recolouring.
@@ -53,6 +59,6 @@ impl Scenario for RmapNeighbour {
         let colour: u64 = cx.m.load(neighbour.at(PARENT_COLOUR), Relaxed);
         cx.m.store(neighbour.at(PARENT_COLOUR), colour ^ 1, Relaxed);
         cx.m.compute(PAUSE_NS);
-        thread.writes += 1;
+        counts.writes += 1;
     }
 }

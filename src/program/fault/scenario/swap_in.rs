@@ -1,8 +1,9 @@
 //! `swap-in`: all threads fault in one VMA, and each fault stores to `swap_readahead_info`, as
 //! swap-in does (mm/swap_state.c): a write into a line that is otherwise only read.
 
-use super::{Cx, Scenario, Thread};
-use crate::program::fault::vma::{Field, Layout};
+use super::{Counts, Cx, Scenario, Thread};
+use crate::program::fault::lock::Layout;
+use crate::program::fault::vma::Field;
 use crate::space::memory::Memory;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,10 +16,15 @@ impl Scenario for SwapIn {
     const ABOUT: &'static str = "all threads in one VMA, each fault stores swap_readahead_info";
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
         let info = cx.field(cx.first_slot, Field::swap_readahead_info);
         let hits: u64 = cx.m.load(info, Relaxed);
         cx.m.store(info, hits.wrapping_add(1), Relaxed);
-        cx.fault(thread, cx.first_slot);
+        cx.fault(thread, counts, cx.first_slot);
     }
 }

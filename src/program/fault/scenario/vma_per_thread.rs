@@ -1,8 +1,8 @@
 //! `vma-per-thread`: each thread faults in a VMA of its own, in neighbouring slab slots, as
 //! will-it-scale's page_fault tests do. Whatever is shared here is shared by accident.
 
-use super::{Cx, Scenario, Thread};
-use crate::program::fault::vma::Layout;
+use super::{Counts, Cx, Scenario, Thread};
+use crate::program::fault::lock::Layout;
 use crate::space::memory::Memory;
 
 /// See the module.
@@ -15,7 +15,12 @@ impl Scenario for VmaPerThread {
         "each thread in its own VMA, in neighbouring slab slots (will-it-scale)";
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
-        cx.fault(thread, cx.first_slot + thread.id);
+    fn step<M: Memory, L: Layout>(
+        &self,
+        cx: &Cx<'_, M, L>,
+        thread: &mut Thread,
+        counts: &mut Counts,
+    ) {
+        cx.fault(thread, counts, cx.first_slot + thread.id);
     }
 }

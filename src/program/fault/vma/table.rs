@@ -1,4 +1,4 @@
-//! One layout as data: offsets and sizes of the fields, the lock, the slab caches.
+//! One layout as data: offsets of the fields, the lock, the slab caches.
 
 use super::Field;
 use crate::layout::Cache;
@@ -15,7 +15,7 @@ pub enum LockProtocol {
 }
 
 impl LockProtocol {
-    /// Its name in the CSV.
+    /// Its name in `layout list`.
     pub fn name(self) -> &'static str {
         match self {
             LockProtocol::MmapLock => "mmap_lock",
@@ -36,19 +36,14 @@ pub enum LockPlace {
     Split(Cache),
 }
 
-/// Offset and size of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Bytes from the start of the VMA.
-    pub offset: usize,
-    /// Bytes it takes.
-    pub size: usize,
-}
+/// The offset of each field in bytes, by `Field as usize`; `None` where a kernel has no such field.
+pub type Offsets = [Option<u16>; Field::COUNT];
 
 /// One layout.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Its name on the command line and in the CSV; a variant is `NAME@CONFIG`.
+    /// Its name on the command line and in the CSV; under a larger kernel configuration
+    /// `NAME@CONFIG`.
     pub name: &'static str,
     /// Which kernel had it, and where that is written.
     pub source: &'static str,
@@ -57,11 +52,11 @@ pub struct Table {
     /// Where the lock is.
     pub lock: LockPlace,
     /// `sizeof(struct vm_area_struct)`.
-    pub bytes_vma: usize,
+    pub bytes: usize,
     /// How the VMAs are packed.
     pub cache: Cache,
-    /// Where each field lies; `None` where this kernel has no such field.
-    pub fields: [Option<Extent>; Field::COUNT],
+    /// Where each field lies.
+    pub fields: Offsets,
 }
 
 impl Table {
@@ -79,26 +74,16 @@ impl Table {
     #[inline(always)]
     pub const fn offset(&self, field: Field) -> usize {
         match self.fields[field as usize] {
-            Some(extent) => extent.offset,
+            Some(offset) => offset as usize,
             None => panic!("the layout has no such field"),
         }
     }
 
-    /// The field that the byte at `offset` belongs to; `None` in a hole.
-    pub fn field_at(&self, offset: usize) -> Option<Field> {
-        Field::ALL.into_iter().find(|field| {
-            self.fields[*field as usize]
-                .is_some_and(|e| (e.offset..e.offset + e.size).contains(&offset))
-        })
-    }
-
-    /// The fields the layout has, by offset.
-    pub fn placed(&self) -> Vec<(Field, Extent)> {
-        let mut placed: Vec<(Field, Extent)> = Field::ALL
-            .into_iter()
-            .filter_map(|field| Some((field, self.fields[field as usize]?)))
-            .collect();
-        placed.sort_by_key(|(_, extent)| extent.offset);
+    /// The fields the layout has with their offsets, in order of these.
+    pub fn placed(&self) -> Vec<(Field, usize)> {
+        let fields = Field::ALL.iter().filter(|field| self.has(**field));
+        let mut placed: Vec<(Field, usize)> = fields.map(|f| (*f, self.offset(*f))).collect();
+        placed.sort_by_key(|(_, offset)| *offset);
         placed
     }
 
@@ -111,57 +96,78 @@ impl Table {
     }
 
     /// Bytes of the separate lock object; 0 where the lock lies inside the VMA or in `mm_struct`.
-    pub const fn bytes_lock(&self) -> usize {
-        match self.lock {
-            LockPlace::Split(cache) => cache.slot,
-            _ => 0,
-        }
+    pub fn bytes_lock(&self) -> usize {
+        self.lock_cache().map_or(0, |cache| cache.slot)
     }
 
     /// Pages that 1000 VMAs and their split locks take.
-    pub const fn pages_per_1000(&self) -> usize {
-        let locks = match self.lock {
-            LockPlace::Split(cache) => cache.pages_for(1000),
-            _ => 0,
-        };
+    pub fn pages_per_1000(&self) -> usize {
+        let locks = self.lock_cache().map_or(0, |cache| cache.pages_for(1000));
         self.cache.pages_for(1000) + locks
+    }
+
+    /// The table itself, if no two fields overlap, each is aligned to its size and inside the
+    /// struct, and the lock is where the table says.
+    ///
+    /// # Panics
+    /// Otherwise: at compile time, as every table is registered through it.
+    pub const fn checked(self) -> Table {
+        let mut i = 0;
+        while i < Field::COUNT {
+            if let Some(offset) = self.fields[i] {
+                let (start, bytes) = (offset as usize, Field::ALL[i].bytes());
+                let align = if bytes > 8 { 8 } else { bytes };
+                assert!(start.is_multiple_of(align), "a field is not aligned");
+                assert!(
+                    start + bytes <= self.bytes,
+                    "a field lies outside the struct"
+                );
+                let mut j = 0;
+                while j < i {
+                    if let Some(other) = self.fields[j] {
+                        let (other, bytes_other) = (other as usize, Field::ALL[j].bytes());
+                        let apart = start + bytes <= other || other + bytes_other <= start;
+                        assert!(apart, "two fields overlap");
+                    }
+                    j += 1;
+                }
+            }
+            i += 1;
+        }
+        let lock_is_there = match (self.lock, self.protocol) {
+            (LockPlace::Mm, protocol) => matches!(protocol, LockProtocol::MmapLock),
+            (LockPlace::Split(_), _) => self.has(Field::vm_lock),
+            (LockPlace::Embedded, LockProtocol::Refcount) => self.has(Field::vm_refcnt),
+            (LockPlace::Embedded, _) => self.has(Field::rwsem),
+        };
+        assert!(lock_is_there, "the lock is not where the table says");
+        assert!(
+            self.bytes <= self.cache.slot,
+            "an object does not fit its slot"
+        );
+        self
     }
 }
 
-/// Offsets of the words of a `rw_semaphore` (x86-64, 40 bytes; BTF of Debian's 6.12 kernel).
-pub mod rwsem {
-    /// `count`: writer bit, waiter bits, readers in steps of 256.
-    pub const COUNT: usize = 0;
-    /// `owner`: the task that took it last, with flags in the low bits.
-    pub const OWNER: usize = 8;
-    /// `sizeof(struct rw_semaphore)`.
-    pub const BYTES: usize = 40;
+/// The offsets of some fields; each is named once.
+pub(super) const fn offsets(fields: &[(Field, u16)]) -> Offsets {
+    let mut offsets = [None; Field::COUNT];
+    let mut i = 0;
+    while i < fields.len() {
+        let (field, offset) = fields[i];
+        assert!(offsets[field as usize].is_none(), "a field is named twice");
+        offsets[field as usize] = Some(offset);
+        i += 1;
+    }
+    offsets
 }
 
-/// Size in bytes of the field that `_field` points to.
-pub(crate) const fn size_of_field<S, F>(_field: fn(&S) -> *const F) -> usize {
-    size_of::<F>()
-}
-
-/// Make the field array of a [`Table`] from a `#[repr(C)]` struct and assert, at compile time,
-/// that every field lies where the kernel's does.
+/// [`Offsets`] as pahole would list them: `fields! { vm_start@0, vm_end@8 }`.
 macro_rules! fields {
-    ($ty:ident, $bytes:literal: $($field:ident @ $offset:literal),* $(,)?) => {{
-        $(
-            assert!(std::mem::offset_of!($ty, $field) == $offset);
-            // A lock may carry padding up to its line or pair.
-            let bytes = $crate::program::fault::vma::table::size_of_field(|s: &$ty| &raw const s.$field);
-            assert!(bytes >= $crate::program::fault::vma::Field::$field.bytes());
-        )*
-        assert!(size_of::<$ty>() == $bytes);
-        let mut fields = [None; $crate::program::fault::vma::Field::COUNT];
-        $(
-            fields[$crate::program::fault::vma::Field::$field as usize] = Some($crate::program::fault::vma::table::Extent {
-                offset: std::mem::offset_of!($ty, $field),
-                size: $crate::program::fault::vma::Field::$field.bytes(),
-            });
-        )*
-        fields
-    }};
+    ($($field:ident@$offset:literal),* $(,)?) => {
+        $crate::program::fault::vma::table::offsets(&[
+            $(($crate::program::fault::vma::Field::$field, $offset)),*
+        ])
+    };
 }
-pub(crate) use fields;
+pub(super) use fields;
