@@ -184,7 +184,7 @@ impl World {
 
     /// The layout it was made for.
     pub fn table(&self) -> &Table {
-        &self.table
+        self.table
     }
 
     /// The `mm_struct`.
