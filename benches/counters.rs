@@ -216,7 +216,7 @@ fn laid_out(
     let load = Load {
         handicap_permille: 0,
     };
-    spec.with(Arena::new(spec.bytes()), load)
+    spec.with(Arena::new(spec.bytes()).unwrap(), load)
 }
 
 /// What about `faults` faults of a thread raise while its neighbours fault on the other CPUs,

@@ -82,7 +82,7 @@ fn cores(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(threads), |b| {
             b.iter(|| {
                 let cpus: Vec<usize> = (0..threads).collect();
-                let mut arena = Arena::new((threads + 1) * PAGE);
+                let mut arena = Arena::new((threads + 1) * PAGE).unwrap();
                 let base = arena.alloc((threads + 1) * PAGE, PAGE);
                 let machine = Rc::new(load("plain-mesi"));
                 let mut simulation = Simulation::new(machine, Rc::new(arena), &cpus, 1, false);

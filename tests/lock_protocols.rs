@@ -120,7 +120,11 @@ fn explore_with<L: Layout>(test: impl Test, layout: L) {
     model.preemption_bound = Some(3);
     model.check(move || {
         let table = layout.table();
-        let world = World::new(Arena::new(World::bytes_for(table, SIZE)), table, SIZE);
+        let world = World::new(
+            Arena::new(World::bytes_for(table, SIZE)).unwrap(),
+            table,
+            SIZE,
+        );
         let places = Places {
             mm: world.mm(),
             vma: world.vma(0),

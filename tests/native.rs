@@ -50,7 +50,7 @@ fn spec(layout: VmaLayout, scenario: scenario::BuiltIn) -> Spec {
 
 /// `spec` in an arena of its own, with a handicap.
 fn loaded(spec: Spec, handicap_permille: u32) -> Box<dyn Loaded> {
-    load_into(Arena::new(spec.bytes()), spec, handicap_permille)
+    load_into(Arena::new(spec.bytes()).unwrap(), spec, handicap_permille)
 }
 
 fn load_into(arena: Arena, spec: Spec, handicap_permille: u32) -> Box<dyn Loaded> {
@@ -61,7 +61,7 @@ fn load_into(arena: Arena, spec: Spec, handicap_permille: u32) -> Box<dyn Loaded
 fn world(spec: Spec) -> World {
     let table = spec.layout.table();
     World::new(
-        Arena::new(World::bytes_for(table, spec.size())),
+        Arena::new(World::bytes_for(table, spec.size())).unwrap(),
         table,
         spec.size(),
     )
@@ -221,7 +221,7 @@ fn the_baseline_again_is_the_same_program_in_the_same_memory() {
         points: vec![(scenario::BuiltIn::RandomVma, 1)],
         work: PageWork::None,
     };
-    let mut arena = Arena::new(faults.bytes());
+    let mut arena = Arena::new(faults.bytes()).unwrap();
     let mut contents = Vec::new();
     for arm in [0, 1] {
         arena.reset(0);
@@ -284,7 +284,7 @@ fn pages_are_cleared_when_the_page_work_says_so_and_only_then() {
     let last_words = [0, 1, 2].map(|fault| offset(fault) + PAGE - 8);
     for (work, left) in [(PageWork::ClearPage, 0), (PageWork::Nanos(1), u64::MAX)] {
         // Room for pages either way; laying a world out does not touch them.
-        let arena = Arena::new(with_pages.bytes());
+        let arena = Arena::new(with_pages.bytes()).unwrap();
         for word in last_words {
             arena.write(arena.base().at(word), u64::MAX);
         }
@@ -375,7 +375,7 @@ fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
     std::thread::spawn(move || {
         let mut pool = Pool::default();
         let mut sample = |thread, at| -> hitm::error::Result<Vec<Report>> {
-            let arena = Arena::new(1);
+            let arena = Arena::new(1).unwrap();
             let load = Load {
                 handicap_permille: 0,
             };

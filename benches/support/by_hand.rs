@@ -221,7 +221,11 @@ impl ByHand {
             work: PageWork::None,
         };
         let (table, size) = (spec.layout.table(), spec.size());
-        let world = World::new(Arena::new(World::bytes_for(table, size)), table, size);
+        let world = World::new(
+            Arena::new(World::bytes_for(table, size)).unwrap(),
+            table,
+            size,
+        );
         plain(&self.cpus, |_| {
             faults(&world, first_slot, 0, WARM_UP);
             let start = Instant::now();

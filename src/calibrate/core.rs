@@ -75,12 +75,11 @@ impl Findings {
     /// What searching a node, and a step of it, take beside the loads: from a walk of few steps and
     /// one of many, through as many nodes.
     fn search(&self, issue: f64) -> [Figure; 2] {
-        let world = solo::world();
-        let [few, many] = REGIONS.map(|region| uses::walk(&world, region));
         let [near, far] = [0, 1].map(|i| self.estimate(&self.solo.walks[i]));
-        let (Some(near), Some(far)) = (near, far) else {
+        let (Some(near), Some(far), Ok(world)) = (near, far, solo::world()) else {
             return [(); 2].map(|_| Figure::assumed(0.0, "kept from its CPU"));
         };
+        let [few, many] = REGIONS.map(|region| uses::walk(&world, region));
         let beside = |time: f64, walk: uses::Walk| time - f64::from(walk.loads) * issue;
         let (short, long) = (beside(near.median, few), beside(far.median, many));
         let step = ((long - short) / f64::from(many.steps - few.steps)).max(0.0);

@@ -135,10 +135,10 @@ const BETWEEN: usize = 32;
 pub const REGIONS: [usize; 2] = [0, FOOTPRINT_SIZE.vmas - 1];
 
 /// The world whose tree is walked.
-pub fn world() -> World {
+pub fn world() -> Result<World> {
     let table = VmaLayout::SplitPacked.table();
-    let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE));
-    World::new(arena, table, FOOTPRINT_SIZE)
+    let arena = Arena::new(World::bytes_for(table, FOOTPRINT_SIZE))?;
+    Ok(World::new(arena, table, FOOTPRINT_SIZE))
 }
 
 /// Turns of a chain of multiplications that take about a microsecond.
@@ -155,7 +155,7 @@ impl Bench {
             pairs: Chain::new(sets.memory / 2, Visit::Pairs)?,
             own: Line::default(),
             other: Line::default(),
-            world: world(),
+            world: world()?,
             clock_ns: clock_ns(),
         })
     }

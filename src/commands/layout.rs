@@ -43,7 +43,7 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     let text = match args.action {
         Action::List { all, format } => list(all, format),
-        Action::Show { name, format } => show(VmaLayout::parse(&name)?, format),
+        Action::Show { name, format } => show(VmaLayout::parse(&name)?, format)?,
         Action::Resolve(args) => super::resolve::run(&args)?,
     };
     super::print(&text)
@@ -154,10 +154,10 @@ fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
     rows
 }
 
-fn show(layout: VmaLayout, format: Format) -> String {
-    let (table, footprint) = (layout.table(), footprint(layout));
+fn show(layout: VmaLayout, format: Format) -> Result<String> {
+    let (table, footprint) = (layout.table(), footprint(layout)?);
     let rows = shown(table, &footprint);
-    match format {
+    Ok(match format {
         Format::Csv => super::csv(&rows),
         Format::Json => super::json(&rows),
         Format::Table => {
@@ -201,7 +201,7 @@ fn show(layout: VmaLayout, format: Format) -> String {
             );
             text
         }
-    }
+    })
 }
 
 fn heading(table: &Table) -> String {

@@ -75,7 +75,7 @@ pub fn run(machine: &Machine, spec: &Spec) -> Result<Run> {
 pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &Spec) -> Result<Run> {
     let cpus = machine.shape.place(&spec.placement, spec.program.threads)?;
     spec.program.check()?;
-    let arena = Arena::new(spec.program.bytes());
+    let arena = Arena::new(spec.program.bytes())?;
     spec.program.with_offsets_read(
         arena,
         Sampler {

@@ -6,8 +6,9 @@
 
 use super::PAGE;
 use super::memory::{Addr, Word};
-use std::alloc::{Layout as AllocLayout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, Result};
+use std::alloc::{Layout as AllocLayout, alloc_zeroed, dealloc};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// A page-aligned, zeroed block of memory. All accesses are atomic, so sharing it is sound.
 pub struct Arena {
@@ -24,24 +25,26 @@ unsafe impl Sync for Arena {}
 
 impl Arena {
     /// An arena of at least `bytes` bytes, all zero. Every page is touched here, once.
-    pub fn new(bytes: usize) -> Arena {
-        let bytes = bytes.max(1).next_multiple_of(PAGE);
-        let layout = AllocLayout::from_size_align(bytes, PAGE)
-            .unwrap_or_else(|_| panic!("an arena of {bytes} bytes overflows the address space"));
+    pub fn new(bytes: usize) -> Result<Arena> {
+        let refused = || Error::Refused(format!("there are no {bytes} bytes of memory to be had"));
+        let whole = bytes.max(1).checked_next_multiple_of(PAGE);
+        let layout = whole
+            .and_then(|bytes| AllocLayout::from_size_align(bytes, PAGE).ok())
+            .ok_or_else(refused)?;
         // SAFETY: `layout` has a size above 0.
         let base = unsafe { alloc_zeroed(layout) };
         if base.is_null() {
-            handle_alloc_error(layout);
+            return Err(refused());
         }
         let arena = Arena {
             base,
             layout,
             used: 0,
         };
-        for page in (0..bytes).step_by(PAGE) {
+        for page in (0..arena.bytes()).step_by(PAGE) {
             arena.write(arena.base().at(page), 0u8);
         }
-        arena
+        Ok(arena)
     }
 
     /// Address of the first byte; page-aligned.
@@ -74,66 +77,53 @@ impl Arena {
     }
 
     /// Read a word, outside any measured window.
+    ///
+    /// # Panics
+    /// As [`Arena::write`].
     pub fn read<W: Word>(&self, at: Addr) -> W {
-        self.word(
-            at,
-            |cell| match cell {
-                Cell::U8(a) => a.load(Ordering::Relaxed) as u64,
-                Cell::U32(a) => a.load(Ordering::Relaxed) as u64,
-                Cell::U64(a) => a.load(Ordering::Relaxed),
-            },
-            W::BYTES,
-        )
-        .map_or_else(|| out_of_bounds(at), W::narrow)
+        let word = self.checked(at, W::BYTES);
+        // SAFETY: `word` is inside the block and aligned; all accesses to it are atomic.
+        W::narrow(unsafe {
+            match W::BYTES {
+                1 => AtomicU8::from_ptr(word).load(Relaxed).into(),
+                4 => AtomicU32::from_ptr(word.cast()).load(Relaxed).into(),
+                _ => AtomicU64::from_ptr(word.cast()).load(Relaxed),
+            }
+        })
     }
 
     /// Write a word, outside any measured window.
+    ///
+    /// # Panics
+    /// When the word is outside the arena or misaligned.
     pub fn write<W: Word>(&self, at: Addr, value: W) {
-        let value = value.widen();
-        self.word(
-            at,
-            |cell| match cell {
-                Cell::U8(a) => a.store(value as u8, Ordering::Relaxed),
-                Cell::U32(a) => a.store(value as u32, Ordering::Relaxed),
-                Cell::U64(a) => a.store(value, Ordering::Relaxed),
-            },
-            W::BYTES,
-        )
-        .unwrap_or_else(|| out_of_bounds(at));
+        let (word, value) = (self.checked(at, W::BYTES), value.widen());
+        // SAFETY: as in `read`.
+        unsafe {
+            match W::BYTES {
+                1 => AtomicU8::from_ptr(word).store(value as u8, Relaxed),
+                4 => AtomicU32::from_ptr(word.cast()).store(value as u32, Relaxed),
+                _ => AtomicU64::from_ptr(word.cast()).store(value, Relaxed),
+            }
+        }
     }
 
     /// Whether the `bytes` bytes at `at` lie inside and are naturally aligned.
     pub fn contains(&self, at: Addr, bytes: usize) -> bool {
-        at.0.checked_sub(self.base().0)
-            .is_some_and(|offset| offset as usize + bytes <= self.bytes())
-            && at.0.is_multiple_of(bytes as u64)
+        let offset = at.0.wrapping_sub(self.base().0) as usize;
+        offset <= self.bytes() - bytes && at.0.is_multiple_of(bytes as u64)
     }
 
-    fn word<R>(&self, at: Addr, with: impl FnOnce(Cell<'_>) -> R, bytes: usize) -> Option<R> {
+    fn checked(&self, at: Addr, bytes: usize) -> *mut u8 {
         if !self.contains(at, bytes) {
-            return None;
+            out_of_bounds(at);
         }
-        // SAFETY: inside the block and aligned (checked above); the block lives as long as `self`
-        // and is only accessed atomically.
-        let cell = unsafe {
-            match bytes {
-                1 => Cell::U8(AtomicU8::from_ptr(at.0 as *mut u8)),
-                4 => Cell::U32(AtomicU32::from_ptr(at.0 as *mut u32)),
-                _ => Cell::U64(AtomicU64::from_ptr(at.0 as *mut u64)),
-            }
-        };
-        Some(with(cell))
+        self.base.wrapping_add((at.0 - self.base().0) as usize)
     }
-}
-
-enum Cell<'a> {
-    U8(&'a AtomicU8),
-    U32(&'a AtomicU32),
-    U64(&'a AtomicU64),
 }
 
 #[cold]
-fn out_of_bounds<T>(at: Addr) -> T {
+fn out_of_bounds(at: Addr) -> ! {
     panic!("{at:?} is outside the arena or misaligned")
 }
 

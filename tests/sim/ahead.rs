@@ -37,7 +37,7 @@ fn small(at_once: Option<usize>) -> Machine {
 
 /// What a program of one thread counts, and how long it takes.
 fn alone(machine: Machine, program: fn(&SimMemory<'_>, Addr)) -> (Counts, Picos) {
-    let mut arena = Arena::new(PAGE);
+    let mut arena = Arena::new(PAGE).unwrap();
     let page = arena.alloc(PAGE, PAGE);
     let (counts, last, _) = run(machine, Rc::new(arena), &[0], 1, move |_, m| {
         program(m, page)
@@ -114,7 +114,7 @@ fn what_is_asked_for_ahead_may_be_taken_away_stored_to_or_never_used() {
     {
         for length in 1..40 {
             let machine = ways.of(machine("broadwell-ep")).without_prefetchers();
-            let mut arena = Arena::new(PAGE);
+            let mut arena = Arena::new(PAGE).unwrap();
             let page = arena.alloc(PAGE, PAGE);
             let arena = Rc::new(arena);
             let (counts, ..) = run(machine, arena.clone(), &cpus, 1, move |thread, m| {

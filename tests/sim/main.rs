@@ -132,7 +132,7 @@ fn every_interleaving_of_a_small_program_keeps_the_invariants() {
 }
 
 fn contended(machine: Machine, cores: usize, seed: u64) -> (Counts, Picos) {
-    let mut arena = Arena::new(PAGE);
+    let mut arena = Arena::new(PAGE).unwrap();
     let word = arena.alloc(64, 64);
     let cpus: Vec<usize> = (0..cores).collect();
     let (counts, last, _) = run(machine, Rc::new(arena), &cpus, seed, move |_, m| {
@@ -148,9 +148,9 @@ fn contended(machine: Machine, cores: usize, seed: u64) -> (Counts, Picos) {
 fn the_same_seed_gives_the_same_run_wherever_the_host_puts_the_memory() {
     for ways in Ways::ALL {
         let machine = || ways.of(machine("broadwell-ep"));
-        let _moves_the_next_arena = Arena::new(3 * PAGE);
+        let _moves_the_next_arena = Arena::new(3 * PAGE).unwrap();
         let first = contended(machine(), 8, 5);
-        let _moves_it_again = Arena::new(5 * PAGE);
+        let _moves_it_again = Arena::new(5 * PAGE).unwrap();
         assert_eq!(first, contended(machine(), 8, 5), "{ways:?}");
         assert_ne!(first.1, contended(machine(), 8, 6).1, "{ways:?}");
     }
@@ -168,7 +168,7 @@ fn private_lines_cause_no_coherence_traffic_on_any_machine_with_every_prefetcher
         machine.prefetchers.up_down = Some(1.0);
         machine.prefetchers.next_line = Some(1.0);
         machine.prefetchers.streamer = Some(4);
-        let mut arena = Arena::new(4 * PAGE);
+        let mut arena = Arena::new(4 * PAGE).unwrap();
         let pages = arena.alloc(4 * PAGE, PAGE);
         let (counts, ..) = run(
             machine,
@@ -212,7 +212,7 @@ fn lock_lost(ways: Ways, neighbour: usize) -> [u64; 2] {
         ownership: true,
         share: 1.0,
     });
-    let mut arena = Arena::new(PAGE);
+    let mut arena = Arena::new(PAGE).unwrap();
     let base = arena.alloc(512, 512);
     let (_, _, ledger) = run(machine, Rc::new(arena), &[0, 1, 2], 1, move |thread, m| {
         let word = if thread == 0 {
@@ -247,7 +247,7 @@ fn a_lock_in_its_own_pair_is_never_fetched_by_its_neighbour() {
 /// Nanoseconds an operation takes each of `cores` threads.
 fn ns_per_op(machine: &Machine, cpus: &[usize], apart: usize, work: u32) -> f64 {
     const OPS: u64 = 400;
-    let mut arena = Arena::new(PAGE);
+    let mut arena = Arena::new(PAGE).unwrap();
     let words = arena.alloc(PAGE, PAGE);
     let (_, last, _) = run(
         machine.clone(),
@@ -295,7 +295,7 @@ fn atomics_on_skylake_cost_what_was_published_within_15_percent() {
 /// One-way latency of a line that two threads pass to and fro by compare-and-exchange.
 fn ping_pong(machine: &Machine, cpus: &[usize]) -> f64 {
     const ROUNDS: u64 = 100;
-    let mut arena = Arena::new(PAGE);
+    let mut arena = Arena::new(PAGE).unwrap();
     let word = arena.alloc(64, 64);
     let (_, last, _) = run(
         machine.clone(),

@@ -93,7 +93,7 @@ pub struct Shared {
 impl Shared {
     /// Every object points to the next one.
     pub fn new() -> Shared {
-        let mut arena = Arena::new(PAGE);
+        let mut arena = Arena::new(PAGE).unwrap();
         let base = arena.alloc(PAGE, PAGE);
         let shared = Shared {
             arena: Rc::new(arena),

@@ -71,7 +71,7 @@ proptest! {
 fn siblings_that_spin_on_a_lock_do_not_keep_its_line_for_ever() {
     for (name, sibling) in [("broadwell-ep", 28), ("zen4", 192)] {
         for ways in Ways::ALL {
-            let mut arena = Arena::new(PAGE);
+            let mut arena = Arena::new(PAGE).unwrap();
             let lock = arena.alloc(64, 64);
             let cpus = [1, 0, sibling];
             run(

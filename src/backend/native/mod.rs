@@ -198,16 +198,16 @@ impl Arenas {
         }
     }
 
-    fn take(&mut self, cell: &Cell) -> Arena {
+    fn take(&mut self, cell: &Cell) -> Result<Arena> {
         let arena = self.arenas.remove(&self.key(cell));
-        let mut arena = arena.unwrap_or_else(|| Arena::new(self.bytes));
+        let mut arena = arena.map_or_else(|| Arena::new(self.bytes), Ok)?;
         let start = if self.fixed {
             0
         } else {
             cell.seed % START_PAGES
         };
         arena.reset(start as usize * PAGE);
-        arena
+        Ok(arena)
     }
 
     fn give_back(&mut self, cell: &Cell, arena: Arena) {
@@ -223,7 +223,7 @@ impl Native<'_, Faults> {
         let mut rows = Vec::new();
         for (point, arm) in self.build.cells() {
             let cell = Cell::first(point, arm);
-            let program = self.build.build(&cell, self.arenas.take(&cell))?;
+            let program = self.build.build(&cell, self.arenas.take(&cell)?)?;
             let Point {
                 scenario, threads, ..
             } = &design.points[point];
@@ -242,7 +242,7 @@ impl Native<'_, Faults> {
 impl<B: Build> Backend for Native<'_, B> {
     fn measure(&mut self, cell: &Cell) -> Result<Measured> {
         let cpus = &self.cpus[cell.point];
-        let arena = self.arenas.take(cell);
+        let arena = self.arenas.take(cell)?;
         let program = self.build.build(cell, arena)?;
         let steal = &mut self.steal[cell.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());

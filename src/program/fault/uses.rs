@@ -6,6 +6,7 @@ use super::path::PageWork;
 use super::scenario::BuiltIn;
 use super::tree;
 use super::world::{Size, World, start_of};
+use crate::error::Result;
 use crate::program::{Program, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory, NodeKind, Word};
@@ -71,7 +72,7 @@ pub const FOOTPRINT_SIZE: Size = Size {
 };
 
 /// The footprint of one uncontended anonymous write fault under `layout`.
-pub fn footprint(layout: VmaLayout) -> Footprint {
+pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
     struct Note;
     impl WithProgram for Note {
         type Out = Footprint;
@@ -99,8 +100,8 @@ pub fn footprint(layout: VmaLayout) -> Footprint {
         first_slot: 0,
         work: PageWork::None,
     };
-    let arena = Arena::new(spec.bytes());
-    spec.with_offsets_read(arena, Note).unwrap_or_default()
+    let arena = Arena::new(spec.bytes())?;
+    spec.with_offsets_read(arena, Note)
 }
 
 /// What a walk through the tree does.
@@ -169,7 +170,7 @@ impl Memory for Notes<'_> {
         new: W,
         _success: Ordering,
         _failure: Ordering,
-    ) -> Result<W, W> {
+    ) -> std::result::Result<W, W> {
         let found: W = self.update(at, |old| {
             if old == current.widen() {
                 new.widen()
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_refcount_fault_is_two_read_modify_writes_and_no_store() {
-        let footprint = footprint(VmaLayout::EmbeddedRefcount192);
+        let footprint = footprint(VmaLayout::EmbeddedRefcount192).unwrap();
         let vma = footprint.object("vma");
         assert_eq!((vma.rmws, vma.stores), (2, 0));
         assert_eq!(footprint.field("vma", "vm_refcnt").rmws, 2);
@@ -229,22 +230,22 @@ mod tests {
     fn an_rwsem_fault_also_stores_the_owner() {
         // count and owner are loaded; CAS and fetch_sub; owner is stored.
         for layout in [VmaLayout::SplitPacked, VmaLayout::SplitAligned] {
-            assert_eq!(footprint(layout).object("lock"), uses(2, 1, 2));
+            assert_eq!(footprint(layout).unwrap().object("lock"), uses(2, 1, 2));
         }
-        let embedded = footprint(VmaLayout::EmbeddedUnaligned);
+        let embedded = footprint(VmaLayout::EmbeddedUnaligned).unwrap();
         assert_eq!(embedded.field("vma", "rwsem.count"), uses(1, 0, 2));
         assert_eq!(embedded.field("vma", "rwsem.owner"), uses(1, 1, 0));
     }
 
     #[test]
     fn a_split_lock_costs_two_dependent_loads_of_its_pointer() {
-        let footprint = footprint(VmaLayout::SplitPacked);
+        let footprint = footprint(VmaLayout::SplitPacked).unwrap();
         assert_eq!(footprint.field("vma", "vm_lock"), uses(2, 0, 0));
     }
 
     #[test]
     fn before_per_vma_locks_the_vma_was_only_read() {
-        let footprint = footprint(VmaLayout::MmapLock);
+        let footprint = footprint(VmaLayout::MmapLock).unwrap();
         let vma = footprint.object("vma");
         assert_eq!((vma.stores, vma.rmws), (0, 0));
         // The lock: count twice, owner loaded and stored, and the root of the tree.
@@ -254,7 +255,7 @@ mod tests {
     #[test]
     fn fields_that_no_fault_reads_stay_untouched() {
         for &layout in VmaLayout::EVERY {
-            let footprint = footprint(layout);
+            let footprint = footprint(layout).unwrap();
             for field in ["anon_vma_chain", "shared.rb", "vm_private_data", ""] {
                 let uses = footprint.field("vma", field);
                 assert_eq!(uses, Uses::default(), "{}: {field}", layout.name());

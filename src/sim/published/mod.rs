@@ -214,7 +214,7 @@ const CAS_LOOP_NS: u32 = 5;
 fn atomics(threads: usize, _prefetch: bool, algorithm: &str, seed: u64) -> Result<f64> {
     let machine = Machine::load("skylake-client")?;
     let cpus: Vec<usize> = (0..threads).collect();
-    let mut arena = Arena::new(PAGE);
+    let mut arena = Arena::new(PAGE)?;
     let words = arena.alloc(PAGE, PAGE);
     let mut simulation = Simulation::new(Rc::new(machine), Rc::new(arena), &cpus, seed, false);
     for thread in 0..threads {
