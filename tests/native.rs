@@ -404,3 +404,36 @@ fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
         "the pool hangs, or an assertion above failed"
     );
 }
+
+#[test]
+fn a_program_that_would_leave_its_arena_is_refused() {
+    let good = spec(VmaLayout::SplitPacked, scenario::BuiltIn::VmaPerThread);
+    let load = || Load {
+        handicap_permille: 0,
+    };
+    for bad in [
+        Spec {
+            first_slot: 2,
+            ..good
+        },
+        Spec {
+            first_slot: usize::MAX,
+            ..good
+        },
+        Spec { threads: 0, ..good },
+        Spec {
+            threads: usize::MAX,
+            ..good
+        },
+        Spec {
+            scenario: scenario::BuiltIn::ReadersWriter,
+            ..good
+        },
+    ] {
+        let refused = bad.with(Arena::new(good.bytes()).unwrap(), load());
+        assert!(matches!(refused, Err(Error::Input(_))), "{bad:?}");
+    }
+    // An arena too small for it is a bug, found before anything is accessed.
+    let small = std::panic::catch_unwind(|| good.with(Arena::new(1).unwrap(), load()));
+    assert!(small.is_err());
+}

@@ -96,7 +96,7 @@ fn under_mmap_lock<M: Memory, L: Layout>(
 /// Every field that an anonymous write fault reads after it has entered, in the order of
 /// mm/memory.c (6.12). The values only steer branches that this path does not take.
 #[inline(always)]
-fn anonymous_write<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+pub fn anonymous_write<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
     macro_rules! read {
         ($($field:ident),*) => {$(
             m.touch::<u64>(vma.at(layout.offset(Field::$field)));
