@@ -97,7 +97,9 @@ impl Arbiter {
         let index = (self.by_line[line as usize] as usize).checked_sub(1)?;
         let cluster = self.shape.cluster_of(core);
         let queue = &mut self.queues[index];
-        let at = queue.clusters[cluster].iter().position(|(_, id)| is_it(*id))?;
+        let at = queue.clusters[cluster]
+            .iter()
+            .position(|(_, id)| is_it(*id))?;
         let (_, id) = queue.clusters[cluster].remove(at)?;
         if queue.clusters[cluster].is_empty() {
             queue.some &= !(1 << cluster);

@@ -5,7 +5,11 @@ use crate::sim::coherence::{From, Origin, Want};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
 use crate::sim::value::Kind;
+use rand::Rng;
 use std::cmp::Reverse;
+
+/// A line is held for a share of its way, and this part of that more or less. Assumed.
+const HOLD_SPREAD: f64 = 0.5;
 
 impl State {
     /// Write the waiting stores that need no request, oldest first; ask for the next one's line.
@@ -178,7 +182,10 @@ impl State {
             ready = now + outcome.latency.saturating_sub(passed);
             let free = match (outcome.exclusive, origin) {
                 (true, Origin::Demand) => {
-                    ready + self.hold(thread, outcome.latency).max(rmw + self.machine.keep)
+                    ready
+                        + self
+                            .hold(thread, outcome.latency)
+                            .max(rmw + self.machine.keep)
                 }
                 (true, Origin::Prefetch) => ready,
                 (false, _) => now + self.machine.llc_occupancy,
@@ -250,7 +257,9 @@ impl State {
         if self.machine.hold_share == 0.0 {
             return 0;
         }
-        (latency as f64 * self.machine.hold_share * self.jitter(thread)) as Picos
+        let unit = f64::from(self.threads[thread].rng.next_u32()) / f64::from(u32::MAX);
+        let about = 1.0 + HOLD_SPREAD * (2.0 * unit - 1.0);
+        (latency as f64 * self.machine.hold_share * about) as Picos
     }
 
     /// How long the access keeps the line locked once it is there.

@@ -83,19 +83,15 @@ impl State {
         sibling.is_some_and(|sibling| self.threads[sibling].resumes != NEVER)
     }
 
-    /// What chance makes of a time: a factor about 1.
-    pub(super) fn jitter(&mut self, thread: usize) -> f64 {
-        let jitter = self.machine.work_jitter;
-        if jitter == 0.0 {
-            return 1.0;
-        }
-        let unit = f64::from(self.threads[thread].rng.next_u32()) / f64::from(u32::MAX);
-        1.0 + jitter * (2.0 * unit - 1.0)
-    }
-
     /// Local work of `nanos` nanoseconds.
     pub fn compute(&mut self, thread: usize, nanos: u32) {
-        let mut factor = self.machine.work_scale * self.jitter(thread);
+        let jitter = self.machine.work_jitter;
+        let t = &mut self.threads[thread];
+        let mut factor = self.machine.work_scale;
+        if jitter > 0.0 {
+            let unit = f64::from(t.rng.next_u32()) / f64::from(u32::MAX);
+            factor *= 1.0 + jitter * (2.0 * unit - 1.0);
+        }
         if self.is_sibling_working(thread) {
             factor *= self.machine.smt_slowdown;
         }
