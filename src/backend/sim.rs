@@ -29,7 +29,7 @@ pub struct Sim {
     arms: Vec<vma::BuiltIn>,
     points: Vec<(scenario::BuiltIn, Placement, usize)>,
     work: PageWork,
-    /// Of every point, where a fault is to take a given time.
+    /// Of every point, where a fault is to take a given time; else empty.
     local: Vec<LocalWork>,
 }
 
@@ -72,8 +72,8 @@ impl Sim {
         })
     }
 
-    /// Give every arm the local work with which a fault of the baseline takes `time` at one
-    /// thread.
+    /// Give all arms of a point the local work with which a fault of the baseline takes `time`
+    /// at one thread.
     pub fn set_fault_time(&mut self, time: Duration, design: &Design) -> Result<()> {
         if design.page_work != PageWork::None {
             return Err(Error::Input(

@@ -28,9 +28,14 @@ pub struct Args {
     show_machine: Option<String>,
     #[command(flatten)]
     options: Options,
-    /// Local work along the path, so much that a fault of the baseline takes this long at one
-    /// thread
-    #[arg(long, value_name = "TIME", value_parser = super::options::duration)]
+    /// Local work along the path of every layout: as much as makes a fault of the baseline take
+    /// so long (517ns, 2us) at one thread
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = super::options::duration,
+        conflicts_with = "pattern"
+    )]
     fault_time: Option<Duration>,
     /// Instead of verdicts: per field and line, who took it from whom and what it cost a fault
     #[arg(long)]

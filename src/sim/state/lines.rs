@@ -8,7 +8,8 @@ use crate::sim::value::Kind;
 use rand::Rng;
 use std::cmp::Reverse;
 
-/// A line is held for a share of its way, and this part of that more or less. Assumed.
+/// A hold is up to this part longer or shorter. Assumed: two CPUs of a Zen 5 that add to one line
+/// hold it for 2 to 4 additions in a CCX.
 const HOLD_SPREAD: f64 = 0.5;
 
 impl State {
@@ -252,7 +253,7 @@ impl State {
         }
     }
 
-    /// How long a line that took `latency` to arrive is not sent on.
+    /// How long a line that took `latency` to arrive stays.
     fn hold(&mut self, thread: usize, latency: Picos) -> Picos {
         if self.machine.hold_share == 0.0 {
             return 0;
