@@ -202,6 +202,18 @@ fn how_lines_are_handed_over_is_checked_key_by_key() {
 }
 
 #[test]
+fn a_hold_is_a_share_of_the_way_and_may_be_left_out() {
+    let hold = message("far_limit = 2", "hold_share = 0.95\nfar_limit = 2");
+    let line = line_of("far_limit");
+    let says = "0.95 is out of range (allowed: 0 to 0.9)";
+    assert_eq!(
+        hold,
+        format!("mine.toml:{line}: arbitration.hold_share: {says}")
+    );
+    assert_eq!(Machine::load("broadwell-ep").unwrap().hold_share, 0.0);
+}
+
+#[test]
 fn contradictions_are_found() {
     for (from, to, key) in [
         ("sockets = 2", "sockets = 1", "transfer.other_socket_ns"),

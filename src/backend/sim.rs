@@ -6,13 +6,16 @@ use crate::error::{Error, Result};
 use crate::experiment::{Backend, Block, Cell, Design, Measured, Prefetch};
 use crate::machine::Placement;
 use crate::program::fault::layouts::VmaLayout;
+use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
 use crate::program::fault::{self, TALLIES};
 use crate::results::BASELINE_AGAIN;
+use crate::sim::local_work::LocalWork;
 use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
 use rayon::prelude::*;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Faults of one thread, on average, in a sample: enough that a sample's own scatter is below a
 /// per cent on every machine here.
@@ -25,7 +28,9 @@ pub struct Sim {
     without: Machine,
     arms: Vec<VmaLayout>,
     points: Vec<(scenario::BuiltIn, Placement, usize)>,
-    work: crate::program::fault::path::PageWork,
+    work: PageWork,
+    /// Of every point, where a fault is to take a given time; else empty.
+    local: Vec<LocalWork>,
 }
 
 impl Sim {
@@ -61,15 +66,37 @@ impl Sim {
             arms: arms.collect::<Result<_>>()?,
             points: points.collect::<Result<_>>()?,
             work: design.page_work,
+            local: Vec::new(),
             machine,
             without,
         })
     }
 
+    /// Give all arms of a point the local work with which a fault of the baseline takes `time`
+    /// at one thread.
+    pub fn set_fault_time(&mut self, time: Duration, design: &Design) -> Result<()> {
+        if design.page_work != PageWork::None {
+            return Err(Error::Input(
+                "--fault-time has work beside the page of its own; leave --page-work away"
+                    .to_owned(),
+            ));
+        }
+        let local = (0..self.points.len()).map(|point| {
+            let cell = Cell {
+                point,
+                first_slot: design.first_slot.unwrap_or(0),
+                ..Cell::first(point, 0)
+            };
+            LocalWork::of_fault_time(&self.machine, &self.spec(&cell), time)
+        });
+        self.local = local.collect::<Result<Vec<_>>>()?;
+        Ok(())
+    }
+
     /// What `sim::run` needs for a cell.
     pub fn spec(&self, cell: &Cell) -> run::Spec {
         let (scenario, placement, threads) = &self.points[cell.point];
-        run::Spec {
+        let spec = run::Spec {
             program: fault::Spec {
                 layout: self.arms[cell.arm],
                 scenario: *scenario,
@@ -87,6 +114,10 @@ impl Sim {
             explain: false,
             timeline: false,
             check: false,
+        };
+        match self.local.get(cell.point) {
+            Some(local) => local.of(&spec),
+            None => spec,
         }
     }
 

@@ -223,7 +223,7 @@ impl Options {
     }
 }
 
-fn duration(text: &str) -> std::result::Result<Duration, String> {
+pub fn duration(text: &str) -> std::result::Result<Duration, String> {
     let wrong = || format!("'{text}' is no time; write 60s, 2m or 500ms");
     let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

@@ -13,7 +13,7 @@ use crate::space::map::Map;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Arguments of `hitm sim`.
 #[derive(clap::Args)]
@@ -29,6 +29,15 @@ pub struct Args {
     show_machine: Option<String>,
     #[command(flatten)]
     options: Options,
+    /// Local work along the path of every layout: as much as makes a fault of the baseline take
+    /// so long (517ns, 2us) at one thread
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = super::options::duration,
+        conflicts_with = "pattern"
+    )]
+    fault_time: Option<Duration>,
     /// Instead of verdicts: per field and line, who took it from whom and what it cost a fault
     #[arg(long)]
     explain: bool,
@@ -79,6 +88,9 @@ pub fn run(args: Args) -> Result<()> {
     let machine = Machine::load(name)?;
     let design = design(&args.options, &machine)?;
     let mut sim = Sim::new(machine, &design)?;
+    if let Some(time) = args.fault_time {
+        sim.set_fault_time(time, &design)?;
+    }
     if args.explain || args.timeline.is_some() {
         return look_inside(&args, &design, &sim);
     }

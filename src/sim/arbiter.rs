@@ -1,9 +1,8 @@
 //! Who gets a contended line next.
 //!
-//! Here: requests that wait for one line, by last-level cache, and the choice among them: near
-//! requests first, but those from afar are passed over only so often. Fabrics do this because a
-//! request from the same ring or socket meets the line before one that has to cross a link. Not
-//! here: what serving a request does.
+//! Here: requests that wait for one line, by last-level cache, and the choice among them: the
+//! cluster that has the line serves its own first, up to `far_limit` in a row, and then lets go
+//! of it to the cluster that has waited longest. Not here: what serving a request does.
 
 use super::machine::Shape;
 use std::collections::VecDeque;
@@ -11,13 +10,14 @@ use std::collections::VecDeque;
 /// Requests for one line.
 #[derive(Default)]
 struct Waiting {
-    /// By cluster, in order of arrival.
-    clusters: Vec<VecDeque<u32>>,
-    /// How often each cluster has been passed over while it had a request.
-    passed: Vec<u32>,
+    /// By cluster, in order of arrival; each with its place in the order of all.
+    clusters: Vec<VecDeque<(u64, u32)>>,
     /// Clusters that have a request.
     some: u64,
-    len: usize,
+    /// Requests that have come since the first.
+    arrived: u64,
+    /// Services in a row in one cluster while another waited.
+    row: u32,
 }
 
 /// All lines that someone waits for.
@@ -56,7 +56,6 @@ impl Arbiter {
                 let clusters = self.shape.clusters();
                 self.queues.push(Waiting {
                     clusters: vec![VecDeque::new(); clusters],
-                    passed: vec![0; clusters],
                     ..Waiting::default()
                 });
                 self.queues.len() as u32 - 1
@@ -65,27 +64,31 @@ impl Arbiter {
         }
         let queue = &mut self.queues[self.by_line[line as usize] as usize - 1];
         let cluster = self.shape.cluster_of(core);
-        queue.clusters[cluster].push_back(id);
+        queue.clusters[cluster].push_back((queue.arrived, id));
+        queue.arrived += 1;
         queue.some |= 1 << cluster;
-        queue.len += 1;
         first
     }
 
     /// Take the request that is served next, now that `holder` lets go of the line.
     pub fn next(&mut self, line: u32, holder: usize) -> Option<u32> {
         let index = (self.by_line[line as usize] as usize).checked_sub(1)?;
-        let shape = self.shape;
+        let holder = self.shape.cluster_of(holder);
         let queue = &mut self.queues[index];
-        let chosen = queue.choose(&shape, self.far_limit, shape.cluster_of(holder));
-        let id = queue.clusters[chosen].pop_front();
-        queue.len -= 1;
-        queue.passed[chosen] = 0;
+        let chosen = queue.choose(self.far_limit, holder);
+        let (_, id) = queue.clusters[chosen].pop_front()?;
         if queue.clusters[chosen].is_empty() {
             queue.some &= !(1 << chosen);
         }
-        queue.pass_over(chosen);
+        if chosen != holder {
+            queue.row = 0;
+        }
+        queue.row = match queue.some & !(1 << chosen) {
+            0 => 0,
+            _ => queue.row + 1,
+        };
         self.release_if_empty(line, index);
-        id
+        Some(id)
     }
 
     /// Take a request of `core` out of turn, if `is_it` picks one: its sibling has just been given
@@ -94,19 +97,21 @@ impl Arbiter {
         let index = (self.by_line[line as usize] as usize).checked_sub(1)?;
         let cluster = self.shape.cluster_of(core);
         let queue = &mut self.queues[index];
-        let at = queue.clusters[cluster].iter().position(|id| is_it(*id))?;
-        let id = queue.clusters[cluster].remove(at);
-        queue.len -= 1;
+        let at = queue.clusters[cluster]
+            .iter()
+            .position(|(_, id)| is_it(*id))?;
+        let (_, id) = queue.clusters[cluster].remove(at)?;
         if queue.clusters[cluster].is_empty() {
             queue.some &= !(1 << cluster);
-            queue.passed[cluster] = 0;
         }
         self.release_if_empty(line, index);
-        id
+        Some(id)
     }
 
     fn release_if_empty(&mut self, line: u32, index: usize) {
-        if self.queues[index].len == 0 {
+        let queue = &mut self.queues[index];
+        if queue.some == 0 {
+            (queue.arrived, queue.row) = (0, 0);
             self.by_line[line as usize] = 0;
             self.free.push(index as u32);
         }
@@ -115,34 +120,16 @@ impl Arbiter {
 
 impl Waiting {
     /// The cluster whose oldest request is next.
-    fn choose(&self, shape: &Shape, far_limit: u32, holder: usize) -> usize {
-        let waiting = |cluster: &usize| self.some & 1 << cluster != 0;
-        let clusters = 0..self.clusters.len();
-        let starved = clusters
-            .clone()
-            .filter(waiting)
-            .filter(|cluster| self.passed[*cluster] >= far_limit.max(1))
-            .max_by_key(|cluster| self.passed[*cluster]);
-        if let Some(cluster) = starved {
-            return cluster;
+    fn choose(&self, far_limit: u32, holder: usize) -> usize {
+        let own = 1 << holder;
+        let others = self.some & !own;
+        if others == 0 || self.some & own != 0 && self.row < far_limit.max(1) {
+            return holder;
         }
-        let socket = |cluster: usize| cluster / shape.llcs_per_socket;
-        let from_holder = |cluster: &usize| {
-            let turn = (cluster + self.clusters.len() - holder) % self.clusters.len();
-            (socket(*cluster) != socket(holder), turn)
-        };
-        clusters
-            .filter(waiting)
-            .min_by_key(from_holder)
+        (0..self.clusters.len())
+            .filter(|cluster| others & 1 << cluster != 0)
+            .min_by_key(|cluster| self.clusters[*cluster][0].0)
             .unwrap_or(holder)
-    }
-
-    fn pass_over(&mut self, chosen: usize) {
-        let mut others = self.some & !(1 << chosen);
-        while others != 0 {
-            self.passed[others.trailing_zeros() as usize] += 1;
-            others &= others - 1;
-        }
     }
 }
 
@@ -158,7 +145,16 @@ mod tests {
     };
 
     fn order(far_limit: u32, requests: &[(usize, u32)], holder: usize) -> Vec<u32> {
-        let mut arbiter = Arbiter::new(SHAPE, far_limit, 1);
+        order_on(SHAPE, far_limit, requests, holder)
+    }
+
+    fn order_on(
+        shape: Shape,
+        far_limit: u32,
+        requests: &[(usize, u32)],
+        holder: usize,
+    ) -> Vec<u32> {
+        let mut arbiter = Arbiter::new(shape, far_limit, 1);
         for &(core, id) in requests {
             arbiter.wait(0, core, id);
         }
@@ -180,6 +176,26 @@ mod tests {
     fn a_far_request_is_passed_over_only_as_often_as_the_limit_says() {
         let requests = [(4, 0), (0, 1), (1, 2), (2, 3), (3, 4)];
         assert_eq!(order(2, &requests, 0), [1, 2, 0, 3, 4]);
+    }
+
+    #[test]
+    fn of_several_far_clusters_the_one_that_has_waited_longest_is_next() {
+        let four = Shape {
+            llcs_per_socket: 2,
+            ..SHAPE
+        };
+        // Each cluster serves two of its own before the line goes on.
+        let requests = [
+            (8, 0),
+            (4, 1),
+            (0, 2),
+            (9, 3),
+            (5, 4),
+            (10, 5),
+            (1, 6),
+            (2, 7),
+        ];
+        assert_eq!(order_on(four, 2, &requests, 0), [2, 6, 0, 3, 1, 4, 5, 7]);
     }
 
     #[test]

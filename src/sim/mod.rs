@@ -11,6 +11,7 @@ pub mod coherence;
 pub mod counts;
 pub mod engine;
 pub mod explain;
+pub mod local_work;
 pub mod machine;
 pub mod pattern;
 mod prefetch;

@@ -123,6 +123,19 @@ fn an_input_that_is_no_run_is_refused_with_its_path() {
 }
 
 #[test]
+fn a_fault_time_that_cannot_be_had_is_refused_with_what_a_fault_takes() {
+    let simulated = "sim --machine zen5 --scenario one-vma --threads 1 --fault-time";
+    refused(&format!("{simulated} 5ns"), 2, &["split-packed", "takes 2"]);
+    refused(&format!("{simulated} 2s"), 2, &["1ms at most"]);
+    refused(&format!("{simulated} soon"), 2, &["'soon'"]);
+    refused(
+        &format!("{simulated} 517ns --page-work 100ns"),
+        2,
+        &["--page-work"],
+    );
+}
+
+#[test]
 fn a_machine_that_is_unknown_or_too_small_is_refused() {
     refused("sim", 2, &["--machine"]);
     refused("sim --machine brodwell-ep", 2, &["broadwell-ep"]);

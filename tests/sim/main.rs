@@ -1,6 +1,7 @@
 //! What the simulator promises about its protocol, whatever the machine.
 
 mod ahead;
+mod contention;
 mod programs;
 mod protocol;
 

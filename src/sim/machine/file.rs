@@ -115,6 +115,7 @@ struct RawAtomic {
 #[serde(deny_unknown_fields)]
 struct RawArbitration {
     keep_ns: Number,
+    hold_share: Option<Number>,
     far_limit: Count,
 }
 
@@ -397,6 +398,10 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
         fence: s.latency("atomic.fence_ns", &raw.atomic.fence_ns)?,
         pause: s.latency("atomic.pause_ns", &raw.atomic.pause_ns)?,
         keep: s.latency("arbitration.keep_ns", &raw.arbitration.keep_ns)?,
+        hold_share: match &raw.arbitration.hold_share {
+            Some(share) => s.number("arbitration.hold_share", share)?,
+            None => 0.0,
+        },
         far_limit: s.count("arbitration.far_limit", &raw.arbitration.far_limit)? as u32,
         store_buffer: s.count("store_buffer.entries", &raw.store_buffer.entries)?,
         smt_slowdown,

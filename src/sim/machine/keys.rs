@@ -9,7 +9,7 @@ pub const MAX_LATENCY_NS: f64 = 100_000.0;
 const MAX_BYTES: f64 = (1_u64 << 31) as f64;
 
 /// Lowest and highest value of every number; a key in `_ns` that is not here is a latency.
-const RANGES: [(&str, f64, f64); 21] = [
+const RANGES: [(&str, f64, f64); 22] = [
     ("topology.sockets", 1.0, 8.0),
     ("topology.llcs_per_socket", 1.0, 64.0),
     ("topology.cores_per_llc", 1.0, 512.0),
@@ -22,6 +22,7 @@ const RANGES: [(&str, f64, f64); 21] = [
     ("llc.ways", 1.0, 32.0),
     ("out_of_order.misses_at_once", 1.0, 64.0),
     ("transfer.request_share", 0.0, 0.9),
+    ("arbitration.hold_share", 0.0, 0.9),
     ("arbitration.far_limit", 0.0, 1e6),
     ("store_buffer.entries", 1.0, 256.0),
     ("smt.slowdown", 1.0, 4.0),

@@ -158,7 +158,10 @@ pub struct Machine {
     pub pause: Picos,
     /// How long a core keeps a line at least after its access completed.
     pub keep: Picos,
-    /// How often requests from afar may be passed over by nearer ones.
+    /// How long a core holds a line at least from when it arrived, as a share of what it took to
+    /// arrive: the point of coherence does not send the line on before it knows that it is there.
+    pub hold_share: f64,
+    /// Requests that a cluster serves of its own cores in a row while another cluster waits.
     pub far_limit: u32,
     /// Plain stores that may wait for their line.
     pub store_buffer: usize,

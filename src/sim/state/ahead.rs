@@ -224,6 +224,7 @@ impl State {
             let entry = self.coherence.line(line);
             entry.free = entry.free.max(done);
             self.deliver(thread, op, now, done);
+            self.let_retry(thread, op, done);
         } else {
             self.threads[thread].request = Some(self.ask(Job::Demand, thread, line, now));
         }

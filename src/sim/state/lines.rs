@@ -4,7 +4,13 @@ use super::{Job, Op, Request, SLOT_BITS, State, WaitsFor};
 use crate::sim::coherence::{From, Origin, Want};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
+use crate::sim::value::Kind;
+use rand::Rng;
 use std::cmp::Reverse;
+
+/// A hold is up to this part longer or shorter. Assumed: two CPUs of a Zen 5 that add to one line
+/// hold it for 2 to 4 additions in a CCX.
+const HOLD_SPREAD: f64 = 0.5;
 
 impl State {
     /// Write the waiting stores that need no request, oldest first; ask for the next one's line.
@@ -175,14 +181,19 @@ impl State {
             self.coherence.now = now;
             let outcome = self.coherence.transact(core, line, want, origin, words);
             ready = now + outcome.latency.saturating_sub(passed);
-            let entry = self.coherence.line(line);
-            entry.ready = ready;
-            entry.filler = core as u16;
-            entry.free = match (outcome.exclusive, origin) {
-                (true, Origin::Demand) => ready + rmw + self.machine.keep,
+            let free = match (outcome.exclusive, origin) {
+                (true, Origin::Demand) => {
+                    ready
+                        + self
+                            .hold(thread, outcome.latency)
+                            .max(rmw + self.machine.keep)
+                }
                 (true, Origin::Prefetch) => ready,
                 (false, _) => now + self.machine.llc_occupancy,
             };
+            let entry = self.coherence.line(line);
+            (entry.ready, entry.free) = (ready, free);
+            entry.filler = core as u16;
             if outcome.exclusive {
                 self.taken(line, now);
             }
@@ -216,6 +227,7 @@ impl State {
             (Job::Demand, Some(op)) => {
                 self.free.push(id);
                 self.deliver(thread, op, now, ready + rmw);
+                self.let_retry(thread, op, ready + rmw);
             }
             (Job::Ahead { .. }, _) => {
                 self.free.push(id);
@@ -241,6 +253,16 @@ impl State {
         }
     }
 
+    /// How long a line that took `latency` to arrive stays.
+    fn hold(&mut self, thread: usize, latency: Picos) -> Picos {
+        if self.machine.hold_share == 0.0 {
+            return 0;
+        }
+        let unit = f64::from(self.threads[thread].rng.next_u32()) / f64::from(u32::MAX);
+        let about = 1.0 + HOLD_SPREAD * (2.0 * unit - 1.0);
+        (latency as f64 * self.machine.hold_share * about) as Picos
+    }
+
     /// How long the access keeps the line locked once it is there.
     #[inline(always)]
     pub(super) fn locks_for(&self, op: Op) -> Picos {
@@ -264,6 +286,16 @@ impl State {
         }
         t.request = None;
         self.resume(thread, done);
+    }
+
+    /// A compare-and-exchange that a thread was given its line for may have failed: then the next
+    /// access, at `done`, is its retry, and comes before the line goes.
+    pub(super) fn let_retry(&mut self, thread: usize, op: Op, done: Picos) {
+        let found = self.threads[thread].result;
+        if matches!(op.kind, Kind::CompareExchange { current, .. } if current != found) {
+            let entry = self.coherence.line(op.line);
+            entry.free = entry.free.max(done + 1);
+        }
     }
 
     /// The sibling of a thread that was given a line waits for the same line: it has it too.
