@@ -3,7 +3,8 @@
 
 mod prefetch_tree;
 
-use hitm::results::{Sample, read_samples, read_verdicts};
+use hitm::experiment::Sample;
+use hitm::results::{read_samples, read_verdicts};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prefetch_tree::{CONTROL, Tree, stderr};
@@ -51,11 +52,11 @@ fn every_arm_is_measured_with_the_prefetcher_on_and_off_in_every_block() {
     assert_eq!(tree.bytes(), before);
     let rows: BTreeSet<_> = samples(&out)
         .into_iter()
-        .map(|row| (row.block, row.prefetch, row.layout))
+        .map(|row| (row.block, row.prefetch, row.arm))
         .collect();
     assert_eq!(rows.len(), 2 * 2 * 2);
     let verdicts = read_verdicts(&out.join("verdicts.csv")).unwrap();
-    let states: Vec<&str> = verdicts.iter().map(|row| row.prefetch.as_str()).collect();
+    let states: Vec<&str> = verdicts.iter().map(|row| row.prefetch.name()).collect();
     assert_eq!(states, ["on", "off", "on-off"]);
 }
 

@@ -4,18 +4,27 @@
 pub mod native;
 pub mod sim;
 
+use crate::error::Result;
+use crate::experiment::{BackendKind, LayoutName};
+use crate::program::fault::vma;
+
+/// The layout of that name, as both backends make programs of it.
+pub fn layout(name: &LayoutName) -> Result<vma::BuiltIn> {
+    vma::BuiltIn::parse(name.as_str())
+}
+
 /// A counter of both backends, and what it says.
 const FALLBACKS: (&str, &str) = (
     "fallbacks",
     "Faults that went to mmap_lock because a writer was in the way.",
 );
 
-/// What a counter says that the backend of that name counts by itself; `None` for the others,
+/// What a counter says that this backend counts by itself; `None` for the others,
 /// which have a [`role`](crate::counters::role).
-pub fn means(backend: &str, counter: &str) -> Option<&'static str> {
+pub fn means(backend: BackendKind, counter: &str) -> Option<&'static str> {
     let own = |(name, means): (&str, &'static str)| (name == counter).then_some(means);
     match backend {
-        "sim" => own(FALLBACKS).or_else(|| crate::sim::Counts::means(counter)),
-        _ => native::OWN_COUNTERS.into_iter().find_map(own),
+        BackendKind::Sim => own(FALLBACKS).or_else(|| crate::sim::Counts::means(counter)),
+        BackendKind::Native | BackendKind::Kernel => native::OWN_COUNTERS.into_iter().find_map(own),
     }
 }
