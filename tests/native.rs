@@ -2,7 +2,7 @@
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
 use hitm::backend;
-use hitm::backend::native::pool::{Job, Pool, Report, Timing};
+use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
 use hitm::backend::native::program::{Program, Spec};
 use hitm::backend::native::{Build, Faults, Native};
 use hitm::counters::Plan;
@@ -338,7 +338,7 @@ fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
     let (done, outcome) = channel();
     std::thread::spawn(move || {
         let mut pool = Pool::default();
-        let mut sample = |thread, at| -> hitm::error::Result<Vec<Report>> {
+        let mut sample = |thread, at| -> hitm::error::Result<Vec<WindowReport>> {
             let program = Box::new(Panics { thread, at });
             let (reports, _) = pool.sample(job(program), &cpus(2))?;
             Ok(reports)

@@ -2,7 +2,7 @@
 
 use hitm::error::Error;
 use hitm::experiment::{
-    Arm, BackendKind, Code, Point, Prefetch, Sample, Scenario, Stratum, Transfer,
+    Arm, BackendKind, Code, Point, Prefetch, Sample, Scenario, Stratum, TransferBin,
 };
 use hitm::judge::{Compared, VerdictRow};
 use hitm::machine::{CpuId, Placement};
@@ -367,7 +367,7 @@ fn point() -> impl Strategy<Value = Point> {
 }
 
 fn stratum() -> impl Strategy<Value = Stratum> {
-    let bin = prop::option::of(word(Transfer::ALL));
+    let bin = prop::option::of(word(TransferBin::ALL));
     (prop::option::of(any::<u32>()), bin, text()).prop_map(|(slot, transfer_ns, pace)| Stratum {
         slot,
         transfer_ns,

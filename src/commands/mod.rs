@@ -107,3 +107,17 @@ fn csv<T: serde::Serialize>(rows: &[T]) -> String {
 fn json<T: serde::Serialize>(rows: &[T]) -> String {
     serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_the_one_reported() {
+        let refused = || Err(Error::Refused("no".to_owned()));
+        let found = first_error([Ok(()), Err(Error::Interrupted), refused(), refused()]);
+        assert!(matches!(found, Err(Error::Interrupted)));
+        assert!(matches!(first_error([refused()]), Err(Error::Refused(_))));
+        assert!(first_error([Ok(()), Ok(())]).is_ok());
+    }
+}

@@ -9,7 +9,7 @@ use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
 use crate::program::fault::vma;
 pub use crate::report::table::Format;
-use crate::results::{Settings, run_id};
+use crate::results::{RunSettings, run_id};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -33,7 +33,7 @@ pub struct Options {
     /// Thread counts, separated by commas, and ranges of them (1,2,4-8) [default: powers of two up
     /// to the CPUs of the placement]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
-    pub threads: Vec<ThreadCounts>,
+    pub threads: Vec<CountRange>,
 
     /// Where threads run: compact, scatter, smt, one-llc, cross-llc, cross-socket, or a list of CPUs
     #[arg(long, value_name = "P", default_value = "compact")]
@@ -234,35 +234,35 @@ impl Options {
     }
 
     /// When to stop, as settings of a run; `default` where nothing is said.
-    pub fn settings(&self, default: Limits) -> Settings {
+    pub fn settings(&self, default: Limits) -> RunSettings {
         let limits = match (self.budget, self.blocks) {
             (None, None) => default,
             (budget, blocks) => Limits { budget, blocks },
         };
-        Settings {
+        RunSettings {
             budget_seconds: limits.budget.map(|budget| budget.as_secs_f64()),
             blocks: limits.blocks,
-            ..Settings::default()
+            ..RunSettings::default()
         }
     }
 }
 
 /// A thread count, or a range of them.
 #[derive(Clone, Debug)]
-pub struct ThreadCounts(std::ops::RangeInclusive<usize>);
+pub struct CountRange(std::ops::RangeInclusive<usize>);
 
 /// The widest range of thread counts: `CONFIG_NR_CPUS` of x86-64 ends at 8192.
 const WIDEST: usize = 8192;
 
-impl std::str::FromStr for ThreadCounts {
+impl std::str::FromStr for CountRange {
     type Err = String;
 
-    fn from_str(text: &str) -> std::result::Result<ThreadCounts, String> {
+    fn from_str(text: &str) -> std::result::Result<CountRange, String> {
         let number = |text: &str| text.trim().parse::<usize>().ok();
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (number(first), number(last)) {
             (Some(first), Some(last)) if first <= last && last - first < WIDEST => {
-                Ok(ThreadCounts(first..=last))
+                Ok(CountRange(first..=last))
             }
             _ => Err(format!(
                 "'{text}' is neither a number of threads nor a range such as 2-4"

@@ -8,7 +8,7 @@ use crate::prefetch::{
     Control, CpuModel, Options, Place, Prefetcher, Reading, Restored, State, Vendor, Which,
     cpulist, leftover, restore,
 };
-use crate::results::Registers;
+use crate::results::RegisterSettings;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -74,9 +74,9 @@ struct PlaceArgs {
     model: Option<String>,
 }
 
-impl From<&RegisterArgs> for Registers {
-    fn from(args: &RegisterArgs) -> Registers {
-        Registers {
+impl From<&RegisterArgs> for RegisterSettings {
+    fn from(args: &RegisterArgs) -> RegisterSettings {
+        RegisterSettings {
             cpus: args.cpus.clone(),
             msr_root: args.place.msr_root.clone(),
             vendor: args.place.vendor,
@@ -86,8 +86,8 @@ impl From<&RegisterArgs> for Registers {
     }
 }
 
-impl From<&Registers> for RegisterArgs {
-    fn from(recorded: &Registers) -> RegisterArgs {
+impl From<&RegisterSettings> for RegisterArgs {
+    fn from(recorded: &RegisterSettings) -> RegisterArgs {
         RegisterArgs {
             cpus: recorded.cpus.clone(),
             place: PlaceArgs {

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Unmeasured, drive};
 use crate::machine::{CpuId, Topology, environment::Environment};
 use crate::prefetch::{Control, Which};
-use crate::results::address_map;
-use crate::results::{EnvironmentFile, Registers, RunFolder};
+use crate::results::address_map::{self, AddressMap};
+use crate::results::{EnvironmentFile, RegisterSettings, RunFolder};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,13 +74,13 @@ pub fn run(args: Args) -> Result<()> {
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
     let control = match &settings.registers {
-        Some(registers) => Some(control(registers, used, design.prefetcher.as_deref())?),
+        Some(registers) => Some(control(registers, used, design.prefetcher)?),
         None => None,
     };
     let mut backend = Native::new(Faults::of(design)?, cpus, Timing::default())?;
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
-        design.prefetcher = Some(which.to_string());
+        design.prefetcher = Some(*which);
     }
     let (plan, missing) = counters(&settings.counters)?;
     environment.run.note_unmeasured(missing);
@@ -149,20 +149,17 @@ pub fn run(args: Args) -> Result<()> {
 /// The registers of `used` CPUs, and which prefetcher to switch: that of the design, or the one
 /// that completes pairs.
 fn control(
-    registers: &Registers,
+    registers: &RegisterSettings,
     used: BTreeSet<CpuId>,
-    prefetcher: Option<&str>,
+    prefetcher: Option<Which>,
 ) -> Result<(Control, Which)> {
     let mut options = RegisterArgs::from(registers).options()?;
     if options.cpus.is_none() {
         options.cpus = Some(used);
     }
     let control = Control::open(&options)?;
-    let which = match prefetcher {
-        Some(name) => name.parse()?,
-        None => Which::One(control.pair_completer()),
-    };
-    Ok((control, which))
+    let pairs = Which::One(control.pair_completer());
+    Ok((control, prefetcher.unwrap_or(pairs)))
 }
 
 /// The roles that are meant by names of roles, `all` or `none`. Err: a name that is none of them.
@@ -227,12 +224,13 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Enviro
         room,
         seed_of_the_clock,
     )?;
-    design.prefetcher = args.which.map(|which| which.to_string());
+    design.prefetcher = args.which;
     let mut settings = options.settings(DEFAULT_LIMITS);
     settings.counters = args.counters.clone();
     settings.address_map = args.address_map.clone();
     settings.oversubscribe = args.oversubscribe;
-    settings.registers = (design.prefetch.len() > 1).then(|| Registers::from(&args.registers));
+    settings.registers =
+        (design.prefetch.len() > 1).then(|| RegisterSettings::from(&args.registers));
     let recorded = serde_json::to_value(machine)
         .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
     let mut environment = EnvironmentFile::begin(design, settings, recorded);
@@ -288,6 +286,14 @@ fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<EnvironmentFile> {
     if (design.prefetch.len() > 1) != settings.registers.is_some() {
         let why = "there are registers exactly if the prefetcher is switched";
         return Err(wrong("registers", Error::Input(why.to_owned())));
+    }
+    if let Some(path) = settings.address_map.as_deref().filter(|path| path.exists()) {
+        // Its addresses are those of the process that ended; no other file is replaced.
+        AddressMap::read(path).map_err(|why| wrong("address_map", why))?;
+        eprintln!(
+            "hitm: {} is replaced: it will hold for the part that begins now",
+            path.display()
+        );
     }
     let asked = args.options.settings(settings.limits());
     (settings.budget_seconds, settings.blocks) = (asked.budget_seconds, asked.blocks);

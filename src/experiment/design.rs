@@ -72,7 +72,7 @@ pub struct Design {
     pub prefetch: Vec<Prefetch>,
     /// The prefetcher that is switched, where one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefetcher: Option<String>,
+    pub prefetcher: Option<Which>,
     /// Slab slot of the first VMA in every block, or none for slots 0 and 1 in turn.
     pub first_slot: Option<usize>,
     /// Everything random follows from it, and from what a design point is.
@@ -164,10 +164,6 @@ impl Design {
         match self.prefetch[..] {
             [Prefetch::AsIs] | [Prefetch::On, Prefetch::Off] => {}
             _ => return Err(Flaw::of("prefetch", "must be as-is alone, or on and off")),
-        }
-        if let Some(name) = &self.prefetcher {
-            name.parse::<Which>()
-                .map_err(|why| Flaw::of("prefetcher", why))?;
         }
         if let Some(slot) = self.first_slot.filter(|slot| *slot > 1) {
             let why = format!("the first slot is {slot}; give --first-slot 0 or 1");

@@ -2,7 +2,7 @@
 
 use super::{
     Backend, Block, Design, Invalid, Limits, Measured, PlannedSample, Point, Sample, Stratum,
-    Totals, Transfer,
+    Totals, TransferBin,
 };
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,7 +137,7 @@ fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Me
         blocks_planned: limits.blocks,
         stratum: Stratum {
             slot: Some(slot),
-            transfer_ns: measured.probe_ns.map(Transfer::of),
+            transfer_ns: measured.probe_ns.map(TransferBin::of),
             pace: String::new(),
         },
         counters: measured.counters,

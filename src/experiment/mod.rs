@@ -15,7 +15,7 @@ pub use design::{BackendKind, DEFAULT_MARGIN, Design, Flaw, Limits, Prefetch, ch
 pub use drive::{Ending, Watch, drive};
 pub use plan::{Block, PlannedSample};
 pub use point::{Point, Scenario, content_hash};
-pub use sample::{Code, Invalid, Sample, Stratum, Transfer};
+pub use sample::{Code, Invalid, Sample, Stratum, TransferBin};
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;

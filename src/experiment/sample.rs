@@ -80,7 +80,7 @@ pub struct Stratum {
     /// Phase of the slab slot: for VMAs the parity of the first slot.
     pub slot: Option<u32>,
     /// Mode of the line transfer, from the probe.
-    pub transfer_ns: Option<Transfer>,
+    pub transfer_ns: Option<TransferBin>,
     /// Pace of the cores. Nothing fills it yet.
     pub pace: String,
 }
@@ -88,7 +88,7 @@ pub struct Stratum {
 words! {
     /// Line transfers in fixed bins, in nanoseconds one way: virtual CPUs have been seen 11, 27 and
     /// 120 ns apart.
-    pub enum Transfer as "transfer mode" {
+    pub enum TransferBin as "transfer mode" {
         /// Below 20 ns.
         Near = "<20",
         /// From 20 to 60 ns.
@@ -98,13 +98,13 @@ words! {
     }
 }
 
-impl Transfer {
+impl TransferBin {
     /// The bin of a probe.
-    pub fn of(probe_ns: f64) -> Transfer {
+    pub fn of(probe_ns: f64) -> TransferBin {
         match probe_ns {
-            ns if ns < 20.0 => Transfer::Near,
-            ns if ns <= 60.0 => Transfer::Middle,
-            _ => Transfer::Far,
+            ns if ns < 20.0 => TransferBin::Near,
+            ns if ns <= 60.0 => TransferBin::Middle,
+            _ => TransferBin::Far,
         }
     }
 }

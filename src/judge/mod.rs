@@ -71,7 +71,7 @@ pub struct VerdictRow {
 }
 
 /// One arm against the baseline.
-struct Entry {
+struct Judged {
     arm: Arm,
     compared: Compared,
     /// Kept for the one look at a fixed number of blocks.
@@ -84,7 +84,7 @@ pub struct Judge {
     rule: Rule,
     baseline: Arm,
     one_slot: bool,
-    points: BTreeMap<Point, Vec<Entry>>,
+    points: BTreeMap<Point, Vec<Judged>>,
 }
 
 impl Judge {
@@ -130,10 +130,10 @@ impl Judge {
                 let Some(effect) = effect else {
                     return;
                 };
-                let at = |entry: &Entry| entry.arm == *arm && entry.compared == compared;
+                let at = |entry: &Judged| entry.arm == *arm && entry.compared == compared;
                 let at = entries.iter().position(at).unwrap_or_else(|| {
                     let content = format!("{:x} {compared} {arm}", first.point.hash());
-                    entries.push(Entry {
+                    entries.push(Judged {
                         arm: arm.clone(),
                         compared,
                         effects: Vec::new(),
@@ -173,9 +173,9 @@ impl Judge {
     /// data is what the error is controlled against.
     fn rows(&self, like: &Sample, ending: Ending) -> Vec<VerdictRow> {
         let entries = self.points.get(&like.point).into_iter().flatten();
-        let mut entries: Vec<&Entry> = entries.collect();
+        let mut entries: Vec<&Judged> = entries.collect();
         entries.sort_by_cached_key(|e| (e.compared, rank(&e.arm, Some(&self.baseline))));
-        let row = |entry: &&Entry| {
+        let row = |entry: &&Judged| {
             let comparison = &entry.comparison;
             let look = match ending {
                 Ending::BudgetSpent => comparison.clone().finish(),

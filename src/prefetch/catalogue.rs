@@ -110,6 +110,8 @@ impl fmt::Display for Which {
     }
 }
 
+crate::text::serde_as_text!(Which);
+
 /// The vendor of a CPU with known registers.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,

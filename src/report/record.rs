@@ -6,6 +6,7 @@ use crate::experiment::Sample;
 use crate::judge::VerdictRow;
 use crate::results::{EnvironmentFile, RunRecord, read_samples, read_verdicts, samples_path};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Rows and what lies beside them.
@@ -36,6 +37,14 @@ impl Record {
         for path in paths {
             let samples = samples_path(path.as_ref());
             let mut read = read_samples(&samples)?;
+            let known: HashSet<String> = record.samples.iter().map(|s| s.run.clone()).collect();
+            if let Some(again) = read.samples.iter().find(|s| known.contains(&s.run)) {
+                let run = &again.run;
+                record
+                    .warnings
+                    .push(format!("run {run} is given twice and counts once"));
+                continue;
+            }
             record.samples.append(&mut read.samples);
             record.warnings.append(&mut read.warnings);
             for role in read.counters {

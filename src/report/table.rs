@@ -375,15 +375,15 @@ fn padded(verdict: &str, style: Style) -> String {
 
 fn json(verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {
     #[derive(serde::Serialize)]
-    struct Row<'a> {
+    struct WithTimes<'a> {
         #[serde(flatten)]
         verdict: &'a VerdictRow,
         ns_per_fault: Option<f64>,
         baseline_ns_per_fault: Option<f64>,
     }
-    let rows: Vec<Row> = verdicts
+    let rows: Vec<WithTimes> = verdicts
         .iter()
-        .map(|row| Row {
+        .map(|row| WithTimes {
             verdict: row,
             ns_per_fault: arm_of(row, &row.arm, arms).map(|arm| arm.median_ns),
             baseline_ns_per_fault: arm_of(row, &row.baseline, arms).map(|arm| arm.median_ns),

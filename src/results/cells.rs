@@ -55,6 +55,8 @@ impl CsvFile {
             }
             match &header {
                 None => header = Some(checked_header(path, columns, &record)?),
+                // Files that were put one behind the other.
+                Some(header) if record.iter().eq(header) => {}
                 Some(_) => rows.push((line, record)),
             }
         }
@@ -73,8 +75,8 @@ impl CsvFile {
         })
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = Line<'_>> {
-        self.rows.iter().map(|(line, record)| Line {
+    pub fn rows(&self) -> impl Iterator<Item = CsvLine<'_>> {
+        self.rows.iter().map(|(line, record)| CsvLine {
             file: self,
             line: *line,
             record,
@@ -117,13 +119,13 @@ fn checked_header(path: &Path, columns: &[&str], record: &StringRecord) -> Resul
 }
 
 /// One line of a [`CsvFile`].
-pub(super) struct Line<'a> {
+pub(super) struct CsvLine<'a> {
     file: &'a CsvFile,
     line: usize,
     record: &'a StringRecord,
 }
 
-impl<'a> Line<'a> {
+impl<'a> CsvLine<'a> {
     fn cell(&self, column: &str) -> Option<&'a str> {
         let at = self.file.header.iter().position(|name| name == column)?;
         self.record.get(at)
@@ -197,8 +199,9 @@ impl<'a> Line<'a> {
 
     pub fn truth(&self, column: &str) -> Result<bool> {
         match self.cell(column) {
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
+            // Spreadsheets write them in capitals.
+            Some("true" | "TRUE") => Ok(true),
+            Some("false" | "FALSE") => Ok(false),
             _ => Err(self.wrong(column, "true or false")),
         }
     }

@@ -21,7 +21,7 @@ pub struct EnvironmentFile {
     pub design: Option<Design>,
     /// How it is measured; absent in files of version 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Settings>,
+    pub settings: Option<RunSettings>,
     /// The machine.
     pub machine: Option<Value>,
 }
@@ -55,7 +55,7 @@ pub struct RunRecord {
 /// How a run is measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct RunSettings {
     /// Stop after so many seconds.
     pub budget_seconds: Option<f64>,
     /// Take exactly so many blocks.
@@ -67,13 +67,13 @@ pub struct Settings {
     /// More threads than CPUs are allowed.
     pub oversubscribe: bool,
     /// Which registers are switched, where some are.
-    pub registers: Option<Registers>,
+    pub registers: Option<RegisterSettings>,
 }
 
 /// Which prefetcher registers a run switches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Registers {
+pub struct RegisterSettings {
     /// CPUs as in `0-3,8`; those of the run where absent.
     pub cpus: Option<String>,
     /// A folder shaped like `/dev/cpu` that takes the place of this machine's.
@@ -89,7 +89,7 @@ pub struct Registers {
 /// Longest budget in seconds, about 100 days.
 pub const LONGEST_BUDGET: f64 = 1e7;
 
-impl Settings {
+impl RunSettings {
     /// When to stop.
     pub fn limits(&self) -> Limits {
         Limits {
@@ -138,7 +138,7 @@ impl RunRecord {
 
 impl EnvironmentFile {
     /// That of a run of `design` that begins now.
-    pub fn begin(design: Design, settings: Settings, machine: Value) -> EnvironmentFile {
+    pub fn begin(design: Design, settings: RunSettings, machine: Value) -> EnvironmentFile {
         EnvironmentFile {
             run: RunRecord {
                 run: Some(design.run.clone()),
@@ -173,7 +173,7 @@ impl EnvironmentFile {
 
     /// What a native run goes on with: design and settings of the file at `path`, which this is,
     /// validated as the command line is.
-    pub fn resumable(&self, path: &Path) -> Result<(Design, Settings)> {
+    pub fn resumable(&self, path: &Path) -> Result<(Design, RunSettings)> {
         let wrong =
             |key: &str, why: &str| Error::Input(format!("{}, {key}: {why}", path.display()));
         let Some(design) = self.design.clone() else {

@@ -3,7 +3,7 @@
 //! Here: the order and meaning of the columns. Not here: CSV itself (`cells`), the folder the
 //! files lie in (`folder`).
 
-use super::cells::{self, CsvFile, Line, number, or_empty};
+use super::cells::{self, CsvFile, CsvLine, number, or_empty};
 use crate::error::{Error, Result};
 use crate::experiment::{Code, Point, Sample, Stratum};
 use crate::judge::VerdictRow;
@@ -152,7 +152,7 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
     })
 }
 
-fn sample(row: &Line, counters: &[String]) -> Result<Sample> {
+fn sample(row: &CsvLine, counters: &[String]) -> Result<Sample> {
     let seconds = row.number("seconds")?;
     if seconds < 0.0 {
         return Err(row.wrong("seconds", "at least 0"));
@@ -206,7 +206,7 @@ fn sample(row: &Line, counters: &[String]) -> Result<Sample> {
     })
 }
 
-fn point(row: &Line) -> Result<Point> {
+fn point(row: &CsvLine) -> Result<Point> {
     let threads = row.whole("threads")?;
     if threads == 0 {
         return Err(row.wrong("threads", "at least 1"));
@@ -219,7 +219,7 @@ fn point(row: &Line) -> Result<Point> {
 }
 
 /// Three cells of samples and verdicts alike.
-fn stratum(row: &Line) -> Result<Stratum> {
+fn stratum(row: &CsvLine) -> Result<Stratum> {
     Ok(Stratum {
         slot: row.whole_or_empty("slot")?,
         transfer_ns: row.parsed_or_empty("transfer_ns")?,

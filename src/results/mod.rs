@@ -9,7 +9,7 @@ mod environment;
 mod files;
 mod folder;
 
-pub use environment::{EnvironmentFile, Registers, RunRecord, Settings};
+pub use environment::{EnvironmentFile, RegisterSettings, RunRecord, RunSettings};
 pub use files::{
     SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, SCHEMA, SamplesFile, VERDICT_COLUMNS, read_samples,
     read_verdicts, samples_path, verdicts_csv,

@@ -24,7 +24,7 @@ use crate::program::fault::world::World;
 use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
 use crate::space::arena::Arena;
-use pool::{Job, Pool, Report, Timing};
+use pool::{Job, Pool, Timing, WindowReport};
 use program::{Program, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -328,7 +328,7 @@ pub fn unmeasured(missing: &[Missing]) -> Vec<Unmeasured> {
 }
 
 /// What the threads' reports come to, with what was counted, by role.
-fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) -> Measured {
+fn measured(reports: &[WindowReport], stolen_ns: u64, counted: BTreeMap<&str, f64>) -> Measured {
     let mut kernel = ThreadCounts::default();
     for report in reports {
         kernel += report.kernel;

@@ -46,7 +46,7 @@ impl Default for Timing {
 
 /// What one thread reports of one sample.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct WindowReport {
     /// Number of the thread.
     pub thread: usize,
     /// Whether its faults count.
@@ -90,7 +90,7 @@ struct Order {
     threads: usize,
     ring: Arc<Ring>,
     rendezvous: Arc<Rendezvous>,
-    reply: Sender<std::result::Result<Report, Error>>,
+    reply: Sender<std::result::Result<WindowReport, Error>>,
 }
 
 struct Worker {
@@ -108,7 +108,11 @@ pub struct Pool {
 impl Pool {
     /// Do `job` once on `cpus` (index = thread) and return every thread's report, in the order of
     /// threads. The program comes back when all workers have let go of it.
-    pub fn sample(&mut self, job: Job, cpus: &[CpuId]) -> Result<(Vec<Report>, Box<dyn Program>)> {
+    pub fn sample(
+        &mut self,
+        job: Job,
+        cpus: &[CpuId],
+    ) -> Result<(Vec<WindowReport>, Box<dyn Program>)> {
         let seats = self.seats(cpus)?;
         let job = Arc::new(job);
         let oversubscribed = (1..cpus.len()).any(|i| cpus[..i].contains(&cpus[i]));
@@ -141,7 +145,7 @@ impl Pool {
         if let Some(error) = error {
             return Err(error);
         }
-        reports.sort_by_key(|report: &Report| report.thread);
+        reports.sort_by_key(|report: &WindowReport| report.thread);
         match Arc::into_inner(job) {
             Some(job) if reports.len() == cpus.len() => Ok((reports, job.program)),
             _ => Err(Error::Refused(
@@ -259,7 +263,7 @@ impl OpenCounters {
     }
 }
 
-fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Report> {
+fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<WindowReport> {
     let Order {
         job, rendezvous, ..
     } = order;
@@ -300,7 +304,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
     let kernel = watch.counts();
     let pace_after = pace::pace_ns();
 
-    Ok(Report {
+    Ok(WindowReport {
         thread: order.thread,
         counts: program.faults(order.thread, order.threads),
         faults: thread.faults - faults,
