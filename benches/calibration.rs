@@ -6,7 +6,7 @@
 
 use std::f64::consts::TAU;
 
-use hitm::stats::{Block, Comparison, Interval, Look, Parity, Rule, TRIM, Units, Verdict};
+use hitm::stats::{Comparison, Effect, Interval, Look, Parity, Rule, TRIM, Units, Verdict};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
@@ -171,8 +171,8 @@ impl Noise {
         }
     }
 
-    fn block(&mut self, shift: f64) -> Block {
-        Block {
+    fn block(&mut self, shift: f64) -> Effect {
+        Effect {
             parity: Parity::of(self.number),
             log_ratio: shift + self.next(),
             valid: true,

@@ -12,14 +12,12 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Faults, Native, OWN_COUNTERS};
 use hitm::error::Result;
-use hitm::experiment::{Design, Point, Prefetch};
+use hitm::experiment::{BackendKind, Design, Point, Sample, Scenario, Unmeasured};
 use hitm::machine::environment::Environment;
 use hitm::machine::{CpuId, Placement, Topology};
 use hitm::program::fault::layouts::VmaLayout;
-use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::results::{RunFolder, RunRecord, Sample, Unmeasured, run_id};
-use serde::Serialize;
+use hitm::results::{EnvironmentFile, RunFolder, RunRecord, run_id};
 use std::time::{Duration, SystemTime};
 use windows::{Windows, or_exit};
 
@@ -107,13 +105,8 @@ impl Run {
         let windows = match windows {
             Some(windows) => windows,
             None => {
-                let arm = layout.name().parse()?;
-                let build = Faults {
-                    arms: vec![arm],
-                    points: vec![(scenario, cpus.len())],
-                    work: PageWork::None,
-                };
-                let design = self.design(scenario, layout, cpus.len());
+                let design = self.design(scenario, layout, cpus.len())?;
+                let build = Faults::of(&design)?;
                 let native = Native::new(build, vec![cpus.to_vec()], Timing::default())?;
                 windows.insert(Windows::new(design, native))
             }
@@ -125,24 +118,23 @@ impl Run {
         Ok(time)
     }
 
-    fn design(&self, scenario: scenario::BuiltIn, layout: VmaLayout, threads: usize) -> Design {
-        Design {
+    fn design(
+        &self,
+        scenario: scenario::BuiltIn,
+        layout: VmaLayout,
+        threads: usize,
+    ) -> Result<Design> {
+        let point = Point {
+            scenario: Scenario::BuiltIn(scenario),
+            placement: Placement::Compact,
+            threads,
+        };
+        let (arms, machine) = (vec![layout.name().parse()?], self.machine.name());
+        Ok(Design {
             run: self.id.clone(),
-            backend: "native".to_owned(),
-            machine: self.machine.name(),
-            points: vec![Point {
-                scenario: scenario.name().to_owned(),
-                placement: Placement::Compact.to_string(),
-                threads,
-            }],
-            arms: vec![layout.name().to_owned()],
-            prefetch: vec![Prefetch::AsIs],
-            prefetcher: None,
-            first_slot: None,
             seed: self.seed,
-            page_work: PageWork::None,
-            margin: 0.02,
-        }
+            ..Design::new(BackendKind::Native, &machine, arms, vec![point])
+        })
     }
 
     fn append(&mut self, mut rows: Vec<Sample>) -> Result<()> {
@@ -151,7 +143,7 @@ impl Run {
             None => {
                 let counters = OWN_COUNTERS.map(|(name, _)| name.to_owned());
                 let folder = RunFolder::create(None, &self.id, &counters)?;
-                folder.write_environment(&EnvironmentFile::of(self))?;
+                folder.write_environment(&environment(self))?;
                 self.folder.insert(folder)
             }
         };
@@ -177,35 +169,26 @@ impl Run {
 }
 
 /// `environment.json`, without a design: the run cannot be resumed.
-#[derive(Serialize)]
-struct EnvironmentFile<'a> {
-    run: RunRecord,
-    machine: &'a Environment,
-}
-
-impl EnvironmentFile<'_> {
-    fn of(run: &Run) -> EnvironmentFile<'_> {
-        let unmeasured = run
-            .machine
-            .unavailable
-            .iter()
-            .map(|(what, why)| Unmeasured {
-                what: what.clone(),
-                why: why.clone(),
-            });
-        EnvironmentFile {
-            run: RunRecord {
-                run: Some(run.id.clone()),
-                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-                started: Some(run.machine.date.clone()),
-                command_line: std::env::args().collect(),
-                seed: Some(run.seed),
-                margin: None,
-                interrupted: false,
-                unmeasured: unmeasured.collect(),
-                scaled: Vec::new(),
-            },
-            machine: &run.machine,
-        }
+fn environment(run: &Run) -> EnvironmentFile {
+    let unmeasured = run
+        .machine
+        .unavailable
+        .iter()
+        .map(|(what, why)| Unmeasured {
+            what: what.clone(),
+            why: why.clone(),
+        });
+    EnvironmentFile {
+        run: RunRecord {
+            run: Some(run.id.clone()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            started: Some(run.machine.date.clone()),
+            command_line: std::env::args().collect(),
+            seed: Some(run.seed),
+            unmeasured: unmeasured.collect(),
+            ..RunRecord::default()
+        },
+        machine: serde_json::to_value(&run.machine).ok(),
+        ..EnvironmentFile::default()
     }
 }

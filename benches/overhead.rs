@@ -16,7 +16,7 @@ use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Build, Faults, Native};
 use hitm::error::Result;
-use hitm::experiment::{Cell, Design, Point, Prefetch};
+use hitm::experiment::{BackendKind, Design, PlannedSample, Point};
 use hitm::machine::{Placement, Topology};
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
@@ -46,24 +46,24 @@ fn all(criterion: &mut Criterion) -> Result<()> {
     // More iterations are more windows, not longer ones: there is no slope to fit.
     group.sampling_mode(SamplingMode::Flat);
 
-    let faults = Faults {
-        arms: vec!["split-packed".parse()?],
-        points: vec![(scenario::BuiltIn::OneVma, 1)],
-        work: PageWork::None,
-    };
+    let faults = Faults::new(
+        &["split-packed".parse()?],
+        vec![(scenario::BuiltIn::OneVma, 1)],
+        PageWork::None,
+    )?;
     let native = Native::new(faults, vec![cpus.clone()], Timing::default())?;
-    let mut windows = Windows::new(design(), native);
+    let mut windows = Windows::new(design()?, native);
     group.bench_function("fault-loop", |bencher| {
         bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
     });
 
-    let mut windows = Windows::new(design(), ByHand::new(cpus.clone())?);
+    let mut windows = Windows::new(design()?, ByHand::new(cpus.clone())?);
     group.bench_function("by-hand", |bencher| {
         bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
     });
 
     let native = Native::new(Empties, vec![cpus], Timing::default())?;
-    let mut windows = Windows::new(design(), native);
+    let mut windows = Windows::new(design()?, native);
     group.bench_function("empty-program", |bencher| {
         bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
     });
@@ -74,24 +74,17 @@ fn all(criterion: &mut Criterion) -> Result<()> {
 }
 
 /// Names are for rows, and these rows go nowhere.
-fn design() -> Design {
-    Design {
-        run: "overhead".to_owned(),
-        backend: "native".to_owned(),
-        machine: "this".to_owned(),
-        points: vec![Point {
-            scenario: "overhead".to_owned(),
-            placement: Placement::Compact.to_string(),
-            threads: 1,
-        }],
-        arms: vec!["overhead".to_owned()],
-        prefetch: vec![Prefetch::AsIs],
-        prefetcher: None,
+fn design() -> Result<Design> {
+    let point = Point {
+        scenario: "overhead".parse()?,
+        placement: Placement::Compact,
+        threads: 1,
+    };
+    let arms = vec!["overhead".parse()?];
+    Ok(Design {
         first_slot: Some(0),
-        seed: 1,
-        page_work: PageWork::None,
-        margin: 0.02,
-    }
+        ..Design::new(BackendKind::Native, "this", arms, vec![point])
+    })
 }
 
 /// Counts batches, and does nothing else.
@@ -133,7 +126,7 @@ impl Build for Empties {
         0
     }
 
-    fn build(&self, _cell: &Cell, arena: Arena) -> Result<Box<dyn Loaded>> {
+    fn build(&self, _planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
         let load = Load {
             handicap_permille: 0,
         };

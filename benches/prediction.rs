@@ -6,22 +6,23 @@
 //! Nothing is fitted to time per fault.
 
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Arm, Faults, Native, PACE};
+use hitm::backend::native::{Faults, Native, PACE};
 use hitm::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::error::Result;
 use hitm::experiment::{
-    BASELINE_AGAIN, Backend, Cell, Design, Ending, Limits, Measured, Point, Prefetch, Totals,
-    Verdicts, Watch, drive,
+    Arm, Backend, BackendKind, Design, Ending, Invalid, Limits, Measured, PlannedSample, Point,
+    Sample, Scenario, Totals, Watch, drive,
 };
+use hitm::judge::{self, Terms, VerdictRow};
 use hitm::machine::{Distance, Placement, Topology};
 use hitm::prefetch::{CpuModel, Vendor};
 use hitm::program::fault;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::results::{Sample, VerdictRow};
 use hitm::sim::Machine;
 use hitm::sim::run::{Spec, run};
+use hitm::stats::Verdict;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -89,19 +90,19 @@ struct Interleaved<'g> {
 }
 
 impl Backend for Interleaved<'_> {
-    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        if cell.order == 0 {
+    fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
+        if planned.order == 0 {
             self.calibration.round()?;
         }
-        let mut measured = self.native.measure(cell)?;
+        let mut measured = self.native.measure(planned)?;
         for _ in 1..TRIES {
             if !self.is_disturbed(&measured) {
                 return Ok(measured);
             }
-            measured = self.native.measure(cell)?;
+            measured = self.native.measure(planned)?;
         }
         if self.is_disturbed(&measured) {
-            measured.invalid.push("beside a working sibling".to_owned());
+            measured.invalid.push(Invalid::Sibling);
         }
         Ok(measured)
     }
@@ -121,54 +122,43 @@ impl Watch for Collect {
         Ok(())
     }
 
-    fn progress(&mut self, _done: f64, _decided: usize, _verdicts: usize) {}
+    fn is_decided(&self, _point: &Point) -> bool {
+        false
+    }
 }
 
 fn measure(blocks: u64) -> Result<Session> {
     let topology = Topology::here()?;
     let baseline = VmaLayout::SplitPacked;
     let others = VmaLayout::ALL.iter().filter(|layout| **layout != baseline);
-    let mut arms = vec![baseline.name().to_owned(), BASELINE_AGAIN.to_owned()];
-    arms.extend(others.map(|layout| layout.name().to_owned()));
+    let arms = std::iter::once(&baseline).chain(others);
+    let arms = arms.map(|layout| layout.name().parse());
     let placement = Placement::Compact;
     let most = placement.order(&topology)?.len().min(2);
-    let points: Vec<(scenario::BuiltIn, usize)> = scenario::BuiltIn::ALL
+    let points: Vec<Point> = scenario::BuiltIn::ALL
         .iter()
         .flat_map(|s| (s.min_threads()..=most).map(move |threads| (*s, threads)))
+        .map(|(scenario, threads)| Point {
+            scenario: Scenario::BuiltIn(scenario),
+            placement: placement.clone(),
+            threads,
+        })
         .collect();
     let design = Design {
         run: "prediction".to_owned(),
-        backend: "native".to_owned(),
-        machine: "here".to_owned(),
-        points: points
-            .iter()
-            .map(|(scenario, threads)| Point {
-                scenario: scenario.name().to_owned(),
-                placement: placement.to_string(),
-                threads: *threads,
-            })
-            .collect(),
-        arms: arms.clone(),
-        prefetch: vec![Prefetch::AsIs],
-        prefetcher: None,
-        first_slot: None,
-        seed: 1,
-        page_work: PageWork::None,
-        margin: 0.02,
+        ..Design::new(
+            BackendKind::Native,
+            "here",
+            Design::with_again(arms.collect::<Result<_>>()?),
+            points,
+        )
     };
-    let arm = |name: &String| match name.as_str() {
-        BASELINE_AGAIN => baseline.name().parse::<Arm>(),
-        name => name.parse(),
-    };
-    let cpus = points
+    let cpus = design
+        .points
         .iter()
-        .map(|(_, threads)| Ok(placement.plan(&topology, *threads, false)?.cpus))
+        .map(|point| Ok(placement.plan(&topology, point.threads, false)?.cpus))
         .collect::<Result<_>>()?;
-    let build = Faults {
-        arms: arms.iter().map(arm).collect::<Result<_>>()?,
-        points,
-        work: design.page_work,
-    };
+    let build = Faults::of(&design)?;
     let timing = Timing {
         window: WINDOW,
         ..Timing::default()
@@ -182,7 +172,6 @@ fn measure(blocks: u64) -> Result<Session> {
         backend.calibration.round()?;
     }
     backend.undisturbed_ns = backend.calibration.findings().undisturbed_ns;
-    let mut verdicts = Verdicts::new(&design);
     let mut collect = Collect(Vec::new());
     let limits = Limits {
         budget: None,
@@ -192,17 +181,24 @@ fn measure(blocks: u64) -> Result<Session> {
     drive(
         &design,
         limits,
+        &mut vec![0; design.points.len()],
         &mut backend,
-        &mut verdicts,
         &mut collect,
         &never,
     )?;
+    let terms = Terms {
+        baseline: design.arms[0].clone(),
+        margin: design.margin,
+        ending: Ending::BlocksTaken,
+    };
+    let rows: Vec<&Sample> = collect.0.iter().collect();
+    let verdicts = judge::verdicts(&rows, &terms);
     Ok(Session {
         findings: backend.calibration.findings(),
         topology,
         vendor: CpuModel::here().ok().map(|model| model.vendor),
         samples: collect.0,
-        verdicts: verdicts.rows(&design, Ending::BlocksTaken),
+        verdicts,
     })
 }
 
@@ -210,7 +206,7 @@ fn measure(blocks: u64) -> Result<Session> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Case {
     layout: String,
-    scenario: String,
+    scenario: Scenario,
     threads: usize,
     first_slot: usize,
     /// The sample's probe in steps of [`STEP`] from 1 ns on; none for one thread.
@@ -219,17 +215,17 @@ struct Case {
 
 impl Case {
     fn of(sample: &Sample) -> Case {
-        let layout = match sample.layout.as_str() {
-            BASELINE_AGAIN => VmaLayout::SplitPacked.name(),
-            name => name,
+        let layout = match &sample.arm {
+            Arm::Again => VmaLayout::SplitPacked.name().to_owned(),
+            arm => arm.to_string(),
         };
         let probe = sample
             .probe_ns
             .map(|ns| (ns.ln() / STEP.ln()).round() as i32);
         Case {
-            layout: layout.to_owned(),
-            scenario: sample.scenario.clone(),
-            threads: sample.threads,
+            layout,
+            scenario: sample.point.scenario.clone(),
+            threads: sample.point.threads,
             first_slot: sample.first_slot.unwrap_or(0),
             probe,
         }
@@ -239,7 +235,7 @@ impl Case {
         let spec = Spec {
             program: fault::Spec {
                 layout: VmaLayout::parse(&self.layout)?,
-                scenario: scenario::BuiltIn::parse(&self.scenario)?[0],
+                scenario: self.scenario.built_in()?,
                 threads: self.threads,
                 first_slot: self.first_slot,
                 work: PageWork::None,
@@ -318,9 +314,9 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
     let mut cells: BTreeMap<(usize, String, String), Vec<(f64, f64)>> = BTreeMap::new();
     for sample in valid(session) {
         let key = (
-            sample.threads,
-            sample.scenario.clone(),
-            sample.layout.clone(),
+            sample.point.threads,
+            sample.point.scenario.to_string(),
+            sample.arm.to_string(),
         );
         let pair = (predictions[&Case::of(sample)], sample.ns_per_fault);
         cells.entry(key).or_default().push(pair);
@@ -365,15 +361,15 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
             row.measured_ns,
             100.0 * (row.ratio - 1.0)
         );
-        let verdict = session
-            .verdicts
-            .iter()
-            .find(|v| v.threads == *threads && v.scenario == *scenario && v.layout == *layout);
+        let verdict = session.verdicts.iter().find(|v| {
+            (v.point.threads, v.point.scenario.name()) == (*threads, scenario)
+                && v.arm.to_string() == *layout
+        });
         let predicted = predicted_ratio(session, predictions, (*threads, scenario, layout));
         if let (Some(verdict), Some(predicted)) = (verdict, predicted) {
-            let side = match verdict.verdict.as_str() {
-                "regression" => Some(predicted > 1.0),
-                "improvement" => Some(predicted < 1.0),
+            let side = match verdict.verdict {
+                Verdict::Regression => Some(predicted > 1.0),
+                Verdict::Improvement => Some(predicted < 1.0),
                 _ => None,
             };
             decided += usize::from(side.is_some());
@@ -420,7 +416,10 @@ fn predicted_ratio(
 ) -> Option<f64> {
     let of = |name: &str| -> BTreeMap<u64, f64> {
         valid(session)
-            .filter(|s| s.threads == threads && s.scenario == scenario && s.layout == name)
+            .filter(|s| {
+                (s.point.threads, s.point.scenario.name()) == (threads, scenario)
+                    && s.arm.to_string() == name
+            })
             .map(|s| (s.block, predictions[&Case::of(s)]))
             .collect()
     };

@@ -1,12 +1,13 @@
 //! What the native backend promises whatever else the machine does: which threads fault, what is
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
+use hitm::backend;
 use hitm::backend::native::loaded::{Load, Loaded};
-use hitm::backend::native::pool::{Job, Pool, Report, Timing};
-use hitm::backend::native::{Arm, Build, Faults, Native};
+use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
+use hitm::backend::native::{Build, Faults, Native};
 use hitm::counters::Plan;
 use hitm::error::Error;
-use hitm::experiment::{Backend, Cell};
+use hitm::experiment::{Arm, Backend, PlannedSample};
 use hitm::machine::{CpuId, Placement, Topology};
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
@@ -118,11 +119,7 @@ fn every_scenario_faults_on_every_layout_in_the_threads_that_fault() {
         .map(|l| l.name().parse().unwrap())
         .collect();
     for work in [PageWork::None, PageWork::ClearPage] {
-        let build = Faults {
-            arms: arms.clone(),
-            points: points.clone(),
-            work,
-        };
+        let build = Faults::new(&arms, points.clone(), work).unwrap();
         let plans = points.iter().map(|(_, threads)| cpus(*threads)).collect();
         let mut native = Native::new(build, plans, SHORT).unwrap();
         for (point, (scenario, threads)) in points.iter().enumerate() {
@@ -142,11 +139,11 @@ fn every_scenario_faults_on_every_layout_in_the_threads_that_fault() {
     }
 }
 
-fn cell(point: usize, arm: usize, first_slot: usize) -> Cell {
-    Cell {
+fn cell(point: usize, arm: usize, first_slot: usize) -> PlannedSample {
+    PlannedSample {
         first_slot,
         seed: 11,
-        ..Cell::first(point, arm)
+        ..PlannedSample::first(point, arm)
     }
 }
 
@@ -205,8 +202,9 @@ fn a_handicap_executes_exactly_its_share_more_than_it_counts() {
 #[test]
 fn an_arm_with_a_handicap_is_named_after_its_layout() {
     let arm: Arm = "split-packed+0.5%".parse().unwrap();
-    assert_eq!(arm.layout, VmaLayout::SplitPacked);
-    assert_eq!(arm.handicap_permille, 5);
+    let (layout, handicap) = arm.measured(&arm).unwrap();
+    assert_eq!(backend::layout(layout).unwrap(), VmaLayout::SplitPacked);
+    assert_eq!(handicap.get(), 5);
     for wrong in ["split-packed+", "split-packed+0.05%", "split-packed+101%"] {
         assert!(matches!(wrong.parse::<Arm>(), Err(Error::Input(_))));
     }
@@ -216,11 +214,8 @@ fn an_arm_with_a_handicap_is_named_after_its_layout() {
 fn the_baseline_again_is_the_same_program_in_the_same_memory() {
     const STEPS: u32 = 3_000;
     let arm: Arm = "embedded-rwsem-256".parse().unwrap();
-    let faults = Faults {
-        arms: vec![arm, arm],
-        points: vec![(scenario::BuiltIn::RandomVma, 1)],
-        work: PageWork::None,
-    };
+    let points = vec![(scenario::BuiltIn::RandomVma, 1)];
+    let faults = Faults::new(&[arm, Arm::Again], points, PageWork::None).unwrap();
     let mut arena = Arena::new(faults.bytes()).unwrap();
     let mut contents = Vec::new();
     for arm in [0, 1] {
@@ -374,7 +369,7 @@ fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
     let (done, outcome) = channel();
     std::thread::spawn(move || {
         let mut pool = Pool::default();
-        let mut sample = |thread, at| -> hitm::error::Result<Vec<Report>> {
+        let mut sample = |thread, at| -> hitm::error::Result<Vec<WindowReport>> {
             let arena = Arena::new(1).unwrap();
             let load = Load {
                 handicap_permille: 0,

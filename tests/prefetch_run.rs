@@ -3,12 +3,15 @@
 
 mod prefetch_tree;
 
-use hitm::results::{Sample, read_samples, read_verdicts};
+use hitm::experiment::Sample;
+use hitm::results::{read_samples, read_verdicts};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prefetch_tree::{CONTROL, Tree, stderr};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -51,11 +54,11 @@ fn every_arm_is_measured_with_the_prefetcher_on_and_off_in_every_block() {
     assert_eq!(tree.bytes(), before);
     let rows: BTreeSet<_> = samples(&out)
         .into_iter()
-        .map(|row| (row.block, row.prefetch, row.layout))
+        .map(|row| (row.block, row.prefetch, row.arm))
         .collect();
     assert_eq!(rows.len(), 2 * 2 * 2);
     let verdicts = read_verdicts(&out.join("verdicts.csv")).unwrap();
-    let states: Vec<&str> = verdicts.iter().map(|row| row.prefetch.as_str()).collect();
+    let states: Vec<&str> = verdicts.iter().map(|row| row.prefetch.name()).collect();
     assert_eq!(states, ["on", "off", "on-off"]);
 }
 
@@ -113,4 +116,60 @@ fn samples_during_which_a_register_drifted_are_invalid_and_kept() {
     let low = original.unwrap().1[CONTROL as usize];
     assert_eq!(tree.register(CPU) & 0xff, u64::from(low));
     assert!(!tree.journal().exists());
+}
+
+#[test]
+fn a_run_that_goes_on_switches_the_same_registers() {
+    let (tree, out) = (Tree::new(), tempfile::tempdir().unwrap());
+    let before = tree.bytes();
+    let out = out.path().join("run");
+    let args = ["--cpus", "0-7", "--blocks", "1", "--which", "streamer"];
+    let output = tree.measure(&out, &args).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut resume = Command::new(env!("CARGO_BIN_EXE_hitm"));
+    resume.args(["run", "--blocks", "3", "--resume"]).arg(&out);
+    let output = resume.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(tree.bytes(), before);
+    let rows = samples(&out);
+    assert_eq!(rows.len(), 3 * 4);
+    assert!(rows.iter().all(|row| row.prefetch.state().is_some()));
+    let environment = std::fs::read_to_string(out.join("environment.json")).unwrap();
+    assert!(environment.contains(r#""prefetcher": "streamer""#));
+}
+
+#[test]
+fn registers_are_back_before_anything_is_printed() {
+    let (tree, out) = (Tree::new(), tempfile::tempdir().unwrap());
+    let before = tree.bytes();
+    let out = out.path().join("run");
+    // A pipe that is full, and that nobody reads.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let set_flags = |flags: i32| {
+        // SAFETY: sets the flags of a descriptor that we own.
+        assert_eq!(
+            unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, flags) },
+            0
+        );
+    };
+    set_flags(libc::O_NONBLOCK);
+    while (&writer).write(&[b'x'; 512]).is_ok() {}
+    set_flags(0);
+    let mut command = tree.measure(&out, &["--cpus", "0-7", "--blocks", "2"]);
+    command
+        .stdout(writer.try_clone().unwrap())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let begin = Instant::now();
+    while !out.join("verdicts.csv").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(tree.bytes(), before);
+    assert!(!tree.journal().exists());
+    assert!(!out.join("report.html").exists());
+    assert!(child.try_wait().unwrap().is_none(), "it waits for a reader");
+    drop(reader);
+    assert!(child.wait().unwrap().success());
+    assert!(out.join("report.html").exists());
 }

@@ -3,9 +3,12 @@
 mod fake;
 
 use anstream::adapter::strip_str;
-use hitm::report::arms::{Arm, arms};
+use hitm::experiment::{Prefetch, Sample, Unmeasured};
+use hitm::judge::VerdictRow;
+use hitm::report::arms::{ArmTime, arms};
 use hitm::report::table::{Format, render};
-use hitm::results::{RunFolder, RunRecord, Sample, Unmeasured};
+use hitm::results::{EnvironmentFile, RunFolder, RunRecord};
+use hitm::stats::Verdict;
 use std::path::{Path, PathBuf};
 
 /// A run folder with these points; kept after the test, so that the plots can be looked at.
@@ -30,12 +33,11 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
             .into(),
         seed: Some(42),
         margin: Some(0.02),
-        interrupted: false,
         unmeasured: vec![Unmeasured {
             what: "hitm_local".into(),
             why: "this virtual machine has no performance counters".into(),
         }],
-        scaled: Vec::new(),
+        ..RunRecord::default()
     };
     let machine = serde_json::json!({
         "cpu": {"model": "Example EPYC 9B14", "cpus": 2, "smt": true},
@@ -43,7 +45,11 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
         "governor": null,
     });
     folder
-        .write_environment(&serde_json::json!({"run": run, "machine": machine}))
+        .write_environment(&EnvironmentFile {
+            run,
+            machine: Some(machine),
+            ..EnvironmentFile::default()
+        })
         .unwrap();
     dir
 }
@@ -138,7 +144,10 @@ fn blocks_are_shown_one_strip_an_arm_and_one_for_the_probe() {
 #[test]
 fn points_that_differ_in_more_than_threads_have_plots_of_their_own() {
     let dir = run_folder("factors", &[("one-vma", 2, 8), ("churn", 2, 8)], |sample| {
-        sample.prefetch = if sample.block % 2 == 0 { "on" } else { "off" }.to_owned();
+        sample.prefetch = match sample.block % 2 {
+            0 => Prefetch::On,
+            _ => Prefetch::Off,
+        };
     });
     plot(&[&dir]).success();
     let names = files(&dir, "svg");
@@ -254,7 +263,7 @@ fn bad_input_is_one_line_and_writes_nothing() {
 }
 
 /// The rows of a table: verdicts and times of two points.
-fn rows() -> (Vec<hitm::results::VerdictRow>, Vec<Arm>) {
+fn rows() -> (Vec<VerdictRow>, Vec<ArmTime>) {
     let mut samples = fake::samples("one-vma", 1, 60);
     samples.extend(fake::samples("one-vma", 2, 60));
     let mut verdicts = fake::verdicts("one-vma", 1, 60);
@@ -262,7 +271,7 @@ fn rows() -> (Vec<hitm::results::VerdictRow>, Vec<Arm>) {
     // Nothing could be said of this one.
     let row = verdicts.last_mut().unwrap();
     (row.ratio, row.ratio_low, row.ratio_high) = (None, None, None);
-    row.verdict = "inconclusive".into();
+    row.verdict = Verdict::Inconclusive;
     let arms = arms(&samples, &verdicts);
     (verdicts, arms)
 }
@@ -285,14 +294,18 @@ fn csv_and_json_carry_the_rows_of_the_table() {
     std::fs::write(&file, &csv).unwrap();
     assert_eq!(hitm::results::read_verdicts(&file).unwrap(), verdicts);
     let header = csv.lines().next().unwrap();
-    assert!(header.ends_with("blocks_invalid,ns_per_fault,baseline_ns_per_fault"));
+    assert!(
+        header.ends_with(
+            "blocks_invalid,slot,transfer_ns,pace,role,ns_per_fault,baseline_ns_per_fault"
+        )
+    );
 
     let json = render(Format::Json, &verdicts, &arms);
     let json: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     assert_eq!(json.len(), verdicts.len());
     assert_eq!(json[0]["layout"], "baseline-again");
     assert_eq!(json[0]["ratio"], verdicts[0].ratio.unwrap());
-    let time = csv.lines().nth(1).unwrap().split(',').nth(14).unwrap();
+    let time = csv.lines().nth(1).unwrap().split(',').nth(18).unwrap();
     assert_eq!(json[0]["ns_per_fault"].as_f64(), time.parse().ok());
     assert!(json.last().unwrap()["ratio"].is_null());
 }

@@ -4,10 +4,13 @@ mod fake;
 
 use anstream::adapter::strip_str;
 use hitm::backend::{self, native::OWN_COUNTERS};
+use hitm::experiment::{Arm, BackendKind, Prefetch, Sample};
+use hitm::judge::{Compared, VerdictRow};
 use hitm::report::table::{Format, counters, render};
 use hitm::report::why::{Counted, counted};
 use hitm::report::{Record, write};
-use hitm::results::{ON_OVER_OFF, RunFolder, RunRecord, Sample, VerdictRow};
+use hitm::results::{EnvironmentFile, RunFolder, RunRecord};
+use hitm::stats::Verdict;
 use std::path::{Path, PathBuf};
 
 /// Roles as a Broadwell has them in two groups, counted in turn, and one that is always there.
@@ -21,15 +24,18 @@ const GROUPS: [&[&str]; 2] = [
     ],
 ];
 
+/// The layout that a prefetcher of pairs couples with its neighbours.
+const COUPLED: &str = "embedded-refcount-192";
+
 /// What a layout's fault does to lines that neighbours hold, on and off the prefetcher.
 fn counts(sample: &Sample) -> [(&'static str, f64); 7] {
-    let packed = if sample.layout == "split-packed" {
+    let packed = if sample.arm == fake::arm("split-packed") {
         1.0
     } else {
         0.0
     };
-    let pair = match (sample.layout.as_str(), sample.prefetch.as_str()) {
-        ("embedded-refcount-192", "on") => 1.0,
+    let pair = match (&sample.arm, sample.prefetch) {
+        (arm, Prefetch::On) if *arm == fake::arm(COUPLED) => 1.0,
         _ => 0.0,
     };
     [
@@ -53,10 +59,10 @@ fn folder(name: &str) -> PathBuf {
     roles.push("task_clock_ns".to_owned());
     let mut folder = RunFolder::create(Some(&dir), "fake", &roles).unwrap();
     let mut verdicts: Vec<VerdictRow> = Vec::new();
-    for prefetch in ["on", "off"] {
+    for prefetch in [Prefetch::On, Prefetch::Off] {
         let mut samples = fake::samples("vma-per-thread", 2, 24);
         for sample in &mut samples {
-            sample.prefetch = prefetch.to_owned();
+            sample.prefetch = prefetch;
             for (role, per_fault) in counts(sample) {
                 if GROUPS[sample.block as usize % 2].contains(&role) {
                     let count = (per_fault * sample.faults as f64).round();
@@ -68,20 +74,23 @@ fn folder(name: &str) -> PathBuf {
         folder.append_block(&samples).unwrap();
         let mut rows = fake::verdicts("vma-per-thread", 2, 24);
         for row in &mut rows {
-            row.prefetch = prefetch.to_owned();
-            if row.layout == "embedded-refcount-192" && prefetch == "on" {
+            row.prefetch = prefetch.into();
+            if row.arm == fake::arm(COUPLED) && prefetch == Prefetch::On {
                 (row.ratio, row.ratio_low, row.ratio_high) = (Some(1.3), Some(1.28), Some(1.32));
             }
         }
         verdicts.extend(rows);
     }
     for mut row in fake::verdicts("vma-per-thread", 2, 24) {
-        row.prefetch = ON_OVER_OFF.to_owned();
-        let adds = row.layout == "embedded-refcount-192";
+        row.prefetch = Compared::OnOverOff;
+        let adds = row.arm == fake::arm(COUPLED);
         let ratio = if adds { 1.27 } else { 1.0 };
         (row.ratio, row.ratio_low) = (Some(ratio), Some(ratio - 0.01));
         row.ratio_high = Some(ratio + 0.01);
-        row.verdict = if adds { "regression" } else { "equivalent" }.to_owned();
+        row.verdict = match adds {
+            true => Verdict::Regression,
+            false => Verdict::Equivalent,
+        };
         verdicts.push(row);
     }
     folder.write_verdicts(&verdicts).unwrap();
@@ -91,7 +100,10 @@ fn folder(name: &str) -> PathBuf {
         ..RunRecord::default()
     };
     folder
-        .write_environment(&serde_json::json!({"run": run, "machine": null}))
+        .write_environment(&EnvironmentFile {
+            run,
+            ..EnvironmentFile::default()
+        })
         .unwrap();
     dir
 }
@@ -103,14 +115,20 @@ fn record(name: &str) -> (Record, PathBuf) {
 
 fn value(counted: &Counted, name: &str, layout: &str) -> Option<f64> {
     let row = counted.rows.iter().find(|row| row.name == name)?;
-    row.values[counted.layouts.iter().position(|l| l == layout)?]
+    row.values[counted
+        .arms
+        .iter()
+        .position(|arm| *arm == fake::arm(layout))?]
 }
 
 #[test]
 fn counters_are_per_fault_and_medians_of_the_samples_that_carry_them() {
     let (record, _) = record("why-medians");
     let all = counted(&record);
-    let on = all.iter().find(|at| at.point.prefetch == "on").unwrap();
+    let on = all
+        .iter()
+        .find(|at| at.site.prefetch == Compared::On)
+        .unwrap();
     let near = |name: &str, layout: &str, expected: f64| {
         let found = value(on, name, layout).unwrap();
         assert!((found - expected).abs() < 1e-3, "{name} {layout}: {found}");
@@ -146,7 +164,11 @@ fn a_counter_moves_only_with_the_layout() {
         // Which is the time again.
         assert!(!moving.contains(&"cycles"));
         let by_prefetcher = moving.contains(&"prefetch_rfo_hitm");
-        assert_eq!(by_prefetcher, at.point.prefetch == "on", "{moving:?}");
+        assert_eq!(
+            by_prefetcher,
+            at.site.prefetch == Compared::On,
+            "{moving:?}"
+        );
     }
 }
 
@@ -154,7 +176,7 @@ fn a_counter_moves_only_with_the_layout() {
 fn what_the_baseline_does_from_itself_is_no_movement() {
     let (mut record, _) = record("why-noise");
     for sample in &mut record.samples {
-        if sample.layout == "baseline-again" {
+        if sample.arm == Arm::Again {
             let faults = sample.faults as f64;
             sample
                 .counters
@@ -197,9 +219,9 @@ fn a_run_whose_counters_say_nothing_shows_no_block_of_them() {
 #[test]
 fn every_counter_a_backend_counts_by_itself_is_explained() {
     let native = OWN_COUNTERS.map(|(name, _)| name.to_owned()).into_iter();
-    let native = native.map(|name| ("native", name));
+    let native = native.map(|name| (BackendKind::Native, name));
     let sim = backend::sim::counters().into_iter();
-    for (backend, name) in native.chain(sim.map(|name| ("sim", name))) {
+    for (backend, name) in native.chain(sim.map(|name| (BackendKind::Sim, name))) {
         let means = backend::means(backend, &name).unwrap_or_default();
         assert!(means.ends_with('.') && means.len() > 20, "{name}: {means}");
     }
@@ -208,8 +230,12 @@ fn every_counter_a_backend_counts_by_itself_is_explained() {
 #[test]
 fn a_role_of_the_model_and_of_the_machine_are_explained_each_in_its_own_words() {
     let (mut record, dir) = record("why-backends");
-    for sample in record.samples.iter_mut().filter(|s| s.prefetch == "off") {
-        sample.backend = "sim".to_owned();
+    for sample in record
+        .samples
+        .iter_mut()
+        .filter(|s| s.prefetch == Prefetch::Off)
+    {
+        sample.backend = BackendKind::Sim;
         let counters = ["pair_sharing", "hitm_local"].map(|name| (name.to_owned(), 1e6));
         sample.counters.extend(counters);
     }
@@ -246,13 +272,10 @@ fn the_report_says_why_and_what_the_prefetcher_adds() {
     let counters = counted(&record);
     let on = counters
         .iter()
-        .find(|at| at.point.prefetch == "on")
+        .find(|at| at.site.prefetch == Compared::On)
         .unwrap();
     let columns = 1 + on.moving().count().min(5);
-    assert_eq!(
-        svg.matches("<rect ").count(),
-        1 + columns * on.layouts.len()
-    );
+    assert_eq!(svg.matches("<rect ").count(), 1 + columns * on.arms.len());
     let svg = std::fs::read_to_string(dir.join("attribution-vma-per-thread-on-off.svg")).unwrap();
     for said in ["prefetcher on", "prefetcher off", "on over off", "+27.0 %"] {
         assert!(svg.contains(said), "{said}");
@@ -264,7 +287,7 @@ fn an_attribution_row_stands_beside_the_effects_it_compares() {
     let (record, _) = record("why-attribution");
     let rows = record.verdicts.iter();
     let rows: Vec<VerdictRow> = rows
-        .filter(|row| row.layout.ends_with("192"))
+        .filter(|row| row.arm == fake::arm(COUPLED))
         .cloned()
         .collect();
     let table = render(Format::Table, &rows, &record.arms());

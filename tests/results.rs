@@ -1,25 +1,31 @@
 //! What `samples.csv`, `verdicts.csv` and a run folder promise.
 
 use hitm::error::Error;
-use hitm::results::{
-    RunFolder, RunRecord, SAMPLE_COLUMNS, Sample, VERDICT_COLUMNS, VerdictRow, read_samples,
-    read_verdicts, run_id, verdicts_csv,
+use hitm::experiment::{
+    Arm, BackendKind, Code, Point, Prefetch, Sample, Scenario, Stratum, TransferBin,
 };
+use hitm::judge::{Compared, VerdictRow};
+use hitm::machine::{CpuId, Placement};
+use hitm::program::fault::scenario::BuiltIn;
+use hitm::results::{
+    EnvironmentFile, RunFolder, SAMPLE_COLUMNS, VERDICT_COLUMNS, read_samples, read_verdicts,
+    run_id, verdicts_csv,
+};
+use hitm::stats::Verdict;
 use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 fn sample(block: u64, layout: &str) -> Sample {
+    let point = Point {
+        scenario: Scenario::BuiltIn(BuiltIn::OneVma),
+        placement: Placement::Compact,
+        threads: 2,
+    };
     Sample {
         run: "r1".into(),
-        backend: "native".into(),
         machine: "Example CPU @ 2.40GHz, 2 \"cores\"".into(),
-        layout: layout.into(),
-        scenario: "one-vma".into(),
-        placement: "compact".into(),
-        threads: 2,
-        prefetch: "as-is".into(),
         block,
         order: 1,
         faults: 1234,
@@ -29,10 +35,9 @@ fn sample(block: u64, layout: &str) -> Sample {
         slowest_thread_faults: 600,
         fastest_thread_faults: 634,
         probe_ns: Some(27.25),
-        valid: true,
         first_slot: Some(3),
         counters: [("context_switches".to_owned(), 0.0)].into(),
-        ..Sample::default()
+        ..Sample::new(layout.parse().unwrap(), point)
     }
 }
 
@@ -78,7 +83,8 @@ fn the_header_is_the_contract_then_the_counters() {
         text.lines().next().unwrap(),
         "run,backend,machine,layout,scenario,placement,threads,prefetch,block,order,faults,seconds,\
          faults_per_second,ns_per_fault,slowest_thread_faults,fastest_thread_faults,probe_ns,valid,\
-         invalid_reason,accesses,wall_seconds,first_slot,context_switches,hitm_local"
+         invalid_reason,accesses,wall_seconds,first_slot,schema,host,label,boot_id,baseline,\
+         blocks_planned,slot,transfer_ns,pace,role,invalid_code,context_switches,hitm_local"
     );
 }
 
@@ -87,7 +93,7 @@ fn what_was_not_measured_is_an_empty_cell() {
     let (_dir, file) = edited(|text| text);
     let text = fs::read_to_string(&file).unwrap();
     let row = text.lines().nth(1).unwrap();
-    assert!(row.ends_with(",27.25,true,,,,3,0,"), "{row}");
+    assert!(row.ends_with(",27.25,true,,,,3,2,,,,,,,,,,,0,"), "{row}");
     let read = read_samples(&file).unwrap();
     assert_eq!(read.samples[0].counters.get("hitm_local"), None);
     assert_eq!(read.samples[0].counters.get("context_switches"), Some(&0.0));
@@ -178,9 +184,7 @@ fn whole_files_are_replaced_and_leave_nothing_beside_them() {
     folder.write("report.html", b"first").unwrap();
     folder.write("report.html", b"second").unwrap();
     folder
-        .write_environment(
-            &serde_json::json!({"run": RunRecord::default(), "machine": {"cpu": "x"}}),
-        )
+        .write_environment(&EnvironmentFile::default())
         .unwrap();
     folder.write_verdicts(&[]).unwrap();
     // A folder of that name is in the way of the rename, after the new contents were written.
@@ -225,7 +229,7 @@ fn unknown_columns_are_counters_only_at_the_end() {
     assert_eq!(read_samples(&file).unwrap().counters[1], "something_else");
     let (_dir, file) = edited(|text| {
         text.replacen("accesses,", "surprise,accesses,", 1)
-            .replace(",,,,3,", ",,,,,3,")
+            .replace(",,,,3,2,", ",,,,,3,2,")
     });
     let message = input_message(read_samples(&file));
     assert!(
@@ -282,7 +286,7 @@ fn a_wrong_cell_is_named_by_file_line_and_column() {
             "line 4, column valid: 'yes' found, true or false expected",
         ),
         (",27.25,", ",fast,", "line 4, column probe_ns: 'fast' found"),
-        (",27.25,", ",", "line 4: 23 cells found, 24 expected"),
+        (",27.25,", ",", "line 4: 34 cells found, 35 expected"),
         ("\nr1,", "\nr\u{1},", "line 4, column run"),
     ];
     for line_end in ["\n", "\r\n"] {
@@ -316,11 +320,13 @@ fn a_file_that_is_no_csv_of_ours_is_refused() {
 #[test]
 fn a_run_is_named_by_its_time_and_its_machine() {
     let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    assert_eq!(
-        run_id(time, "AMD EPYC 9B14 96-Core Processor"),
-        "2023-11-14T22-13-20Z-amd-epyc-9b14"
-    );
-    assert_eq!(run_id(time, "///"), "2023-11-14T22-13-20Z");
+    let id = run_id(time, "AMD EPYC 9B14 96-Core Processor");
+    let (id, random) = id.rsplit_once('-').unwrap();
+    assert_eq!(id, "2023-11-14T22-13-20Z-amd-epyc-9b14");
+    assert!(random.len() == 8 && u32::from_str_radix(random, 16).is_ok());
+    let id = run_id(time, "///");
+    assert_eq!(id.rsplit_once('-').unwrap().0, "2023-11-14T22-13-20Z");
+    assert_ne!(id, run_id(time, "///"));
 }
 
 /// Text as a user may have it in a name: separators, quotes and comment signs, no line breaks.
@@ -333,24 +339,64 @@ fn figure() -> impl Strategy<Value = f64> {
     prop_oneof![NORMAL | SUBNORMAL | ZERO, 0.0..1e6f64]
 }
 
+/// A word of those that a type has.
+fn word<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    prop::sample::select(all)
+}
+
+fn arm() -> impl Strategy<Value = Arm> {
+    "baseline-again|[#\"' a-zA-Z0-9µ<&/-]{1,12}(@all)?(\\+[1-9][0-9]?%)?"
+        .prop_filter_map("the name of another kind of arm", |name| name.parse().ok())
+}
+
+fn point() -> impl Strategy<Value = Point> {
+    let scenario = prop_oneof![
+        word(BuiltIn::ALL).prop_map(Scenario::BuiltIn),
+        "[a-z0-9._]{1,12}".prop_map(Scenario::Case),
+    ];
+    let listed = prop::collection::btree_set(0..8192_usize, 1..5)
+        .prop_map(|cpus| Placement::Explicit(cpus.into_iter().map(CpuId).collect()));
+    let named = prop::sample::select(Placement::NAMED.to_vec());
+    (scenario, prop_oneof![listed, named], 1..5000_usize).prop_map(
+        |(scenario, placement, threads)| Point {
+            scenario,
+            placement,
+            threads,
+        },
+    )
+}
+
+fn stratum() -> impl Strategy<Value = Stratum> {
+    let bin = prop::option::of(word(TransferBin::ALL));
+    (prop::option::of(any::<u32>()), bin, text()).prop_map(|(slot, transfer_ns, pace)| Stratum {
+        slot,
+        transfer_ns,
+        pace,
+    })
+}
+
 prop_compose! {
     fn any_sample()(
-        names in prop::array::uniform8(text()),
+        names in prop::array::uniform7(text()),
+        (arm, baseline, point, stratum) in (arm(), prop::option::of(arm()), point(), stratum()),
+        (backend, prefetch) in (word(BackendKind::ALL), word(Prefetch::ALL)),
+        invalid_code in prop::collection::vec(word(Code::ALL), 0..4),
         whole in prop::array::uniform5(any::<u64>()),
-        threads in 1..5000usize,
         seconds in 0.0..1e9f64,
         figures in prop::array::uniform2(figure()),
-        probe_ns in prop::option::of(figure()),
-        wall_seconds in prop::option::of(figure()),
-        accesses in prop::option::of(any::<u64>()),
+        measured in prop::array::uniform2(prop::option::of(figure())),
+        counted in prop::array::uniform2(prop::option::of(any::<u64>())),
         first_slot in prop::option::of(any::<usize>()),
         valid in any::<bool>(),
         counters in prop::collection::btree_map("hitm_local|rfo,\"x\"", figure(), 0..3),
     ) -> Sample {
-        let [run, backend, machine, layout, scenario, placement, prefetch, invalid_reason] = names;
+        let [run, machine, invalid_reason, host, label, boot_id, role] = names;
+        let [probe_ns, wall_seconds] = measured;
+        let [accesses, blocks_planned] = counted;
         Sample {
-            run, backend, machine, layout, scenario, placement, prefetch, invalid_reason,
-            threads, seconds, probe_ns, wall_seconds, accesses, first_slot, valid, counters,
+            run, backend, machine, arm, point, prefetch, seconds, probe_ns, valid, invalid_reason,
+            invalid_code, accesses, wall_seconds, first_slot, host, label, boot_id, baseline,
+            blocks_planned, stratum, role, counters,
             block: whole[0],
             order: whole[1] as usize,
             faults: whole[2],
@@ -364,16 +410,17 @@ prop_compose! {
 
 prop_compose! {
     fn any_verdict()(
-        names in prop::array::uniform8(text()),
-        threads in 1..5000usize,
+        [machine, role] in prop::array::uniform2(text()),
+        (arm, baseline, point, stratum) in (arm(), arm(), point(), stratum()),
+        (backend, prefetch) in (word(BackendKind::ALL), word(Compared::ALL)),
+        verdict in word(Verdict::ALL),
         ratios in prop::array::uniform3(prop::option::of(figure())),
         (blocks, blocks_invalid) in any::<(u64, u64)>(),
     ) -> VerdictRow {
-        let [backend, machine, scenario, placement, prefetch, baseline, layout, verdict] = names;
         let [ratio, ratio_low, ratio_high] = ratios;
         VerdictRow {
-            backend, machine, scenario, placement, threads, prefetch, baseline, layout,
-            ratio, ratio_low, ratio_high, verdict, blocks, blocks_invalid,
+            backend, machine, point, prefetch, baseline, arm, ratio, ratio_low, ratio_high,
+            verdict, blocks, blocks_invalid, stratum, role,
         }
     }
 }

@@ -3,12 +3,11 @@
 use hitm::backend::native::{Build, Native};
 use hitm::error::{Error, Result};
 use hitm::experiment::{
-    Backend, Cell, Design, Limits, Measured, Point, Prefetch, Verdicts, Watch, drive,
+    Backend, BackendKind, Design, Limits, Measured, PlannedSample, Point, Sample, Watch, drive,
 };
+use hitm::judge::{self, Judge, Terms, VerdictRow};
 use hitm::machine::{CpuId, Placement, Topology};
-use hitm::program::fault::path::PageWork;
-use hitm::results::{Sample, VerdictRow};
-use hitm::stats::{Block, Look, Parity, Rule, Summary};
+use hitm::stats::{Effect, Look, Parity, Rule, Summary};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
@@ -40,7 +39,7 @@ impl Args {
         match rows.iter().find(|row| row.ratio.is_none()) {
             Some(row) => Err(disturbed.refuse(&format!(
                 "too few undisturbed blocks for an interval: {} ({})",
-                row.layout, row.scenario
+                row.arm, row.point.scenario
             ))),
             None => Ok(Figure {
                 rows,
@@ -64,7 +63,7 @@ impl Figure {
         let row = self
             .rows
             .iter()
-            .find(|row| row.scenario == point && row.layout == arm);
+            .find(|row| row.point.scenario.name() == point && row.arm.to_string() == arm);
         row.map_or_else(|| "not measured".to_owned(), ratio)
     }
 
@@ -72,12 +71,12 @@ impl Figure {
     pub fn ratio_in_slot(&self, slot: usize, arm: &str, baseline: &str) -> String {
         let of = |arm: &str| {
             let samples = self.samples.iter();
-            let of = samples.filter(|s| s.layout == arm && s.first_slot == Some(slot));
+            let of = samples.filter(|s| s.arm.to_string() == arm && s.first_slot == Some(slot));
             of.collect::<Vec<_>>()
         };
         let pairs = of(arm).into_iter().zip(of(baseline)).enumerate();
         // All are of one parity: neighbours in time form the units.
-        let blocks = pairs.map(|(number, (arm, baseline))| Block {
+        let blocks = pairs.map(|(number, (arm, baseline))| Effect {
             parity: Parity::of(number as u64),
             log_ratio: (arm.ns_per_fault / baseline.ns_per_fault).ln(),
             valid: arm.valid && baseline.valid,
@@ -95,7 +94,8 @@ impl Figure {
 
     /// Median time of an arm.
     pub fn nanos(&self, point: &str, arm: &str) -> String {
-        let of = |s: &&Sample| s.valid && s.scenario == point && s.layout == arm;
+        let of =
+            |s: &&Sample| s.valid && s.point.scenario.name() == point && s.arm.to_string() == arm;
         let nanos: Vec<f64> = self
             .samples
             .iter()
@@ -118,25 +118,25 @@ pub fn ratio(row: &VerdictRow) -> String {
 }
 
 /// A design of these arms, at points of these names with their threads.
-pub fn design(arms: &[&str], points: &[(&str, usize)]) -> Design {
-    let point = |&(scenario, threads): &(&str, usize)| Point {
-        scenario: scenario.to_owned(),
-        placement: Placement::Compact.to_string(),
-        threads,
+pub fn design(arms: &[&str], points: &[(&str, usize)]) -> Result<Design> {
+    let arms = arms.iter().map(|arm| arm.parse());
+    let point = |&(scenario, threads): &(&str, usize)| {
+        Ok(Point {
+            scenario: scenario.parse()?,
+            placement: Placement::Compact,
+            threads,
+        })
     };
-    Design {
+    let points = points.iter().map(point);
+    Ok(Design {
         run: "figures".to_owned(),
-        backend: "native".to_owned(),
-        machine: "this".to_owned(),
-        points: points.iter().map(point).collect(),
-        arms: arms.iter().map(|arm| (*arm).to_owned()).collect(),
-        prefetch: vec![Prefetch::AsIs],
-        prefetcher: None,
-        first_slot: None,
-        seed: 1,
-        page_work: PageWork::None,
-        margin: 0.02,
-    }
+        ..Design::new(
+            BackendKind::Native,
+            "this",
+            arms.collect::<Result<_>>()?,
+            points.collect::<Result<_>>()?,
+        )
+    })
 }
 
 /// CPUs for `threads` threads, one each.
@@ -151,23 +151,39 @@ pub fn conduct(
     limits: Limits,
     backend: &mut dyn Backend,
 ) -> Result<(Vec<VerdictRow>, Vec<Sample>)> {
-    let mut verdicts = Verdicts::new(design);
-    let mut samples = Samples(Vec::new());
+    let baseline = design.arms[0].clone();
+    let mut watch = Samples {
+        all: Vec::new(),
+        judge: Judge::new(baseline.clone(), design.margin, design.first_slot.is_some()),
+    };
+    let mut taken = vec![0; design.points.len()];
     // Ctrl-C just ends the process: there is nothing to keep.
     let never = AtomicBool::new(false);
-    let ending = drive(design, limits, backend, &mut verdicts, &mut samples, &never)?;
-    Ok((verdicts.rows(design, ending), samples.0))
+    let ending = drive(design, limits, &mut taken, backend, &mut watch, &never)?;
+    let terms = Terms {
+        baseline,
+        margin: design.margin,
+        ending,
+    };
+    let rows = judge::verdicts(&watch.all.iter().collect::<Vec<_>>(), &terms);
+    Ok((rows, watch.all))
 }
 
-struct Samples(Vec<Sample>);
+struct Samples {
+    all: Vec<Sample>,
+    judge: Judge,
+}
 
 impl Watch for Samples {
     fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        self.0.extend_from_slice(samples);
+        self.all.extend_from_slice(samples);
+        self.judge.push_block(samples);
         Ok(())
     }
 
-    fn progress(&mut self, _done: f64, _decided: usize, _verdicts: usize) {}
+    fn is_decided(&self, point: &Point) -> bool {
+        self.judge.is_decided(point)
+    }
 }
 
 /// How many samples were disturbed.
@@ -205,19 +221,19 @@ impl fmt::Display for Disturbed {
     }
 }
 
-/// Two ways to measure, each for some of the cells.
+/// Two ways to measure, each for some of the samples.
 pub struct Either<B, M> {
     pub first: Native<'static, B>,
-    /// The cell as `first` is to have it; none for one that is for `second`.
-    pub first_takes: fn(&Cell) -> Option<Cell>,
+    /// The sample as `first` is to have it; none for one that is for `second`.
+    pub first_takes: fn(&PlannedSample) -> Option<PlannedSample>,
     pub second: M,
 }
 
-impl<B: Build, M: FnMut(&Cell) -> Result<Measured>> Backend for Either<B, M> {
-    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        match (self.first_takes)(cell) {
-            Some(cell) => self.first.measure(&cell),
-            None => (self.second)(cell),
+impl<B: Build, M: FnMut(&PlannedSample) -> Result<Measured>> Backend for Either<B, M> {
+    fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
+        match (self.first_takes)(planned) {
+            Some(planned) => self.first.measure(&planned),
+            None => (self.second)(planned),
         }
     }
 }

@@ -7,7 +7,7 @@ use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Build, Native};
 use hitm::error::Result;
-use hitm::experiment::{BASELINE_AGAIN, Cell};
+use hitm::experiment::{Arm, PlannedSample};
 use hitm::program::{Program, WithProgram};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
@@ -16,7 +16,7 @@ use hitm::space::{LINE, PAIR};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-const ARMS: [&str; 3] = ["64-bytes-apart", BASELINE_AGAIN, "8-bytes-apart"];
+const ARMS: [&str; 3] = ["64-bytes-apart", Arm::AGAIN, "8-bytes-apart"];
 /// Bytes from the counter of the first thread to that of the second, by arm.
 const APART: [usize; 3] = [LINE, LINE, 8];
 
@@ -29,21 +29,21 @@ pub fn figure(args: &Args) -> Result<String> {
     let cpus = cpus(2)?;
     let mut backend = Either {
         first: Native::new(Counters, vec![cpus.clone()], Timing::default())?,
-        first_takes: |cell| (cell.point == 0).then_some(*cell),
-        second: |cell: &Cell| {
+        first_takes: |planned| (planned.point == 0).then_some(*planned),
+        second: |planned: &PlannedSample| {
             let pair = Pair::default();
-            let apart = APART[cell.arm] / size_of::<AtomicU64>();
+            let apart = APART[planned.arm] / size_of::<AtomicU64>();
             plain(&cpus, |thread| by_hand(&pair.0[thread * apart]))
         },
     };
-    let figure = args.conduct(design(&ARMS, &[(HARNESS, 2), (BY_HAND, 2)]), &mut backend)?;
+    let figure = args.conduct(design(&ARMS, &[(HARNESS, 2), (BY_HAND, 2)])?, &mut backend)?;
     let point = |point: &str| {
         format!(
             "{point} {} ({} over {}; A/A {})",
             figure.ratio(point, ARMS[2]),
             figure.nanos(point, ARMS[2]),
             figure.nanos(point, ARMS[0]),
-            figure.ratio(point, BASELINE_AGAIN)
+            figure.ratio(point, Arm::AGAIN)
         )
     };
     Ok(format!(
@@ -93,11 +93,11 @@ impl Build for Counters {
         PAGE
     }
 
-    fn build(&self, cell: &Cell, mut arena: Arena) -> Result<Box<dyn Loaded>> {
+    fn build(&self, planned: &PlannedSample, mut arena: Arena) -> Result<Box<dyn Loaded>> {
         let adds = Adds {
             first: arena.alloc(PAIR, PAIR),
             arena,
-            apart: APART[cell.arm],
+            apart: APART[planned.arm],
         };
         let load = Load {
             handicap_permille: 0,

@@ -5,12 +5,12 @@ use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Faults, Native};
 use hitm::counters::{Machine, Plan, Scope, roles};
 use hitm::error::{Error, Result};
-use hitm::experiment::{BASELINE_AGAIN, Backend, Cell};
+use hitm::experiment::{Arm, Backend, PlannedSample};
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
 
 const POINT: &str = "one-vma";
-const ARMS: [&str; 3] = ["closed", BASELINE_AGAIN, "open"];
+const ARMS: [&str; 3] = ["closed", Arm::AGAIN, "open"];
 
 /// The figure.
 pub fn figure(args: &Args) -> Result<String> {
@@ -26,11 +26,11 @@ pub fn figure(args: &Args) -> Result<String> {
     }
     let cpus = cpus(1)?;
     let native = || {
-        let faults = Faults {
-            arms: vec!["split-packed".parse()?],
-            points: vec![(scenario::BuiltIn::OneVma, 1)],
-            work: PageWork::None,
-        };
+        let faults = Faults::new(
+            &["split-packed".parse()?],
+            vec![(scenario::BuiltIn::OneVma, 1)],
+            PageWork::None,
+        )?;
         Native::new(faults, vec![cpus.clone()], Timing::default())
     };
     let mut closed = native()?;
@@ -38,17 +38,17 @@ pub fn figure(args: &Args) -> Result<String> {
     open.count(plan);
     let mut backend = Either {
         first: open,
-        first_takes: |cell| (cell.arm == 2).then_some(Cell { arm: 0, ..*cell }),
-        second: |cell: &Cell| closed.measure(&Cell { arm: 0, ..*cell }),
+        first_takes: |planned| (planned.arm == 2).then_some(PlannedSample { arm: 0, ..*planned }),
+        second: |planned: &PlannedSample| closed.measure(&PlannedSample { arm: 0, ..*planned }),
     };
-    let figure = args.conduct(design(&ARMS, &[(POINT, 1)]), &mut backend)?;
+    let figure = args.conduct(design(&ARMS, &[(POINT, 1)])?, &mut backend)?;
     Ok(format!(
         "counting: counters open over closed, split-packed, 1 thread: {} ({} over {}; A/A {}); \
          counted: {counted}; {}",
         figure.ratio(POINT, ARMS[2]),
         figure.nanos(POINT, ARMS[2]),
         figure.nanos(POINT, ARMS[0]),
-        figure.ratio(POINT, BASELINE_AGAIN),
+        figure.ratio(POINT, Arm::AGAIN),
         figure.disturbed
     ))
 }

@@ -7,29 +7,24 @@ use crate::conduct::{Args, cpus, design};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Faults, Native};
 use hitm::error::Result;
-use hitm::experiment::BASELINE_AGAIN;
-use hitm::program::fault::path::PageWork;
-use hitm::program::fault::scenario;
+use hitm::experiment::Arm;
 
 const POINT: &str = "vma-per-thread";
-const ARMS: [&str; 3] = ["split-aligned", BASELINE_AGAIN, "split-packed"];
+const ARMS: [&str; 3] = ["split-aligned", Arm::AGAIN, "split-packed"];
 
 /// The figure.
 pub fn figure(args: &Args) -> Result<String> {
-    let faults = Faults {
-        arms: vec![ARMS[0].parse()?, ARMS[0].parse()?, ARMS[2].parse()?],
-        points: vec![(scenario::BuiltIn::VmaPerThread, 2)],
-        work: PageWork::None,
-    };
+    let design = design(&ARMS, &[(POINT, 2)])?;
+    let faults = Faults::of(&design)?;
     let mut native = Native::new(faults, vec![cpus(2)?], Timing::default())?;
-    let figure = args.conduct(design(&ARMS, &[(POINT, 2)]), &mut native)?;
+    let figure = args.conduct(design, &mut native)?;
     Ok(format!(
         "sharing: split-packed over split-aligned, {POINT}, 2 threads: {} ({} over {}; A/A {}); \
          from an even slot {}; from an odd slot {}; {}",
         figure.ratio(POINT, ARMS[2]),
         figure.nanos(POINT, ARMS[2]),
         figure.nanos(POINT, ARMS[0]),
-        figure.ratio(POINT, BASELINE_AGAIN),
+        figure.ratio(POINT, Arm::AGAIN),
         figure.ratio_in_slot(0, ARMS[2], ARMS[0]),
         figure.ratio_in_slot(1, ARMS[2], ARMS[0]),
         figure.disturbed

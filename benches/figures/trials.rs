@@ -4,11 +4,11 @@ use crate::conduct::{Disturbed, conduct, design, ratio};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Faults, Native};
 use hitm::error::{Error, Result};
-use hitm::experiment::{BASELINE_AGAIN, Design, Limits};
+use hitm::experiment::{Arm, Design, Limits};
+use hitm::judge::VerdictRow;
 use hitm::machine::{Placement, Topology};
-use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::results::VerdictRow;
+use hitm::stats::Verdict;
 use indicatif::{ProgressBar, ProgressStyle};
 use statrs::distribution::{Beta, ContinuousCDF};
 use std::time::Duration;
@@ -41,8 +41,9 @@ pub struct Args {
 
 /// A/A comparisons that are called anything but equivalent or inconclusive.
 pub fn false_alarms(args: &Args) -> Result<String> {
-    let tally = Tally::take(args, &[&args.layout, BASELINE_AGAIN])?;
-    let alarm = |row: &VerdictRow| ["regression", "improvement"].contains(&row.verdict.as_str());
+    let tally = Tally::take(args, &[&args.layout, Arm::AGAIN])?;
+    let alarm =
+        |row: &VerdictRow| matches!(row.verdict, Verdict::Regression | Verdict::Improvement);
     let what = "A/A comparisons called regression or improvement";
     tally.rate(&format!("false alarms: {what}"), alarm, true)
 }
@@ -50,9 +51,9 @@ pub fn false_alarms(args: &Args) -> Result<String> {
 /// Comparisons of `NAME+P%` with `NAME` that are called a regression.
 pub fn power(percent: f64, args: &Args) -> Result<String> {
     let slower = format!("{}+{percent}%", args.layout);
-    let tally = Tally::take(args, &[&args.layout, BASELINE_AGAIN, &slower])?;
+    let tally = Tally::take(args, &[&args.layout, Arm::AGAIN, &slower])?;
     let what = format!("power: {slower} called regression");
-    tally.rate(&what, |row| row.verdict == "regression", false)
+    tally.rate(&what, |row| row.verdict == Verdict::Regression, false)
 }
 
 /// What became of the experiments.
@@ -81,10 +82,6 @@ impl Tally<'_> {
                 }
             }
         }
-        let built = arms
-            .iter()
-            .map(|arm| if *arm == BASELINE_AGAIN { arms[0] } else { arm }.parse())
-            .collect::<Result<Vec<_>>>()?;
         if !(args.seconds > 0.0 && args.seconds < 1e6) {
             return Err(Error::Input("--seconds must be above 0".to_owned()));
         }
@@ -99,18 +96,14 @@ impl Tally<'_> {
         };
         let bar = bar(args.trials);
         for (trial, &(scenario, threads)) in (0..args.trials).zip(points.iter().cycle()) {
-            let faults = Faults {
-                arms: built.clone(),
-                points: vec![(scenario, threads)],
-                work: PageWork::None,
-            };
             let cpus = Placement::Compact.plan(&topology, threads, false)?.cpus;
-            let mut native = Native::new(faults, vec![cpus], Timing::default())?;
             let design = Design {
                 seed: args.seed + trial,
                 margin: args.margin / 100.0,
-                ..design(arms, &[(scenario.name(), threads)])
+                ..design(arms, &[(scenario.name(), threads)])?
             };
+            let faults = Faults::of(&design)?;
+            let mut native = Native::new(faults, vec![cpus], Timing::default())?;
             let (rows, samples) = conduct(&design, limits, &mut native)?;
             tally.disturbed.add(&samples);
             let last = rows.into_iter().last().filter(|row| row.ratio.is_some());
@@ -139,7 +132,7 @@ impl Tally<'_> {
         }
         let count = self.rows.iter().filter(|row| counted(row)).count() as u64;
         let (low, high) = clopper_pearson(count, judged);
-        let of = |verdict: &str| self.rows.iter().filter(|r| r.verdict == verdict).count();
+        let of = |verdict: Verdict| self.rows.iter().filter(|r| r.verdict == verdict).count();
         let width = |row: &VerdictRow| Some((row.ratio_high? / row.ratio_low?).sqrt() - 1.0);
         let mut line = format!(
             "{what}: {count} of {judged}, {:.1} % (95 % interval {:.1} to {:.1} %); margin {margin} %; \
@@ -148,10 +141,10 @@ impl Tally<'_> {
             100.0 * count as f64 / judged as f64,
             100.0 * low,
             100.0 * high,
-            of("regression"),
-            of("improvement"),
-            of("equivalent"),
-            of("inconclusive"),
+            of(Verdict::Regression),
+            of(Verdict::Improvement),
+            of(Verdict::Equivalent),
+            of(Verdict::Inconclusive),
             trials - judged,
             self.median(|row| Some(row.blocks as f64)),
             self.median(|row| row.ratio),
@@ -161,8 +154,8 @@ impl Tally<'_> {
         for row in self.rows.iter().filter(|r| counted(r) == counted_is_wrong) {
             line += &format!(
                 "\n  {}, {} threads: {} {} in {} blocks",
-                row.scenario,
-                row.threads,
+                row.point.scenario,
+                row.point.threads,
                 row.verdict,
                 ratio(row),
                 row.blocks

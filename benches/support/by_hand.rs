@@ -6,7 +6,7 @@
 
 use hitm::backend::native::pool::Timing;
 use hitm::error::{Error, Result};
-use hitm::experiment::{Backend, Cell, Measured, ThreadFaults};
+use hitm::experiment::{Backend, Invalid, Measured, PlannedSample, ThreadFaults};
 use hitm::machine::accounting::{StealClock, ThreadWatch};
 use hitm::machine::{CpuId, pin};
 use hitm::program::fault::layouts::VmaLayout;
@@ -236,8 +236,8 @@ impl ByHand {
 }
 
 impl Backend for ByHand {
-    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        self.sample(cell.first_slot)
+    fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
+        self.sample(planned.first_slot)
     }
 }
 
@@ -278,11 +278,11 @@ pub fn plain(cpus: &[CpuId], work: impl Fn(usize) -> (u64, Duration) + Sync) -> 
         switches += switched_out;
     }
     if switches > 0 {
-        let why = format!("{switches} involuntary context switches");
-        measured.invalid.push(why);
+        measured.invalid.push(Invalid::Switched(switches));
     }
-    if steal.stolen_ns()?.iter().sum::<u64>() > before {
-        measured.invalid.push("stolen by the hypervisor".to_owned());
+    let stolen = steal.stolen_ns()?.iter().sum::<u64>();
+    if stolen > before {
+        measured.invalid.push(Invalid::Stolen(stolen - before));
     }
     Ok(measured)
 }

@@ -7,8 +7,7 @@
 
 use hitm::backend::native::pool::Timing;
 use hitm::error::Result;
-use hitm::experiment::{Backend, Design, Limits, Verdicts, Watch, drive};
-use hitm::results::Sample;
+use hitm::experiment::{Backend, Design, Limits, Point, Sample, Watch, drive};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use std::time::Duration;
 pub struct Windows {
     design: Design,
     backend: Box<dyn Backend>,
-    verdicts: Verdicts,
+    /// Blocks taken at the point.
+    taken: [u64; 1],
     /// As the last windows had it; none before the first.
     ns_per_fault: Option<f64>,
 }
@@ -26,7 +26,7 @@ impl Windows {
     pub fn new(design: Design, backend: impl Backend + 'static) -> Windows {
         Windows {
             backend: Box::new(backend),
-            verdicts: Verdicts::new(&design),
+            taken: [0],
             design,
             ns_per_fault: None,
         }
@@ -39,14 +39,14 @@ impl Windows {
         let windows = (wanted_ns / window_ns).round().max(1.0) as u64;
         let limits = Limits {
             budget: None,
-            blocks: Some(self.verdicts.blocks(0) + windows),
+            blocks: Some(self.taken[0] + windows),
         };
         let mut rows = Rows(Vec::new());
         drive(
             &self.design,
             limits,
+            &mut self.taken,
             &mut *self.backend,
-            &mut self.verdicts,
             &mut rows,
             &AtomicBool::new(false),
         )?;
@@ -83,5 +83,7 @@ impl Watch for Rows {
         Ok(())
     }
 
-    fn progress(&mut self, _done: f64, _decided: usize, _verdicts: usize) {}
+    fn is_decided(&self, _point: &Point) -> bool {
+        false
+    }
 }

@@ -1,15 +1,14 @@
-//! The simulator as a backend: the same cells, executed on a machine model.
+//! The simulator as a backend: the same samples, executed on a machine model.
 //!
-//! Here: from a cell to a simulated sample, and the prefetcher factor. Not here: the model (`sim`).
+//! Here: from a planned sample to a simulated one, and the prefetcher factor. Not here: the model (`sim`).
 
 use crate::error::{Error, Result};
-use crate::experiment::{Backend, Block, Cell, Design, Measured, Prefetch};
+use crate::experiment::{Arm, Backend, Block, Design, Measured, PlannedSample, Prefetch};
 use crate::machine::Placement;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
 use crate::program::fault::{self, TALLIES};
-use crate::results::BASELINE_AGAIN;
 use crate::sim::local_work::LocalWork;
 use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
@@ -34,20 +33,19 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// The backend of `design` on `machine`. Every name and placement is checked here.
+    /// The backend of `design` on `machine`. Every layout and placement is checked here.
     pub fn new(machine: Machine, design: &Design) -> Result<Sim> {
-        let arms = design.arms.iter().map(|name| match name.as_str() {
-            BASELINE_AGAIN => VmaLayout::parse(&design.arms[0]),
-            name => VmaLayout::parse(name),
-        });
+        let layout = |arm: &Arm| match arm.measured(&design.arms[0]) {
+            Some((layout, handicap)) if handicap.get() == 0 => super::layout(layout),
+            _ => Err(Error::Input(format!(
+                "'{arm}' cannot be simulated: a machine model has no noise that a handicap would \
+                 be measured against; name the layout alone"
+            ))),
+        };
         let points = design.points.iter().map(|point| {
-            let placement: Placement = point.placement.parse()?;
-            machine.shape.place(&placement, point.threads)?;
-            Ok((
-                scenario::BuiltIn::parse(&point.scenario)?[0],
-                placement,
-                point.threads,
-            ))
+            machine.shape.place(&point.placement, point.threads)?;
+            let scenario = point.scenario.built_in()?;
+            Ok((scenario, point.placement.clone(), point.threads))
         });
         let mut without = machine.clone();
         without.prefetchers = Prefetchers {
@@ -63,7 +61,7 @@ impl Sim {
             )));
         }
         Ok(Sim {
-            arms: arms.collect::<Result<_>>()?,
+            arms: design.arms.iter().map(layout).collect::<Result<_>>()?,
             points: points.collect::<Result<_>>()?,
             work: design.page_work,
             local: Vec::new(),
@@ -82,26 +80,25 @@ impl Sim {
             ));
         }
         let local = (0..self.points.len()).map(|point| {
-            let cell = Cell {
-                point,
+            let planned = PlannedSample {
                 first_slot: design.first_slot.unwrap_or(0),
-                ..Cell::first(point, 0)
+                ..PlannedSample::first(point, 0)
             };
-            LocalWork::of_fault_time(&self.machine, &self.spec(&cell), time)
+            LocalWork::of_fault_time(&self.machine, &self.spec(&planned), time)
         });
         self.local = local.collect::<Result<Vec<_>>>()?;
         Ok(())
     }
 
-    /// What `sim::run` needs for a cell.
-    pub fn spec(&self, cell: &Cell) -> run::Spec {
-        let (scenario, placement, threads) = &self.points[cell.point];
+    /// What `sim::run` needs for a sample.
+    pub fn spec(&self, planned: &PlannedSample) -> run::Spec {
+        let (scenario, placement, threads) = &self.points[planned.point];
         let spec = run::Spec {
             program: fault::Spec {
-                layout: self.arms[cell.arm],
+                layout: self.arms[planned.arm],
                 scenario: *scenario,
                 threads: *threads,
-                first_slot: cell.first_slot,
+                first_slot: planned.first_slot,
                 work: self.work,
             },
             placement: placement.clone(),
@@ -109,19 +106,19 @@ impl Sim {
             between_ns: 0,
             // Arms of a block differ in their chances as samples of a machine do: with one seed
             // for all, the A/A arm would be the baseline to the last access.
-            seed: cell.seed ^ cell.order as u64,
+            seed: planned.seed ^ planned.order as u64,
             faults_per_thread: FAULTS_PER_THREAD,
             explain: false,
             timeline: false,
             check: false,
         };
-        match self.local.get(cell.point) {
+        match self.local.get(planned.point) {
             Some(local) => local.of(&spec),
             None => spec,
         }
     }
 
-    /// The machine in the state that a cell asks for.
+    /// The machine in the state that a sample asks for.
     pub fn machine(&self, prefetch: Prefetch) -> &Machine {
         match prefetch {
             Prefetch::Off => &self.without,
@@ -131,22 +128,22 @@ impl Sim {
 }
 
 impl Backend for Sim {
-    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        measure(self, cell, &AtomicBool::new(false))
+    fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
+        measure(self, planned, &AtomicBool::new(false))
     }
 
     fn measure_block(&mut self, block: &Block, stop: &AtomicBool) -> Result<Vec<Measured>> {
         let this = &*self;
         block
-            .cells
+            .samples
             .par_iter()
-            .map(|cell| measure(this, cell, stop))
+            .map(|planned| measure(this, planned, stop))
             .collect()
     }
 }
 
-fn measure(sim: &Sim, cell: &Cell, stop: &AtomicBool) -> Result<Measured> {
-    let sample = run::run_unless(stop, sim.machine(cell.prefetch), &sim.spec(cell))?;
+fn measure(sim: &Sim, planned: &PlannedSample, stop: &AtomicBool) -> Result<Measured> {
+    let sample = run::run_unless(stop, sim.machine(planned.prefetch), &sim.spec(planned))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
     let tallies = TALLIES.iter().map(|tally| tally.name).zip(sample.tallies);
     let counted = counted.chain(tallies);

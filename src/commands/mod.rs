@@ -3,17 +3,18 @@
 use crate::error::{Error, Result};
 use clap::Subcommand;
 
-mod conduct;
 mod counters;
 mod layout;
 mod options;
 mod plot;
 mod prefetch;
 mod probe;
+mod progress;
 mod reproduce;
 mod resolve;
 mod run;
 mod sim;
+mod verdicts;
 
 /// A subcommand of `hitm`.
 #[derive(Subcommand)]
@@ -27,6 +28,10 @@ pub enum Command {
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
     /// Measure on this machine: what each layout costs, with verdicts
+    #[command(
+        after_help = "NAME+5% in --layouts is layout NAME with 5 % more faults than are \
+        counted: a regression of known size, to see what this machine can resolve."
+    )]
     Run(Box<run::Args>),
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
@@ -34,6 +39,8 @@ pub enum Command {
     Reproduce(reproduce::Args),
     /// Run the same experiment on a machine model
     Sim(Box<sim::Args>),
+    /// Verdicts from samples alone
+    Verdicts(verdicts::Args),
 }
 
 impl Command {
@@ -48,6 +55,7 @@ impl Command {
             Command::Plot(args) => plot::run(args),
             Command::Reproduce(args) => reproduce::run(args),
             Command::Sim(args) => sim::run(*args),
+            Command::Verdicts(args) => verdicts::run(args),
         }
     }
 }
@@ -68,6 +76,23 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+/// The first error of several steps, in their order. Of the others, those that say something else
+/// are said on stderr.
+fn first_error(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let mut errors = steps.into_iter().filter_map(Result::err);
+    let Some(first) = errors.next() else {
+        return Ok(());
+    };
+    let mut said = vec![first.to_string()];
+    for error in errors.map(|error| error.to_string()) {
+        if !said.contains(&error) {
+            eprintln!("hitm: {error}");
+            said.push(error);
+        }
+    }
+    Err(first)
+}
+
 /// Rows as CSV with a header.
 fn csv<T: serde::Serialize>(rows: &[T]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -81,4 +106,18 @@ fn csv<T: serde::Serialize>(rows: &[T]) -> String {
 /// Rows as a JSON array.
 fn json<T: serde::Serialize>(rows: &[T]) -> String {
     serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_the_one_reported() {
+        let refused = || Err(Error::Refused("no".to_owned()));
+        let found = first_error([Ok(()), Err(Error::Interrupted), refused(), refused()]);
+        assert!(matches!(found, Err(Error::Interrupted)));
+        assert!(matches!(first_error([refused()]), Err(Error::Refused(_))));
+        assert!(first_error([Ok(()), Ok(())]).is_ok());
+    }
 }

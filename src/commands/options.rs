@@ -1,20 +1,23 @@
 //! Arguments that `run`, `sim` and `faults` share, and how they are read.
 
 use crate::error::{Error, Result};
-use crate::experiment::{BASELINE_AGAIN, Limits, Point, Prefetch};
+use crate::experiment::{
+    Arm, BackendKind, DEFAULT_MARGIN, Design, Limits, Point, Prefetch, Scenario, check_margin,
+};
+use crate::machine::Placement;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
 pub use crate::report::table::Format;
+use crate::results::{RunSettings, run_id};
 use clap::ValueEnum;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What is compared, where, and for how long.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Layouts to compare, separated by commas; the first is the baseline. `NAME+5%` is the layout
-    /// with 5 % more faults than are counted: a regression of known size
+    /// Layouts to compare, separated by commas; the first is the baseline (see `hitm layout list`)
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', default_values_t = default_layouts())]
     pub layouts: Vec<String>,
 
@@ -27,9 +30,10 @@ pub struct Options {
     )]
     pub scenario: Vec<String>,
 
-    /// Thread counts, separated by commas [default: powers of two up to the CPUs of the placement]
+    /// Thread counts, separated by commas, and ranges of them (1,2,4-8) [default: powers of two up
+    /// to the CPUs of the placement]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
-    pub threads: Vec<usize>,
+    pub threads: Vec<CountRange>,
 
     /// Where threads run: compact, scatter, smt, one-llc, cross-llc, cross-socket, or a list of CPUs
     #[arg(long, value_name = "P", default_value = "compact")]
@@ -51,7 +55,9 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Take only every N-th design point, beginning with number I (1/4, 2/4, …); `merge` joins them
+    /// Take only every N-th design point, beginning with number I (1/4, 2/4, …). With the
+    /// same --seed the shards hold the rows of the whole; concatenate their samples.csv, or give all
+    /// of them to `hitm verdicts`
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(usize, usize)>,
 
@@ -59,12 +65,16 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// What to call the run, in the column `label` of its rows
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub label: String,
+
     /// How the verdicts are printed
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 
     /// Equivalence margin in per cent: smaller differences do not matter
-    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = margin)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 100.0 * DEFAULT_MARGIN, value_parser = percent)]
     pub margin: f64,
 
     /// What a fault does beside reading fields: none, a time (200ns, 1us), or clear-page
@@ -72,8 +82,8 @@ pub struct Options {
     pub page_work: PageWork,
 
     /// Slab slot of the first VMA in use [default: slots 0 and 1 in turn]
-    #[arg(long, value_name = "SLOT", value_parser = clap::value_parser!(u64).range(0..=1))]
-    pub first_slot: Option<u64>,
+    #[arg(long, value_name = "SLOT")]
+    pub first_slot: Option<usize>,
 
     /// Exit with status 1 if this verdict is among the results
     #[arg(long, value_enum, value_name = "VERDICT")]
@@ -96,9 +106,6 @@ pub enum FailOn {
     Regression,
 }
 
-/// The budget where none is given.
-pub const DEFAULT_BUDGET: Duration = Duration::from_secs(60);
-
 fn default_layouts() -> Vec<String> {
     // The layout that was shipped longest, and the one all others were measured against.
     let baseline = VmaLayout::SplitPacked;
@@ -110,35 +117,47 @@ fn default_layouts() -> Vec<String> {
 }
 
 impl Options {
-    /// The names of the arms: the baseline, the A/A arm, the others.
-    pub fn arms(&self) -> Result<Vec<String>> {
-        let mut names: Vec<String> = Vec::new();
-        for name in &self.layouts {
-            if names.contains(name) {
-                return Err(Error::Input(format!(
-                    "layout '{name}' is named twice; the baseline is measured twice anyway, as {BASELINE_AGAIN}"
-                )));
-            }
-            names.push(name.clone());
-        }
-        names.insert(1, BASELINE_AGAIN.to_owned());
-        Ok(names)
+    /// The design that is asked for of `backend` on `machine`, which has room for so many threads
+    /// in that placement; `seed` where none is given. Err: one that cannot be measured.
+    pub fn design(
+        &self,
+        backend: BackendKind,
+        machine: &str,
+        room: usize,
+        seed: impl FnOnce() -> u64,
+    ) -> Result<Design> {
+        let points = self.points(&self.scenarios()?, &self.thread_counts(room)?)?;
+        let design = Design {
+            run: run_id(SystemTime::now(), machine),
+            label: self.label.clone(),
+            prefetch: self.prefetch_states(),
+            first_slot: self.first_slot,
+            seed: self.seed.unwrap_or_else(seed),
+            page_work: self.page_work,
+            margin: self.margin / 100.0,
+            ..Design::new(backend, machine, self.arms()?, points)
+        };
+        design.check()?;
+        Ok(design)
     }
 
-    /// The seed: the one given, or one drawn from the clock.
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            // Nanoseconds of the day: enough, and short enough to type.
-            since.map_or(1, |time| time.as_nanos() as u64 % 86_400_000_000_000)
-        })
+    /// Where threads run.
+    pub fn placement(&self) -> Result<Placement> {
+        self.placement.trim().parse()
+    }
+
+    /// The arms: the baseline, the A/A arm, the others.
+    fn arms(&self) -> Result<Vec<Arm>> {
+        let arms = self.layouts.iter().map(|name| name.trim().parse());
+        Ok(Design::with_again(arms.collect::<Result<_>>()?))
     }
 
     /// The scenarios asked for, `churn` and `all` spelled out.
-    pub fn scenarios(&self) -> Result<Vec<scenario::BuiltIn>> {
+    fn scenarios(&self) -> Result<Vec<scenario::BuiltIn>> {
         let mut scenarios = Vec::new();
         for name in &self.scenario {
-            let found = match name.as_str() {
+            let found = match name.trim() {
+                "" => return Err(Error::Input("the name of a scenario is empty".to_owned())),
                 "all" => scenario::BuiltIn::ALL.to_vec(),
                 name => scenario::BuiltIn::parse(name)?,
             };
@@ -152,8 +171,8 @@ impl Options {
     }
 
     /// Thread counts: those asked for, or powers of two up to `most` and `most` itself.
-    pub fn thread_counts(&self, most: usize) -> Result<Vec<usize>> {
-        let mut counts = self.threads.clone();
+    fn thread_counts(&self, most: usize) -> Result<Vec<usize>> {
+        let mut counts: Vec<usize> = self.threads.iter().flat_map(|of| of.0.clone()).collect();
         if counts.is_empty() {
             counts = (0..).map(|i| 1 << i).take_while(|n| *n < most).collect();
             counts.push(most);
@@ -175,13 +194,14 @@ impl Options {
 
     /// The design points of this shard: every scenario at every thread count that it makes sense
     /// with.
-    pub fn points(&self, scenarios: &[scenario::BuiltIn], counts: &[usize]) -> Result<Vec<Point>> {
+    fn points(&self, scenarios: &[scenario::BuiltIn], counts: &[usize]) -> Result<Vec<Point>> {
+        let placement = self.placement()?;
         let mut points = Vec::new();
         for &scenario in scenarios {
             for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
                 points.push(Point {
-                    scenario: scenario.name().to_owned(),
-                    placement: self.placement.clone(),
+                    scenario: Scenario::BuiltIn(scenario),
+                    placement: placement.clone(),
                     threads,
                 });
             }
@@ -206,19 +226,47 @@ impl Options {
     }
 
     /// The prefetcher states of every block.
-    pub fn prefetch_states(&self) -> Vec<Prefetch> {
+    fn prefetch_states(&self) -> Vec<Prefetch> {
         match self.prefetch {
             PrefetchMode::AsIs => vec![Prefetch::AsIs],
             PrefetchMode::Ab => vec![Prefetch::On, Prefetch::Off],
         }
     }
 
-    /// When to stop.
-    pub fn limits(&self) -> Limits {
-        let default = self.blocks.is_none().then_some(DEFAULT_BUDGET);
-        Limits {
-            budget: self.budget.or(default),
-            blocks: self.blocks,
+    /// When to stop, as settings of a run; `default` where nothing is said.
+    pub fn settings(&self, default: Limits) -> RunSettings {
+        let limits = match (self.budget, self.blocks) {
+            (None, None) => default,
+            (budget, blocks) => Limits { budget, blocks },
+        };
+        RunSettings {
+            budget_seconds: limits.budget.map(|budget| budget.as_secs_f64()),
+            blocks: limits.blocks,
+            ..RunSettings::default()
+        }
+    }
+}
+
+/// A thread count, or a range of them.
+#[derive(Clone, Debug)]
+pub struct CountRange(std::ops::RangeInclusive<usize>);
+
+/// The widest range of thread counts: `CONFIG_NR_CPUS` of x86-64 ends at 8192.
+const WIDEST: usize = 8192;
+
+impl std::str::FromStr for CountRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<CountRange, String> {
+        let number = |text: &str| text.trim().parse::<usize>().ok();
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last && last - first < WIDEST => {
+                Ok(CountRange(first..=last))
+            }
+            _ => Err(format!(
+                "'{text}' is neither a number of threads nor a range such as 2-4"
+            )),
         }
     }
 }
@@ -247,6 +295,9 @@ fn page_work(text: &str) -> std::result::Result<PageWork, String> {
     match text {
         "none" => Ok(PageWork::None),
         "clear-page" => Ok(PageWork::ClearPage),
+        number if number.parse::<f64>().is_ok() => Err(format!(
+            "'{number}' has no unit; write {number}ns or {number}us"
+        )),
         time => {
             let time = duration(time).map_err(|_| {
                 format!("'{time}' is neither none, clear-page, nor a time such as 200ns")
@@ -258,11 +309,12 @@ fn page_work(text: &str) -> std::result::Result<PageWork, String> {
     }
 }
 
-fn margin(text: &str) -> std::result::Result<f64, String> {
-    match text.trim_end_matches('%').parse::<f64>() {
-        Ok(margin) if (0.0..=100.0).contains(&margin) => Ok(margin),
-        _ => Err(format!("'{text}' is no percentage from 0 to 100")),
-    }
+/// Per cent from 0 to 100, with or without the sign.
+pub fn percent(text: &str) -> std::result::Result<f64, String> {
+    let wrong = || format!("'{text}' is no percentage from 0 to 100");
+    let percent: f64 = text.trim_end_matches('%').parse().map_err(|_| wrong())?;
+    check_margin(percent / 100.0).map_err(|_| wrong())?;
+    Ok(percent)
 }
 
 fn shard(text: &str) -> std::result::Result<(usize, usize), String> {

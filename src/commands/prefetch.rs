@@ -8,6 +8,7 @@ use crate::prefetch::{
     Control, CpuModel, Options, Place, Prefetcher, Reading, Restored, State, Vendor, Which,
     cpulist, leftover, restore,
 };
+use crate::results::RegisterSettings;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -71,6 +72,32 @@ struct PlaceArgs {
     /// CPUID family and model of those CPUs, as in 6:0x4f [default: a current server]
     #[arg(long, value_name = "FAMILY:MODEL", requires = "vendor")]
     model: Option<String>,
+}
+
+impl From<&RegisterArgs> for RegisterSettings {
+    fn from(args: &RegisterArgs) -> RegisterSettings {
+        RegisterSettings {
+            cpus: args.cpus.clone(),
+            msr_root: args.place.msr_root.clone(),
+            vendor: args.place.vendor,
+            model: args.place.model.clone(),
+            unsafe_msr: args.unsafe_msr,
+        }
+    }
+}
+
+impl From<&RegisterSettings> for RegisterArgs {
+    fn from(recorded: &RegisterSettings) -> RegisterArgs {
+        RegisterArgs {
+            cpus: recorded.cpus.clone(),
+            place: PlaceArgs {
+                msr_root: recorded.msr_root.clone(),
+                vendor: recorded.vendor,
+                model: recorded.model.clone(),
+            },
+            unsafe_msr: recorded.unsafe_msr,
+        }
+    }
 }
 
 impl PlaceArgs {

@@ -1,19 +1,22 @@
 //! `hitm run`: measure on this machine.
 
-use super::conduct::{EnvironmentFile, Folder, Run, conduct, read_environment, run_record};
+use super::first_error;
 use super::options::Options;
 use super::prefetch::RegisterArgs;
-use crate::backend::native::{Arm, Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
+use super::progress::{Progress, interrupted};
+use super::verdicts::conclude;
+use crate::backend::native::{Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::{self, Missing, Plan, Scope, preflight};
 use crate::error::{Error, Result};
-use crate::experiment::{BASELINE_AGAIN, Design};
-use crate::machine::{CpuId, Placement, Topology, environment::Environment};
+use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Unmeasured, drive};
+use crate::machine::{CpuId, Topology, environment::Environment};
 use crate::prefetch::{Control, Which};
-use crate::program::fault::{TALLIES, scenario};
-use crate::results::{Unmeasured, run_id};
+use crate::program::fault::TALLIES;
+use crate::results::address_map::{self, AddressMap};
+use crate::results::{EnvironmentFile, RegisterSettings, RunFolder};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::Duration;
 
 /// Arguments of `hitm run`.
 #[derive(clap::Args)]
@@ -40,105 +43,154 @@ pub struct Args {
     which: Option<Which>,
     #[command(flatten)]
     registers: RegisterArgs,
-    /// Go on with the run in this folder, with its layouts, scenarios and seed
+    /// Go on with the run in this folder, with everything that was asked for there; --budget and
+    /// --blocks may be given anew
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "layouts", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
-        "page_work", "first_slot", "counters", "address_map",
+        "page_work", "first_slot", "counters", "address_map", "label", "oversubscribe", "which",
+        "cpus", "unsafe_msr", "msr_root",
     ])]
     resume: Option<PathBuf>,
 }
+
+/// Where neither --budget nor --blocks is given.
+const DEFAULT_LIMITS: Limits = Limits {
+    budget: Some(Duration::from_secs(60)),
+    blocks: None,
+};
 
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
     let machine = Environment::record(&topology, args.options.seed);
-    let name = machine.name();
-    let (mut environment, folder) = match &args.resume {
-        Some(dir) => (resumed(dir, &name)?, Folder::Resumed(dir.clone())),
-        None => (
-            new(&args.options, &topology, &machine, name)?,
-            Folder::New(args.options.out.clone()),
-        ),
+    let mut environment = match &args.resume {
+        Some(dir) => resumed(&args, dir, &machine.name())?,
+        None => new(&args, &topology, &machine)?,
     };
-    let design = &environment.design;
-    let scenarios = design
-        .points
-        .iter()
-        .map(|point| Ok((scenario::BuiltIn::parse(&point.scenario)?[0], point.threads)))
-        .collect::<Result<Vec<_>>>()?;
-    let build = Faults {
-        arms: arms(&design.arms)?,
-        points: scenarios,
-        work: design.page_work,
+    let (Some(design), Some(settings)) = (&mut environment.design, &environment.settings) else {
+        unreachable!("a run begins and goes on with both");
     };
-    let cpus = cpus(design, &topology, args.oversubscribe)?;
+    (design.host, design.boot_id) = (host(), boot_id());
+    let cpus = cpus(design, &topology, settings.oversubscribe)?;
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
-    let control = match design.prefetch.len() > 1 {
-        true => Some(control(&args, used, design.prefetcher.as_deref())?),
-        false => None,
+    let control = match &settings.registers {
+        Some(registers) => Some(control(registers, used, design.prefetcher)?),
+        None => None,
     };
-    let mut backend = Native::new(build, cpus, Timing::default())?;
+    let mut backend = Native::new(Faults::of(design)?, cpus, Timing::default())?;
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
-        environment.design.prefetcher = Some(which.to_string());
+        design.prefetcher = Some(*which);
     }
-    let (plan, missing) = counters(&args.counters)?;
+    let (plan, missing) = counters(&settings.counters)?;
+    environment.run.note_unmeasured(missing);
     let own = OWN_COUNTERS.into_iter().map(|(name, _)| name);
     let own = TALLIES.iter().map(|tally| tally.name).chain(own);
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
-    environment.run.note_unmeasured(missing);
-    let address_map = args.address_map.clone();
-    let address_map = match address_map {
-        Some(path) => Some((path, backend.fix_places(&environment.design)?)),
+    let design = design.clone();
+    let (limits, map) = (settings.limits(), settings.address_map.clone());
+    let places = match map {
+        Some(path) => Some((path, backend.fix_places(&design)?)),
         None => None,
     };
-    let run = Run {
-        address_map,
-        counters: columns,
-        limits: args.options.limits(),
-        environment,
-        folder,
+
+    let interrupted = interrupted()?;
+    let out = args.options.out.as_deref();
+    let (folder, there, mut taken) = match &args.resume {
+        Some(dir) => {
+            let (mut folder, mut there) = RunFolder::open_for_resume(dir)?;
+            for warning in &there.warnings {
+                eprintln!("hitm: {warning}");
+            }
+            let taken = folder.go_on(&design, &mut there)?;
+            (folder, there.samples, taken)
+        }
+        None => {
+            let folder = RunFolder::create(out, &design.run, &columns)?;
+            (folder, Vec::new(), vec![0; design.points.len()])
+        }
     };
-    let conducted = conduct(run, &mut backend, &args.options);
-    let back = backend.switch_back();
-    if let (Err(error), Err(_)) = (&conducted, &back) {
-        eprintln!("hitm: {error}");
+    // Not before there is a folder, which may be refused, and may be where the map goes.
+    if let Some((path, places)) = places
+        && let Err(error) = address_map::write(&path, &places)
+    {
+        if args.resume.is_none() {
+            folder.discard();
+        }
+        return Err(error);
     }
-    // Registers that are not as they were matter more than how the run ended.
-    back.and(conducted)
+    // Written at once, so that a run that is killed can go on.
+    folder.write_environment(&environment)?;
+    let mut progress = Progress::new(&design, folder, &there);
+    drop(there);
+    let ended = drive(
+        &design,
+        limits,
+        &mut taken,
+        &mut backend,
+        &mut progress,
+        &interrupted,
+    );
+    // Before anything is judged, printed or drawn: a reader of our output may take his time.
+    let back = backend.switch_back();
+    // What was measured before an error is judged and kept as after Ctrl-C.
+    let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
+    let remarks = backend.remarks();
+    if !remarks.scaled.is_empty() {
+        eprintln!(
+            "hitm: counted during a part of some windows and scaled up: {}; another user of the \
+             counters had them meanwhile: stop other perf sessions",
+            remarks.scaled.join(", ")
+        );
+    }
+    environment.run.end(ending, remarks);
+    let print = (args.options.format, args.options.fail_on);
+    let concluded = conclude(progress.finish(), &environment, &design, ending, print);
+    first_error([ended.and_then(Ending::finished), back, concluded])
 }
 
-/// The registers of `used` CPUs, and which prefetcher to switch: the one asked for, or that of the
-/// run that goes on, or the one that completes pairs.
-fn control(args: &Args, used: BTreeSet<CpuId>, before: Option<&str>) -> Result<(Control, Which)> {
-    let mut options = args.registers.options()?;
+/// The registers of `used` CPUs, and which prefetcher to switch: that of the design, or the one
+/// that completes pairs.
+fn control(
+    registers: &RegisterSettings,
+    used: BTreeSet<CpuId>,
+    prefetcher: Option<Which>,
+) -> Result<(Control, Which)> {
+    let mut options = RegisterArgs::from(registers).options()?;
     if options.cpus.is_none() {
         options.cpus = Some(used);
     }
     let control = Control::open(&options)?;
-    let which = match (args.which, before) {
-        (Some(which), _) => which,
-        (None, Some(name)) => name.parse()?,
-        (None, None) => Which::One(control.pair_completer()),
-    };
-    Ok((control, which))
+    let pairs = Which::One(control.pair_completer());
+    Ok((control, prefetcher.unwrap_or(pairs)))
+}
+
+/// The roles that are meant by names of roles, `all` or `none`. Err: a name that is none of them.
+fn counted_roles(asked: &[String]) -> Result<Vec<&str>> {
+    match asked {
+        [one] if one == "none" => Ok(Vec::new()),
+        // Context switches are counted anyway, by kind.
+        [one] if one == "all" => Ok(counters::roles()
+            .iter()
+            .map(|role| role.name.as_str())
+            .filter(|role| *role != "context_switches")
+            .collect()),
+        roles => roles
+            .iter()
+            .map(|name| Ok(counters::role(name)?.name.as_str()))
+            .collect(),
+    }
 }
 
 /// What to count, tried out where there is a PMU; and what cannot be counted, each reason once.
 fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
+    let roles = counted_roles(asked)?;
+    if roles.is_empty() {
+        return Ok((Plan::default(), Vec::new()));
+    }
     let machine = counters::Machine::this();
-    let roles: Vec<&str> = match asked {
-        [one] if one == "none" => return Ok((Plan::default(), Vec::new())),
-        // Context switches are counted anyway, by kind.
-        [one] if one == "all" => counters::roles()
-            .iter()
-            .map(|role| role.name.as_str())
-            .filter(|role| *role != "context_switches")
-            .collect(),
-        roles => roles.iter().map(String::as_str).collect(),
-    };
     let mut plan = Plan::new(&machine, &roles, Scope::User)?;
     let mut missing = plan.missing.clone();
     if machine.pmu.is_some() {
@@ -167,75 +219,92 @@ fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
     Ok((plan, unmeasured(&missing)))
 }
 
-/// The design that the arguments ask for.
-fn new(
-    options: &Options,
-    topology: &Topology,
-    machine: &Environment,
-    name: String,
-) -> Result<EnvironmentFile> {
-    let names = options.arms()?;
-    arms(&names)?;
-    let scenarios = options.scenarios()?;
-    let placement: Placement = options.placement.parse()?;
-    let counts = options.thread_counts(placement.order(topology)?.len())?;
-    let design = Design {
-        run: run_id(SystemTime::now(), &name),
-        backend: "native".to_owned(),
-        machine: name,
-        points: options.points(&scenarios, &counts)?,
-        arms: names,
-        prefetch: options.prefetch_states(),
-        prefetcher: None,
-        first_slot: options.first_slot.map(|slot| slot as usize),
-        seed: options.seed(),
-        page_work: options.page_work,
-        margin: options.margin / 100.0,
-    };
-    let unmeasured = machine
-        .unavailable
-        .iter()
-        .map(|(what, why)| Unmeasured {
+/// Everything that the arguments ask for.
+fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<EnvironmentFile> {
+    let options = &args.options;
+    let room = options.placement()?.order(topology)?.len();
+    let mut design = options.design(
+        BackendKind::Native,
+        &machine.name(),
+        room,
+        seed_of_the_clock,
+    )?;
+    design.prefetcher = args.which;
+    let mut settings = options.settings(DEFAULT_LIMITS);
+    settings.counters = args.counters.clone();
+    settings.address_map = args.address_map.clone();
+    settings.oversubscribe = args.oversubscribe;
+    settings.registers =
+        (design.prefetch.len() > 1).then(|| RegisterSettings::from(&args.registers));
+    let recorded = serde_json::to_value(machine)
+        .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
+    let mut environment = EnvironmentFile::begin(design, settings, recorded);
+    let unavailable = machine.unavailable.iter();
+    environment
+        .run
+        .note_unmeasured(unavailable.map(|(what, why)| Unmeasured {
             what: what.clone(),
             why: why.clone(),
-        })
-        .collect();
-    Ok(EnvironmentFile {
-        run: run_record(&design, unmeasured),
-        machine: serde_json::to_value(machine)
-            .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?,
-        design,
-    })
-}
-
-/// The design of the run in `dir`, if it can go on here.
-fn resumed(dir: &Path, name: &str) -> Result<EnvironmentFile> {
-    let environment = read_environment(dir)?;
-    let design = &environment.design;
-    if design.backend != "native" || design.machine != name {
-        return Err(Error::Input(format!(
-            "{} holds a {} run of '{}', and this is '{name}'; resume it where it was begun",
-            dir.display(),
-            design.backend,
-            design.machine
-        )));
-    }
+        }));
     Ok(environment)
 }
 
-/// The arms behind the names; the A/A arm is the baseline.
-fn arms(names: &[String]) -> Result<Vec<Arm>> {
-    names
-        .iter()
-        .map(|name| {
-            if name == BASELINE_AGAIN {
-                &names[0]
-            } else {
-                name
-            }
-        })
-        .map(|name| name.parse())
-        .collect()
+/// Nanoseconds of the day: enough, and short enough to type.
+fn seed_of_the_clock() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(1, |time| time.as_nanos() as u64 % 86_400_000_000_000)
+}
+
+/// Name of this host.
+fn host() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+/// The kernel's identifier of this boot; empty where it is not told.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map_or(String::new(), |id| id.trim().to_owned())
+}
+
+/// What was asked of the run in `dir`, if it can go on here; a new budget or number of blocks
+/// takes the place of the old one.
+fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<EnvironmentFile> {
+    let path = dir.join("environment.json");
+    let mut environment = EnvironmentFile::read(&path)?;
+    let (design, mut settings) = environment.resumable(&path)?;
+    if design.machine != machine {
+        return Err(Error::Input(format!(
+            "{}, design.machine: the run is of '{}', and this is '{machine}'; resume it where it \
+             was begun",
+            path.display(),
+            design.machine
+        )));
+    }
+    let wrong =
+        |key: &str, why: Error| Error::Input(format!("{}, settings.{key}: {why}", path.display()));
+    counted_roles(&settings.counters).map_err(|why| wrong("counters", why))?;
+    if let Some(registers) = &settings.registers {
+        let options = RegisterArgs::from(registers).options();
+        options.map_err(|why| wrong("registers", why))?;
+    }
+    if (design.prefetch.len() > 1) != settings.registers.is_some() {
+        let why = "there are registers exactly if the prefetcher is switched";
+        return Err(wrong("registers", Error::Input(why.to_owned())));
+    }
+    if let Some(path) = settings.address_map.as_deref().filter(|path| path.exists()) {
+        // Its addresses are those of the process that ended; no other file is replaced.
+        AddressMap::read(path).map_err(|why| wrong("address_map", why))?;
+        eprintln!(
+            "hitm: {} is replaced: it will hold for the part that begins now",
+            path.display()
+        );
+    }
+    let asked = args.options.settings(settings.limits());
+    (settings.budget_seconds, settings.blocks) = (asked.budget_seconds, asked.blocks);
+    environment.settings = Some(settings);
+    environment.run.ended = None;
+    Ok(environment)
 }
 
 /// CPUs of each design point; what a reader has to know about them is said once.
@@ -243,8 +312,9 @@ fn cpus(design: &Design, topology: &Topology, oversubscribe: bool) -> Result<Vec
     let mut said: Vec<String> = Vec::new();
     let mut plans = Vec::new();
     for point in &design.points {
-        let placement: Placement = point.placement.parse()?;
-        let plan = placement.plan(topology, point.threads, oversubscribe)?;
+        let plan = point
+            .placement
+            .plan(topology, point.threads, oversubscribe)?;
         for warning in plan.warnings {
             if !said.contains(&warning) {
                 eprintln!("hitm: {warning}");

@@ -1,19 +1,23 @@
 //! `hitm sim`: the same experiment on a machine model.
 
-use super::conduct::{EnvironmentFile, Folder, Run, conduct, run_record};
+use super::first_error;
 use super::options::{Format, Options};
+use super::progress::{Progress, interrupted};
+use super::verdicts::conclude;
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
-use crate::experiment::{BASELINE_AGAIN, Block, Cell, Design, Limits, Totals};
+use crate::experiment::{
+    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, Totals, drive,
+};
 use crate::report::explain::explain;
-use crate::results::{run_id, write_whole};
+use crate::results::{EnvironmentFile, RunFolder, write_whole};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
 use crate::space::map::Map;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Arguments of `hitm sim`.
 #[derive(clap::Args)]
@@ -60,9 +64,12 @@ pub struct Args {
     accesses: Option<u64>,
 }
 
-/// Blocks where neither --blocks nor --budget is given: the model has little noise, and intervals
-/// need ten.
-const DEFAULT_BLOCKS: u64 = 10;
+/// Where neither --blocks nor --budget is given: the model has little noise, and intervals need ten
+/// blocks.
+const DEFAULT_LIMITS: Limits = Limits {
+    budget: None,
+    blocks: Some(10),
+};
 /// Accesses of a pattern where none are given.
 const DEFAULT_ACCESSES: u64 = 1_000_000;
 /// The machine of pattern mode where none is named.
@@ -86,7 +93,9 @@ pub fn run(args: Args) -> Result<()> {
         ));
     };
     let machine = Machine::load(name)?;
-    let design = design(&args.options, &machine)?;
+    // Deterministic where no seed is given: the model has no mood.
+    let (options, room) = (&args.options, machine.shape.cpus());
+    let design = options.design(BackendKind::Sim, &machine.name, room, || 1)?;
     let mut sim = Sim::new(machine, &design)?;
     if let Some(time) = args.fault_time {
         sim.set_fault_time(time, &design)?;
@@ -94,81 +103,63 @@ pub fn run(args: Args) -> Result<()> {
     if args.explain || args.timeline.is_some() {
         return look_inside(&args, &design, &sim);
     }
-    let environment = EnvironmentFile {
-        run: run_record(&design, Vec::new()),
-        machine: json!({ "model": name, "file": Machine::source(name)? }),
-        design,
-    };
-    let limits = match (args.options.budget, args.options.blocks) {
-        (None, None) => Limits {
-            budget: None,
-            blocks: Some(DEFAULT_BLOCKS),
-        },
-        (budget, blocks) => Limits { budget, blocks },
-    };
-    let run = Run {
-        environment,
-        counters: counters(),
+    let settings = options.settings(DEFAULT_LIMITS);
+    let limits = settings.limits();
+    let model = json!({ "model": name, "file": Machine::source(name)? });
+    let mut environment = EnvironmentFile::begin(design.clone(), settings, model);
+    let interrupted = interrupted()?;
+    let folder = RunFolder::create(options.out.as_deref(), &design.run, &counters())?;
+    folder.write_environment(&environment)?;
+    let mut progress = Progress::new(&design, folder, &[]);
+    let mut taken = vec![0; design.points.len()];
+    let ended = drive(
+        &design,
         limits,
-        folder: Folder::New(args.options.out.clone()),
-        address_map: None,
-    };
-    conduct(run, &mut sim, &args.options)
-}
-
-/// The design that the arguments ask for.
-fn design(options: &Options, machine: &Machine) -> Result<Design> {
-    let scenarios = options.scenarios()?;
-    let counts = options.thread_counts(machine.shape.cpus())?;
-    Ok(Design {
-        run: run_id(SystemTime::now(), &machine.name),
-        backend: "sim".to_owned(),
-        machine: machine.name.clone(),
-        points: options.points(&scenarios, &counts)?,
-        arms: options.arms()?,
-        prefetch: options.prefetch_states(),
-        prefetcher: None,
-        first_slot: options.first_slot.map(|slot| slot as usize),
-        // Deterministic where nothing is asked for: the model has no mood.
-        seed: options.seed.unwrap_or(1),
-        page_work: options.page_work,
-        margin: options.margin / 100.0,
-    })
+        &mut taken,
+        &mut sim,
+        &mut progress,
+        &interrupted,
+    );
+    let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
+    environment.run.end(ending, sim.remarks());
+    let print = (options.format, options.fail_on);
+    let concluded = conclude(progress.finish(), &environment, &design, ending, print);
+    first_error([ended.and_then(Ending::finished), concluded])
 }
 
 /// One sample a layout at every point, explained; and the timeline of the last.
 fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
     let mut text = String::new();
     for point in 0..design.points.len() {
-        let cells: Vec<Cell> = {
-            let mut cells = Block::of(design, point, 0).cells;
-            cells.retain(|cell| design.arms[cell.arm] != BASELINE_AGAIN);
-            cells.sort_by_key(|cell| (cell.arm, cell.prefetch));
-            cells
+        let samples: Vec<PlannedSample> = {
+            let mut samples = Block::of(design, point, 0).samples;
+            samples.retain(|planned| design.arms[planned.arm] != Arm::Again);
+            samples.sort_by_key(|planned| (planned.arm, planned.prefetch));
+            samples
         };
-        for (i, cell) in cells.iter().enumerate() {
-            let last = point + 1 == design.points.len() && i + 1 == cells.len();
+        for (i, planned) in samples.iter().enumerate() {
+            let last = point + 1 == design.points.len() && i + 1 == samples.len();
             let spec = run::Spec {
                 explain: args.explain,
                 timeline: last && args.timeline.is_some(),
-                ..sim.spec(cell)
+                ..sim.spec(planned)
             };
             if !spec.explain && !spec.timeline {
                 continue;
             }
-            let sample = run::run(sim.machine(cell.prefetch), &spec)?;
+            let sample = run::run(sim.machine(planned.prefetch), &spec)?;
             let at = &design.points[point];
             if let Some(ledger) = &sample.ledger {
                 let faults: u64 = sample.threads.iter().map(|t| t.faults).sum();
                 let _ = writeln!(
                     text,
                     "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns a fault\n{}",
-                    design.arms[cell.arm],
+                    design.arms[planned.arm],
                     at.scenario,
                     at.threads,
                     at.placement,
-                    cell.prefetch.name(),
-                    cell.first_slot,
+                    planned.prefetch,
+                    planned.first_slot,
                     Totals::of(&sample.threads).ns_per_fault,
                     explain(ledger, &sample.map, faults)
                 );

@@ -1,111 +1,39 @@
-//! Experiments: arms, design points, blocks, and the loop that drives a backend through them.
+//! Experiments: arms, design points, blocks, samples, and the loop that drives a backend.
 //!
-//! Here: what is measured in which order, when to stop, how rows and verdicts come of it. Not
-//! here: how one sample is taken (`backend`, `sim`) and what an interval is (`stats`).
+//! Here: what is measured in which order, and when to stop. Not here: how one sample is taken
+//! (`backend`, `sim`), what is concluded from samples (`judge`), and their files (`results`).
 
+mod arm;
+mod design;
 mod drive;
 mod plan;
-mod verdicts;
+mod point;
+mod sample;
 
-pub use drive::{Ending, Limits, Watch, drive};
-pub use plan::{Block, Cell};
-pub use verdicts::Verdicts;
+pub use arm::{Arm, LayoutName, Permille};
+pub use design::{BackendKind, DEFAULT_MARGIN, Design, Flaw, Limits, Prefetch, check_margin};
+pub use drive::{Ending, Watch, drive};
+pub use plan::{Block, PlannedSample};
+pub use point::{Point, Scenario, content_hash};
+pub use sample::{Code, Invalid, Sample, Stratum, TransferBin};
 
 use crate::error::{Error, Result};
-use crate::prefetch;
-use crate::program::fault::path::PageWork;
-use crate::results::Unmeasured;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-pub use crate::results::BASELINE_AGAIN;
-
-/// Where in the design space a comparison is made.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Point {
-    /// Name of the scenario.
-    pub scenario: String,
-    /// Name of the placement.
-    pub placement: String,
-    /// Threads that take part.
-    pub threads: usize,
-}
-
-/// State of the prefetcher during a sample.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Prefetch {
-    /// As the machine has it; nothing is switched.
-    AsIs,
-    /// Switched on.
-    On,
-    /// Switched off.
-    Off,
-}
-
-impl Prefetch {
-    /// Its name in the CSV.
-    pub fn name(self) -> &'static str {
-        match self {
-            Prefetch::AsIs => "as-is",
-            Prefetch::On => "on",
-            Prefetch::Off => "off",
-        }
-    }
-
-    /// What the prefetcher is switched to, if anything.
-    pub fn state(self) -> Option<prefetch::State> {
-        match self {
-            Prefetch::AsIs => None,
-            Prefetch::On => Some(prefetch::State::On),
-            Prefetch::Off => Some(prefetch::State::Off),
-        }
-    }
-}
-
-/// What is compared with what, and where. Written to `environment.json`, so that a run can go on.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Design {
-    /// Identifier of the run.
-    pub run: String,
-    /// `native`, `sim` or `kernel`.
-    pub backend: String,
-    /// The machine.
-    pub machine: String,
-    /// The design points.
-    pub points: Vec<Point>,
-    /// Names of the arms. The first is the baseline; [`BASELINE_AGAIN`] is among them.
-    pub arms: Vec<String>,
-    /// Prefetcher states each arm is measured in: one, or on and off.
-    pub prefetch: Vec<Prefetch>,
-    /// The prefetcher that is switched, where one is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefetcher: Option<String>,
-    /// Slab slot of the first VMA in every block, or none for slots 0 and 1 in turn.
-    pub first_slot: Option<usize>,
-    /// Everything random follows from it.
-    pub seed: u64,
-    /// What each fault does beside reading fields.
-    pub page_work: PageWork,
-    /// Equivalence margin: 0.02 makes ratios from 1/1.02 to 1.02 equivalent.
-    pub margin: f64,
-}
 
 /// What executes samples.
 pub trait Backend {
     /// Take one sample.
-    fn measure(&mut self, cell: &Cell) -> Result<Measured>;
+    fn measure(&mut self, planned: &PlannedSample) -> Result<Measured>;
 
     /// Take all samples of a block, in its order. A backend whose samples cannot disturb each
     /// other may take them at once.
     fn measure_block(&mut self, block: &Block, stop: &AtomicBool) -> Result<Vec<Measured>> {
-        let cells = block.cells.iter();
-        cells
-            .map(|cell| match stop.load(Ordering::Relaxed) {
+        let samples = block.samples.iter();
+        samples
+            .map(|planned| match stop.load(Ordering::Relaxed) {
                 true => Err(Error::Interrupted),
-                false => self.measure(cell),
+                false => self.measure(planned),
             })
             .collect()
     }
@@ -114,6 +42,15 @@ pub trait Backend {
     fn remarks(&self) -> Remarks {
         Remarks::default()
     }
+}
+
+/// A figure that is absent, and why.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Unmeasured {
+    /// The figure: a counter role, a probe, a part of the environment.
+    pub what: String,
+    /// Why, and what would help.
+    pub why: String,
 }
 
 /// What a reader of the counters has to know.
@@ -170,7 +107,7 @@ pub struct Measured {
     /// One-way line-transfer latency between the threads, in nanoseconds.
     pub probe_ns: Option<f64>,
     /// Why the sample may not be used; empty if it may.
-    pub invalid: Vec<String>,
+    pub invalid: Vec<Invalid>,
     /// Counters by role: totals over all threads.
     pub counters: BTreeMap<String, f64>,
     /// Simulator: accesses charged to the model in the window.

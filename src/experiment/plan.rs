@@ -7,7 +7,7 @@ use rand_pcg::Pcg64Mcg;
 
 /// One sample to take.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cell {
+pub struct PlannedSample {
     /// Index of the design point.
     pub point: usize,
     /// Index of the arm.
@@ -24,10 +24,10 @@ pub struct Cell {
     pub seed: u64,
 }
 
-impl Cell {
-    /// A cell that only says which arm at which design point.
-    pub fn first(point: usize, arm: usize) -> Cell {
-        Cell {
+impl PlannedSample {
+    /// One that only says which arm at which design point.
+    pub fn first(point: usize, arm: usize) -> PlannedSample {
+        PlannedSample {
             point,
             arm,
             prefetch: Prefetch::AsIs,
@@ -49,17 +49,16 @@ pub struct Block {
     /// Slab slot of the first VMA in use.
     pub first_slot: usize,
     /// The samples, in the order they are taken.
-    pub cells: Vec<Cell>,
+    pub samples: Vec<PlannedSample>,
 }
 
 impl Block {
     /// Block `number` of `point`. Blocks come in couples with one slot parity each, in random
-    /// order; all else follows from the seed, the point and the number alone.
+    /// order; all else follows from the seed, what the point is, and the number.
     pub fn of(design: &Design, point: usize, number: u64) -> Block {
+        let content = design.points[point].hash();
         let stream = |salt: u64| {
-            let mixed = design.seed
-                ^ (point as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                ^ salt.wrapping_mul(0xd1b5_4a32_d192_ed03);
+            let mixed = design.seed ^ content ^ salt.wrapping_mul(0xd1b5_4a32_d192_ed03);
             Pcg64Mcg::seed_from_u64(mixed)
         };
         use rand::Rng;
@@ -69,28 +68,28 @@ impl Block {
             .unwrap_or(((number & 1) as usize) ^ odd_first as usize);
         let mut rng = stream(number * 2 + 2);
         let seed = rng.next_u64();
-        let mut cells: Vec<Cell> = design
+        let mut samples: Vec<PlannedSample> = design
             .prefetch
             .iter()
             .flat_map(|&prefetch| {
-                (0..design.arms.len()).map(move |arm| Cell {
+                (0..design.arms.len()).map(move |arm| PlannedSample {
                     prefetch,
                     block: number,
                     first_slot,
                     seed,
-                    ..Cell::first(point, arm)
+                    ..PlannedSample::first(point, arm)
                 })
             })
             .collect();
-        cells.shuffle(&mut rng);
-        for (order, cell) in cells.iter_mut().enumerate() {
-            cell.order = order;
+        samples.shuffle(&mut rng);
+        for (order, sample) in samples.iter_mut().enumerate() {
+            sample.order = order;
         }
         Block {
             point,
             number,
             first_slot,
-            cells,
+            samples,
         }
     }
 }
@@ -98,25 +97,22 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Point;
+    use crate::experiment::{BackendKind, Point};
+
+    fn point(threads: usize) -> Point {
+        Point {
+            scenario: "one-vma".parse().unwrap(),
+            placement: "compact".parse().unwrap(),
+            threads,
+        }
+    }
 
     fn design() -> Design {
+        let arms = ["a", "baseline-again", "b"].map(|arm| arm.parse().unwrap());
         Design {
-            run: "r".into(),
-            backend: "native".into(),
-            machine: "m".into(),
-            points: vec![Point {
-                scenario: "one-vma".into(),
-                placement: "compact".into(),
-                threads: 2,
-            }],
-            arms: ["a", "baseline-again", "b"].map(String::from).to_vec(),
             prefetch: vec![Prefetch::On, Prefetch::Off],
-            prefetcher: None,
-            first_slot: None,
             seed: 7,
-            page_work: crate::program::fault::path::PageWork::None,
-            margin: 0.02,
+            ..Design::new(BackendKind::Native, "m", arms.to_vec(), vec![point(2)])
         }
     }
 
@@ -125,11 +121,11 @@ mod tests {
         for number in 0..50 {
             let block = Block::of(&design(), 0, number);
             let mut seen: Vec<(usize, Prefetch)> =
-                block.cells.iter().map(|c| (c.arm, c.prefetch)).collect();
+                block.samples.iter().map(|c| (c.arm, c.prefetch)).collect();
             seen.sort();
             seen.dedup();
             assert_eq!(seen.len(), 6);
-            assert_eq!(block.cells.len(), 6);
+            assert_eq!(block.samples.len(), 6);
         }
     }
 
@@ -149,20 +145,43 @@ mod tests {
 
     #[test]
     fn the_plan_follows_from_the_seed_alone() {
-        let again = Block::of(&design(), 0, 3).cells;
-        assert_eq!(Block::of(&design(), 0, 3).cells, again);
+        let again = Block::of(&design(), 0, 3).samples;
+        assert_eq!(Block::of(&design(), 0, 3).samples, again);
         let other = Design {
             seed: 8,
             ..design()
         };
-        assert!((0..20).any(|n| Block::of(&other, 0, n).cells != Block::of(&design(), 0, n).cells));
+        assert!(
+            (0..20).any(|n| Block::of(&other, 0, n).samples != Block::of(&design(), 0, n).samples)
+        );
+    }
+
+    #[test]
+    fn a_point_has_the_same_blocks_wherever_it_stands_in_a_design() {
+        let all = Design {
+            points: vec![point(1), point(4), point(2)],
+            ..design()
+        };
+        for number in 0..20 {
+            let (alone, among) = (Block::of(&design(), 0, number), Block::of(&all, 2, number));
+            let order = |block: &Block| -> Vec<(usize, Prefetch, u64)> {
+                let samples = block.samples.iter();
+                samples.map(|s| (s.arm, s.prefetch, s.seed)).collect()
+            };
+            assert_eq!(alone.first_slot, among.first_slot);
+            assert_eq!(order(&alone), order(&among));
+        }
+        assert!((0..20).any(|n| {
+            let seed = |point: usize| Block::of(&all, point, n).samples[0].seed;
+            seed(0) != seed(1)
+        }));
     }
 
     #[test]
     fn every_arm_comes_first_about_equally_often() {
         let mut first = [0; 3];
         for number in 0..600 {
-            first[Block::of(&design(), 0, number).cells[0].arm] += 1;
+            first[Block::of(&design(), 0, number).samples[0].arm] += 1;
         }
         assert!(first.iter().all(|n| (140..=260).contains(n)), "{first:?}");
     }

@@ -5,6 +5,7 @@
 
 use super::topology::{Cpu, CpuId, Topology, plural};
 use crate::error::{Error, Result};
+use crate::text::serde_as_text;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +15,7 @@ use std::str::FromStr;
 ///
 /// "Core by core" below means: one hardware thread of every core first, in the order of the
 /// topology, and SMT siblings only when every core has a thread.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Placement {
     /// Near each other: the cores of one LLC, then the next LLC of the same socket, then the next
     /// socket; SMT siblings only when every core of the machine has a thread.
@@ -356,6 +357,8 @@ impl FromStr for Placement {
             })
     }
 }
+
+serde_as_text!(Placement);
 
 fn parse_list(text: &str) -> Result<Vec<CpuId>> {
     let input = |why: String| Error::Input(format!("CPU list '{text}': {why}"));

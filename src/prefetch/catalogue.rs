@@ -110,8 +110,12 @@ impl fmt::Display for Which {
     }
 }
 
+crate::text::serde_as_text!(Which);
+
 /// The vendor of a CPU with known registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Vendor {
     /// Intel

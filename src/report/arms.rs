@@ -3,61 +3,83 @@
 //!
 //! Not here: comparisons of arms, which are `stats`'s and arrive as verdicts.
 
-use crate::program::fault::layouts::VmaLayout;
-use crate::results::{BASELINE_AGAIN, Sample, VerdictRow};
+use crate::experiment::{Arm, BackendKind, Point, Sample};
+use crate::judge::{Compared, VerdictRow, rank};
 use statrs::distribution::{Binomial, DiscreteCDF};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// Where arms are compared: everything but the layout.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Point {
-    /// `native`, `sim` or `kernel`.
-    pub backend: String,
+/// Where arms are compared: everything but the arm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// What executed the samples.
+    pub backend: BackendKind,
     /// The machine.
     pub machine: String,
-    /// Who faults where.
-    pub scenario: String,
-    /// How threads were placed.
-    pub placement: String,
     /// State of the prefetchers.
-    pub prefetch: String,
-    /// Threads that took part.
-    pub threads: usize,
-}
-
-impl From<&Sample> for Point {
-    fn from(s: &Sample) -> Point {
-        Point {
-            backend: s.backend.clone(),
-            machine: s.machine.clone(),
-            scenario: s.scenario.clone(),
-            placement: s.placement.clone(),
-            prefetch: s.prefetch.clone(),
-            threads: s.threads,
-        }
-    }
-}
-
-impl From<&VerdictRow> for Point {
-    fn from(v: &VerdictRow) -> Point {
-        Point {
-            backend: v.backend.clone(),
-            machine: v.machine.clone(),
-            scenario: v.scenario.clone(),
-            placement: v.placement.clone(),
-            prefetch: v.prefetch.clone(),
-            threads: v.threads,
-        }
-    }
-}
-
-/// The time per fault of one arm at one design point, over its valid samples.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Arm {
-    /// Where.
+    pub prefetch: Compared,
+    /// Where in the design.
     pub point: Point,
-    /// The layout, or `baseline-again`.
-    pub layout: String,
+}
+
+impl From<&Sample> for Site {
+    fn from(s: &Sample) -> Site {
+        Site {
+            backend: s.backend,
+            machine: s.machine.clone(),
+            prefetch: s.prefetch.into(),
+            point: s.point.clone(),
+        }
+    }
+}
+
+impl From<&VerdictRow> for Site {
+    fn from(v: &VerdictRow) -> Site {
+        Site {
+            backend: v.backend,
+            machine: v.machine.clone(),
+            prefetch: v.prefetch,
+            point: v.point.clone(),
+        }
+    }
+}
+
+/// Scenario by scenario, thread counts last.
+impl Ord for Site {
+    fn cmp(&self, other: &Site) -> Ordering {
+        fn key(site: &Site) -> impl Ord {
+            let Point {
+                scenario,
+                placement,
+                threads,
+            } = &site.point;
+            let (backend, prefetch) = (site.backend.name(), site.prefetch.name());
+            (
+                backend,
+                &site.machine,
+                scenario,
+                placement,
+                prefetch,
+                threads,
+            )
+        }
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Site {
+    fn partial_cmp(&self, other: &Site) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The time per fault of one arm at one site, over its valid samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmTime {
+    /// Where.
+    pub site: Site,
+    /// The arm.
+    pub arm: Arm,
     /// Median of the time per fault, in nanoseconds: the geometric mean of the medians of the slab
     /// slots it was measured in, as a verdict's ratio is. Slots can differ by a factor of four,
     /// and a median over both would show one or the other.
@@ -69,31 +91,42 @@ pub struct Arm {
     pub samples: usize,
 }
 
-/// The arms in `samples`, by point and in the order they are shown in. An arm without a valid
+/// The sites of these samples, each once, in the order they are shown.
+pub fn sites(samples: &[Sample]) -> Vec<Site> {
+    let mut sites: Vec<Site> = Vec::new();
+    for site in samples.iter().map(Site::from) {
+        if let Err(at) = sites.binary_search(&site) {
+            sites.insert(at, site);
+        }
+    }
+    sites
+}
+
+/// The arms in `samples`, by site and in the order they are shown in. An arm without a valid
 /// sample is not among them.
-pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<Arm> {
+pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<ArmTime> {
     type BySlot = BTreeMap<Option<usize>, Vec<f64>>;
-    let mut times: BTreeMap<Point, BTreeMap<String, BySlot>> = BTreeMap::new();
+    let mut times: BTreeMap<Site, BTreeMap<Arm, BySlot>> = BTreeMap::new();
     for s in samples {
         if s.valid && s.ns_per_fault.is_finite() {
-            let arms = times.entry(Point::from(s)).or_default();
-            let slots = arms.entry(s.layout.clone()).or_default();
+            let arms = times.entry(Site::from(s)).or_default();
+            let slots = arms.entry(s.arm.clone()).or_default();
             slots.entry(s.first_slot).or_default().push(s.ns_per_fault);
         }
     }
     let mut arms = Vec::new();
-    for (point, mut times) in times {
-        for layout in in_order(times.keys().cloned(), baseline(&point, verdicts)) {
-            let mut slots = times.remove(&layout).unwrap_or_default();
+    for (site, mut times) in times {
+        for arm in in_order(times.keys().cloned(), baseline(&site, verdicts)) {
+            let mut slots = times.remove(&arm).unwrap_or_default();
             for times in slots.values_mut() {
                 times.sort_by(f64::total_cmp);
             }
             let slots: Vec<Vec<f64>> = slots.into_values().collect();
             let intervals: Option<Vec<(f64, f64)>> =
                 slots.iter().map(|times| median_interval(times)).collect();
-            arms.push(Arm {
-                point: point.clone(),
-                layout,
+            arms.push(ArmTime {
+                site: site.clone(),
+                arm,
                 median_ns: geometric_mean(slots.iter().map(|times| median(times))),
                 interval_ns: intervals.map(|ends| {
                     let mean = |end: fn(&(f64, f64)) -> f64| geometric_mean(ends.iter().map(end));
@@ -106,27 +139,19 @@ pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<Arm> {
     arms
 }
 
-/// The baseline that verdicts at this point were made against.
-pub fn baseline<'a>(point: &Point, verdicts: &'a [VerdictRow]) -> Option<&'a str> {
-    let row = verdicts.iter().find(|row| Point::from(*row) == *point)?;
+/// The baseline that verdicts at this site were made against.
+pub fn baseline<'a>(site: &Site, verdicts: &'a [VerdictRow]) -> Option<&'a Arm> {
+    let row = verdicts.iter().find(|row| Site::from(*row) == *site)?;
     Some(&row.baseline)
 }
 
-/// Layouts in the order they are shown in: the baseline, its second measurement, the built-in
-/// layouts by age, all others by name.
-pub fn in_order(layouts: impl Iterator<Item = String>, baseline: Option<&str>) -> Vec<String> {
-    let mut layouts: Vec<String> = layouts.collect();
-    let rank = |layout: &String| {
-        let age = VmaLayout::ALL
-            .iter()
-            .position(|b| b.name() == layout)
-            .unwrap_or(usize::MAX);
-        let first = Some(layout.as_str()) != baseline;
-        (first, layout != BASELINE_AGAIN, age, layout.clone())
-    };
-    layouts.sort_by_cached_key(rank);
-    layouts.dedup();
-    layouts
+/// Arms in the order they are shown in, each once.
+pub fn in_order(arms: impl Iterator<Item = Arm>, baseline: Option<&Arm>) -> Vec<Arm> {
+    let mut arms: Vec<Arm> = arms.collect();
+    arms.sort();
+    arms.dedup();
+    arms.sort_by_cached_key(|arm| rank(arm, baseline));
+    arms
 }
 
 /// The geometric mean of positive values, of which there is at least one.
@@ -160,12 +185,15 @@ mod tests {
 
     #[test]
     fn slots_that_differ_are_averaged_as_a_ratio_is() {
+        let point = Point {
+            scenario: "one-vma".parse().unwrap(),
+            placement: "compact".parse().unwrap(),
+            threads: 1,
+        };
         let sample = |slot, ns| Sample {
-            layout: "split-packed".into(),
             first_slot: Some(slot),
             ns_per_fault: ns,
-            valid: true,
-            ..Sample::default()
+            ..Sample::new("split-packed".parse().unwrap(), point.clone())
         };
         let samples = [
             sample(0, 40.0),
@@ -198,7 +226,9 @@ mod tests {
             "embedded-refcount-192",
             "split-aligned",
         ];
-        let order = in_order(names.map(str::to_owned).into_iter(), Some("split-aligned"));
+        let arms = names.map(|name| name.parse::<Arm>().unwrap());
+        let order = in_order(arms.into_iter(), "split-aligned".parse().ok().as_ref());
+        let order: Vec<String> = order.iter().map(Arm::to_string).collect();
         assert_eq!(
             order,
             [

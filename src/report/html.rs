@@ -4,12 +4,14 @@
 //! the looks (`report.css`).
 
 use super::Record;
-use super::arms::Arm;
+use super::arms::{ArmTime, Site};
 use super::plot::Plot;
 use super::table::{self, Group};
 use super::units;
 use super::why::{Counted, SCALED};
-use crate::results::{BASELINE_AGAIN, Sample, VerdictRow};
+use crate::experiment::{Arm, BackendKind, Sample};
+use crate::judge::VerdictRow;
+use crate::stats::Verdict;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ pub fn page(record: &Record, plots: &[Plot]) -> String {
     let groups = table::groups(&record.verdicts, &arms);
     let title = format!(
         "{} on {}",
-        distinct(&record.samples, |s| s.scenario.clone()),
+        distinct(&record.samples, |s| s.point.scenario.to_string()),
         distinct(&record.samples, |s| s.machine.clone())
     );
     let page = html! {
@@ -80,29 +82,32 @@ fn when(record: &Record) -> Markup {
 /// What was asked, from the rows themselves.
 fn asked(record: &Record) -> Markup {
     let samples = &record.samples;
-    let baselines: BTreeSet<&str> = record
+    let baselines: BTreeSet<String> = record
         .verdicts
         .iter()
-        .map(|v| v.baseline.as_str())
+        .map(|v| v.baseline.to_string())
         .collect();
-    let mut threads: Vec<usize> = samples.iter().map(|s| s.threads).collect();
+    let mut threads: Vec<usize> = samples.iter().map(|s| s.point.threads).collect();
     threads.sort_unstable();
     threads.dedup();
     let threads: Vec<String> = threads.iter().map(usize::to_string).collect();
-    let blocks: BTreeSet<(&str, super::arms::Point, u64)> = samples
+    let blocks: BTreeSet<(&str, Site, u64)> = samples
         .iter()
         .map(|s| (s.run.as_str(), s.into(), s.block))
         .collect();
     let rows = [
-        ("layouts", distinct(samples, |s| s.layout.clone())),
+        ("layouts", distinct(samples, |s| s.arm.to_string())),
         (
             "baseline",
             baselines.into_iter().collect::<Vec<_>>().join(", "),
         ),
         ("threads", threads.join(", ")),
-        ("placement", distinct(samples, |s| s.placement.clone())),
-        ("prefetchers", distinct(samples, |s| s.prefetch.clone())),
-        ("backend", distinct(samples, |s| s.backend.clone())),
+        (
+            "placement",
+            distinct(samples, |s| s.point.placement.to_string()),
+        ),
+        ("prefetchers", distinct(samples, |s| s.prefetch.to_string())),
+        ("backend", distinct(samples, |s| s.backend.to_string())),
         (
             "measured",
             format!(
@@ -190,11 +195,11 @@ fn times(group: &Group) -> Markup {
                 @for (row, arm) in &group.rows {
                     @let [time, change, interval, blocks] = table::cells(row, *arm);
                     tr {
-                        td { (row.layout) }
+                        td { (row.arm) }
                         td class="figure" { (time) }
                         td class="figure" { (change) }
                         td class="figure" { (interval) }
-                        td class=(class(&row.verdict)) { (row.verdict) }
+                        td class=(class(row.verdict)) { (row.verdict) }
                         td { (blocks) }
                     }
                 }
@@ -228,12 +233,12 @@ fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
                     @let [on, off] = table::effects(row, verdicts);
                     @let [_, adds, interval, blocks] = table::cells(row, *arm);
                     tr {
-                        td { (row.layout) }
+                        td { (row.arm) }
                         td class="figure" { (on) }
                         td class="figure" { (off) }
                         td class="figure" { (adds) }
                         td class="figure" { (interval) }
-                        td class=(class(&row.verdict)) { (row.verdict) }
+                        td class=(class(row.verdict)) { (row.verdict) }
                         td { (blocks) }
                     }
                 }
@@ -245,14 +250,14 @@ fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
 /// The counters behind the verdicts, those that move with the layout first.
 fn counters(counted: &[Counted]) -> Markup {
     // A name may mean one thing where a machine counts it and another where a model does.
-    let mut meanings: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut meanings: BTreeMap<(&str, &str), BTreeSet<BackendKind>> = BTreeMap::new();
     for at in counted {
         for row in at.rows.iter().filter(|row| !row.means.is_empty()) {
             let backends = meanings.entry((&row.name, &row.means)).or_default();
-            backends.insert(&at.point.backend);
+            backends.insert(at.site.backend);
         }
     }
-    let backends: BTreeSet<&str> = meanings.values().flatten().copied().collect();
+    let backends: BTreeSet<BackendKind> = meanings.values().flatten().copied().collect();
     html! {
         @if !counted.is_empty() {
             h2 { "Why: counters per fault" }
@@ -264,15 +269,14 @@ fn counters(counted: &[Counted]) -> Markup {
             }
             @for at in counted {
                 h3 {
-                    (at.point.scenario) ", " (units::count(at.point.threads, "thread")) ", "
-                    (at.point.placement) ", prefetch " (at.point.prefetch)
+                    (table::place_in_design(&at.site.point)) ", prefetch " (at.site.prefetch)
                 }
-                p class="faint" { (at.point.backend) " on " (at.point.machine) }
+                p class="faint" { (at.site.backend) " on " (at.site.machine) }
                 div class="wide" { table {
                     thead { tr {
                         th { "counter" }
                         th { "unit" }
-                        @for layout in &at.layouts { th class="figure" { (layout) } }
+                        @for arm in &at.arms { th class="figure" { (arm) } }
                     } }
                     tbody {
                         @for row in &at.rows { tr {
@@ -300,7 +304,7 @@ fn counters(counted: &[Counted]) -> Markup {
                     table { @for ((name, means), of) in &meanings { tr {
                         th { (name) }
                         @if backends.len() > 1 {
-                            td class="faint" { (of.iter().copied().collect::<Vec<_>>().join(", ")) }
+                            td class="faint" { (of.iter().map(|one| one.name()).collect::<Vec<_>>().join(", ")) }
                         }
                         td { (means) }
                     } } }
@@ -310,33 +314,30 @@ fn counters(counted: &[Counted]) -> Markup {
     }
 }
 
-/// The style of a verdict; none for a word that is not one.
-fn class(verdict: &str) -> &str {
+/// The style of a verdict; none for one that needs no attention.
+fn class(verdict: Verdict) -> &'static str {
     match verdict {
-        "regression" | "improvement" | "inconclusive" => verdict,
-        _ => "",
+        Verdict::Equivalent => "",
+        _ => verdict.name(),
     }
 }
 
 /// The A/A line in words.
 fn again(verdicts: &[VerdictRow]) -> Markup {
-    let rows: Vec<&VerdictRow> = verdicts
-        .iter()
-        .filter(|v| v.layout == BASELINE_AGAIN)
-        .collect();
+    let rows: Vec<&VerdictRow> = verdicts.iter().filter(|v| v.arm == Arm::Again).collect();
     let wrong = rows
         .iter()
-        .filter(|v| matches!(class(&v.verdict), "regression" | "improvement"));
+        .filter(|v| matches!(v.verdict, Verdict::Regression | Verdict::Improvement));
     let wrong = wrong.count();
     html! {
-        h3 { "The noise beside the effect: " (BASELINE_AGAIN) }
+        h3 { "The noise beside the effect: " (Arm::Again) }
         @if rows.is_empty() {
             p { "The baseline was not measured a second time here, so there is nothing to judge the
                  noise by." }
         } @else {
             p {
                 "Every block measures the baseline twice, the second time under the name "
-                (BASELINE_AGAIN) ". Both arms run the same code on the same memory layout, so all "
+                (Arm::Again) ". Both arms run the same code on the same memory layout, so all "
                 "that this row shows is noise. "
                 @if wrong == 0 {
                     "No comparison calls it slower or faster, as it should be."
@@ -363,14 +364,14 @@ fn figure(plot: &Plot) -> Markup {
 }
 
 fn invalid(samples: &[Sample]) -> Markup {
-    let mut reasons: BTreeMap<String, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, (usize, BTreeSet<String>)> = BTreeMap::new();
     let mut invalid = 0;
     for sample in samples.iter().filter(|sample| !sample.valid) {
         invalid += 1;
         for reason in sample.invalid_reason.split("; ") {
             let entry = reasons.entry(kind_of(reason)).or_default();
             entry.0 += 1;
-            entry.1.insert(&sample.layout);
+            entry.1.insert(sample.arm.to_string());
         }
     }
     html! {
@@ -388,7 +389,7 @@ fn invalid(samples: &[Sample]) -> Markup {
                         tr {
                             td { (reason) }
                             td class="figure" { (count) }
-                            td { (layouts.iter().copied().collect::<Vec<_>>().join(", ")) }
+                            td { (layouts.iter().cloned().collect::<Vec<_>>().join(", ")) }
                         }
                     }
                 }
@@ -411,7 +412,7 @@ fn kind_of(reason: &str) -> String {
     }
 }
 
-fn unmeasured(record: &Record, arms: &[Arm]) -> Markup {
+fn unmeasured(record: &Record, arms: &[ArmTime]) -> Markup {
     let mut rows: Vec<(String, String)> = record
         .run
         .unmeasured
@@ -428,7 +429,7 @@ fn unmeasured(record: &Record, arms: &[Arm]) -> Markup {
             ));
         }
     }
-    if record.samples.iter().any(|s| s.threads > 1)
+    if record.samples.iter().any(|s| s.point.threads > 1)
         && record.samples.iter().all(|s| s.probe_ns.is_none())
     {
         rows.push((
@@ -440,8 +441,8 @@ fn unmeasured(record: &Record, arms: &[Arm]) -> Markup {
         rows.push((
             format!(
                 "interval of {}, {}",
-                arm.layout,
-                units::count(arm.point.threads, "thread")
+                arm.arm,
+                units::count(arm.site.point.threads, "thread")
             ),
             format!(
                 "{} valid; an interval of the median needs 6",

@@ -1,9 +1,12 @@
 //! What a report is drawn from: the rows of one or several runs, and what lies beside them.
 
-use super::arms::{self, Arm};
+use super::arms::{self, ArmTime};
 use crate::error::{Error, Result};
-use crate::results::{RunRecord, Sample, VerdictRow, read_samples, read_verdicts, samples_path};
+use crate::experiment::Sample;
+use crate::judge::VerdictRow;
+use crate::results::{EnvironmentFile, RunRecord, read_samples, read_verdicts, samples_path};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Rows and what lies beside them.
@@ -34,6 +37,14 @@ impl Record {
         for path in paths {
             let samples = samples_path(path.as_ref());
             let mut read = read_samples(&samples)?;
+            let known: HashSet<String> = record.samples.iter().map(|s| s.run.clone()).collect();
+            if let Some(again) = read.samples.iter().find(|s| known.contains(&s.run)) {
+                let run = &again.run;
+                record
+                    .warnings
+                    .push(format!("run {run} is given twice and counts once"));
+                continue;
+            }
             record.samples.append(&mut read.samples);
             record.warnings.append(&mut read.warnings);
             for role in read.counters {
@@ -53,7 +64,7 @@ impl Record {
             }
             let environment = samples.with_file_name("environment.json");
             if environment.exists() {
-                environments.push(read_environment(&environment)?);
+                environments.push(EnvironmentFile::read(&environment)?);
             } else {
                 record.warnings.push(format!(
                     "machine and command line are not recorded: there is no environment.json \
@@ -73,9 +84,9 @@ impl Record {
             )));
         }
         let several = environments.len() > 1;
-        if let (Some((run, machine)), false) = (environments.pop(), several) {
-            record.run = run;
-            record.machine = machine;
+        if let (Some(environment), false) = (environments.pop(), several) {
+            record.run = environment.run;
+            record.machine = environment.machine;
         } else if several {
             record.warnings.push(
                 "several runs: their machines and command lines are in their own folders"
@@ -86,21 +97,7 @@ impl Record {
     }
 
     /// The time per fault of every arm.
-    pub fn arms(&self) -> Vec<Arm> {
+    pub fn arms(&self) -> Vec<ArmTime> {
         arms::arms(&self.samples, &self.verdicts)
     }
-}
-
-fn read_environment(path: &Path) -> Result<(RunRecord, Option<Value>)> {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Environment {
-        run: RunRecord,
-        machine: Option<Value>,
-    }
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::Input(format!("cannot read {}: {e}", path.display())))?;
-    let environment: Environment = serde_json::from_str(&text)
-        .map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
-    Ok((environment.run, environment.machine))
 }

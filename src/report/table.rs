@@ -3,11 +3,16 @@
 //! Here: the order of the rows, alignment, colour. Not here: the verdicts themselves (`stats`),
 //! the report of a run folder (`report::html`), whether colour is wanted (`commands::print`).
 
-use super::arms::{Arm, Point};
+use super::arms::{ArmTime, Site};
 use super::units;
-use super::why::{Counted, Row, SCALED};
-use crate::results::{ON_OVER_OFF, VerdictRow, verdicts_csv};
+use super::why::{Counted, CounterRow, SCALED};
+use crate::experiment::{Arm, BackendKind, Code, Ending, Point, Sample};
+use crate::judge::{Compared, VerdictRow};
+use crate::results::verdicts_csv;
+use crate::stats::Verdict;
 use anstyle::{AnsiColor, Style};
+use std::fmt::Display;
+use std::path::Path;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -22,16 +27,16 @@ pub enum Format {
 }
 
 /// The verdicts in that format, a table in colour; ends with a line end unless there are none.
-pub fn render(format: Format, verdicts: &[VerdictRow], arms: &[Arm]) -> String {
+pub fn render(format: Format, verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {
     match format {
         Format::Table => table(verdicts, arms),
         Format::Csv => verdicts_csv(verdicts, &TIMES, |row, name| {
-            let layout = if name == TIMES[0] {
-                &row.layout
+            let arm = if name == TIMES[0] {
+                &row.arm
             } else {
                 &row.baseline
             };
-            arm_of(row, layout, arms).map(|arm| arm.median_ns)
+            arm_of(row, arm, arms).map(|arm| arm.median_ns)
         }),
         Format::Json => json(verdicts, arms),
     }
@@ -47,9 +52,9 @@ pub(super) struct Group<'a> {
     /// `native on MACHINE`.
     pub place: String,
     /// Name and time of the baseline.
-    pub baseline: (&'a str, Option<&'a Arm>),
+    pub baseline: (&'a Arm, Option<&'a ArmTime>),
     /// The rows, with the arm each is about.
-    pub rows: Vec<(&'a VerdictRow, Option<&'a Arm>)>,
+    pub rows: Vec<(&'a VerdictRow, Option<&'a ArmTime>)>,
     /// Whether the rows compare effects with the prefetcher on and off, rather than times.
     pub attributes: bool,
 }
@@ -58,7 +63,7 @@ pub(super) struct Group<'a> {
 pub(super) const ATTRIBUTION: &str = "attribution: what the prefetcher adds to the effect";
 
 /// `one-vma, 2 threads, compact`.
-fn place_in_design(point: &Point) -> String {
+pub(super) fn place_in_design(point: &Point) -> String {
     format!(
         "{}, {}, {}",
         point.scenario,
@@ -68,28 +73,32 @@ fn place_in_design(point: &Point) -> String {
 }
 
 /// The rows by point, in the order they came in.
-pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [Arm]) -> Vec<Group<'a>> {
-    let mut groups: Vec<(Point, Group)> = Vec::new();
+pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [ArmTime]) -> Vec<Group<'a>> {
+    let mut groups: Vec<(Site, Group)> = Vec::new();
     for row in verdicts {
-        let point = Point::from(row);
-        let member = (row, arm_of(row, &row.layout, arms));
-        let same = |(p, g): &&mut (Point, Group)| *p == point && g.baseline.0 == row.baseline;
+        let site = Site::from(row);
+        let member = (row, arm_of(row, &row.arm, arms));
+        let same = |(s, g): &&mut (Site, Group)| *s == site && *g.baseline.0 == row.baseline;
         if let Some((_, group)) = groups.iter_mut().find(same) {
             group.rows.push(member);
             continue;
         }
-        let attributes = row.prefetch == ON_OVER_OFF;
+        let attributes = row.prefetch == Compared::OnOverOff;
         let group = Group {
             heading: match attributes {
-                true => format!("{}; {ATTRIBUTION}", place_in_design(&point)),
-                false => format!("{}, prefetch {}", place_in_design(&point), row.prefetch),
+                true => format!("{}; {ATTRIBUTION}", place_in_design(&site.point)),
+                false => format!(
+                    "{}, prefetch {}",
+                    place_in_design(&site.point),
+                    row.prefetch
+                ),
             },
             attributes,
             place: format!("{} on {}", row.backend, row.machine),
             baseline: (&row.baseline, arm_of(row, &row.baseline, arms)),
             rows: vec![member],
         };
-        groups.push((point, group));
+        groups.push((site, group));
     }
     groups.into_iter().map(|(_, group)| group).collect()
 }
@@ -97,22 +106,22 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [Arm]) -> Vec<Gro
 /// The effect of the layout of an attribution row with the prefetcher `on` or `off`.
 pub(super) fn effect<'a>(
     row: &VerdictRow,
-    state: &str,
+    state: Compared,
     verdicts: &'a [VerdictRow],
 ) -> Option<&'a VerdictRow> {
-    let point = Point {
-        prefetch: state.to_owned(),
-        ..Point::from(row)
+    let site = Site {
+        prefetch: state,
+        ..Site::from(row)
     };
     let is_it = |other: &&VerdictRow| {
-        other.layout == row.layout && other.baseline == row.baseline && Point::from(*other) == point
+        other.arm == row.arm && other.baseline == row.baseline && Site::from(*other) == site
     };
     verdicts.iter().find(is_it)
 }
 
 /// The effects on and off that an attribution row compares, as changes.
 pub(super) fn effects(row: &VerdictRow, verdicts: &[VerdictRow]) -> [String; 2] {
-    ["on", "off"].map(|state| {
+    [Compared::On, Compared::Off].map(|state| {
         let [_, change, ..] = match effect(row, state, verdicts) {
             Some(effect) => cells(effect, None),
             None => return "-".to_owned(),
@@ -121,15 +130,15 @@ pub(super) fn effects(row: &VerdictRow, verdicts: &[VerdictRow]) -> [String; 2] 
     })
 }
 
-fn arm_of<'a>(row: &VerdictRow, layout: &str, arms: &'a [Arm]) -> Option<&'a Arm> {
-    let point = Point::from(row);
+fn arm_of<'a>(row: &VerdictRow, arm: &Arm, arms: &'a [ArmTime]) -> Option<&'a ArmTime> {
+    let site = Site::from(row);
     arms.iter()
-        .find(|arm| arm.layout == layout && arm.point == point)
+        .find(|time| time.arm == *arm && time.site == site)
 }
 
 /// The cells of a row after its layout: time per fault, change, interval, blocks
 /// with the invalid ones in brackets.
-pub(super) fn cells(row: &VerdictRow, arm: Option<&Arm>) -> [String; 4] {
+pub(super) fn cells(row: &VerdictRow, arm: Option<&ArmTime>) -> [String; 4] {
     let width = match (row.ratio_low, row.ratio_high) {
         (Some(low), Some(high)) => high - low,
         _ => f64::INFINITY,
@@ -151,13 +160,20 @@ pub(super) fn cells(row: &VerdictRow, arm: Option<&Arm>) -> [String; 4] {
     ]
 }
 
-fn table(verdicts: &[VerdictRow], arms: &[Arm]) -> String {
+fn table(verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {
     let groups = groups(verdicts, arms);
     let mut text = String::new();
     let mut place = "";
-    let names = verdicts.iter().flat_map(|row| [&row.layout, &row.baseline]);
-    let layout_width = names.map(|name| name.chars().count()).max().unwrap_or(0);
-    let line = |layout: &str, figures: [&str; 3], verdict: &str, style: Style, blocks: &str| {
+    let names = verdicts.iter().flat_map(|row| [&row.arm, &row.baseline]);
+    let layout_width = names
+        .map(|name| name.to_string().chars().count())
+        .max()
+        .unwrap_or(0);
+    let line = |layout: &dyn Display,
+                figures: [&str; 3],
+                verdict: &str,
+                style: Style,
+                blocks: &str| {
         let [time, change, interval] = figures;
         let verdict = padded(verdict, style);
         let text = format!(
@@ -176,7 +192,7 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm]) -> String {
         text.push_str(&styled(&group.heading, Style::new().bold()));
         text.push('\n');
         if group.attributes {
-            let line = |layout: &str, figures: [&str; 4], verdict: &str, style: Style| {
+            let line = |layout: &dyn Display, figures: [&str; 4], verdict: &str, style: Style| {
                 let [on, off, adds, interval] = figures;
                 let verdict = padded(verdict, style);
                 let text = format!(
@@ -185,30 +201,32 @@ fn table(verdicts: &[VerdictRow], arms: &[Arm]) -> String {
                 text.trim_end().to_owned() + "\n"
             };
             let names = ["with it on", "off", "adds", "interval"];
-            text.push_str(&line("layout", names, "verdict", plain));
+            text.push_str(&line(&"layout", names, "verdict", plain));
             for (row, arm) in &group.rows {
                 let [on, off] = effects(row, verdicts);
                 let [_, adds, interval, _] = cells(row, *arm);
-                let style = style_of(&row.verdict);
-                text.push_str(&line(
-                    &row.layout,
-                    [&on, &off, &adds, &interval],
-                    &row.verdict,
-                    style,
-                ));
+                let figures = [on.as_str(), &off, &adds, &interval];
+                let verdict = row.verdict;
+                text.push_str(&line(&row.arm, figures, verdict.name(), style_of(verdict)));
             }
             continue;
         }
         let names = ["time/fault", "change", "interval"];
-        text.push_str(&line("layout", names, "verdict", plain, "blocks (invalid)"));
+        text.push_str(&line(
+            &"layout",
+            names,
+            "verdict",
+            plain,
+            "blocks (invalid)",
+        ));
         let (name, arm) = group.baseline;
         let time = arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns));
         text.push_str(&line(name, [&time, "", ""], "baseline", plain, ""));
         for (row, arm) in &group.rows {
             let [time, change, interval, blocks] = cells(row, *arm);
             let figures = [time.as_str(), &change, &interval];
-            let style = style_of(&row.verdict);
-            text.push_str(&line(&row.layout, figures, &row.verdict, style, &blocks));
+            let (verdict, style) = (row.verdict.name(), style_of(row.verdict));
+            text.push_str(&line(&row.arm, figures, verdict, style, &blocks));
         }
     }
     text
@@ -224,19 +242,20 @@ const VALUE: usize = 8;
 pub fn counters(counted: &[Counted]) -> String {
     let mut text = String::new();
     for at in counted.iter().filter(|at| at.moving().next().is_some()) {
-        let point = &at.point;
+        let site = &at.site;
         let heading = format!(
             "{}, prefetch {}; counters per fault that move with the layout",
-            place_in_design(point),
-            point.prefetch
+            place_in_design(&site.point),
+            site.prefetch
         );
         text.push('\n');
         text.push_str(&styled(&heading, Style::new().bold()));
         text.push('\n');
-        let layout_width = at.layouts.iter().map(|name| name.chars().count()).max();
+        let layouts: Vec<String> = at.arms.iter().map(Arm::to_string).collect();
+        let layout_width = layouts.iter().map(|name| name.chars().count()).max();
         let layout_width = layout_width.unwrap_or(0).max("layout".len());
         let mut used = 2 + layout_width;
-        let (mut shown, mut left_out): (Vec<(&Row, usize)>, Vec<&str>) = Default::default();
+        let (mut shown, mut left_out): (Vec<(&CounterRow, usize)>, Vec<&str>) = Default::default();
         for row in at.moving() {
             let width = row.marked().chars().count().max(2 * VALUE + 1);
             // The widest first that does not fit ends the table, so that order stays order.
@@ -259,8 +278,8 @@ pub fn counters(counted: &[Counted]) -> String {
             "layout",
             shown.iter().map(|(row, _)| row.marked()).collect(),
         );
-        for (n, layout) in at.layouts.iter().enumerate() {
-            let cell = |(row, _): &(&Row, usize)| {
+        for (n, layout) in layouts.iter().enumerate() {
+            let cell = |(row, _): &(&CounterRow, usize)| {
                 let change = if n == 0 { String::new() } else { row.change(n) };
                 format!("{:>VALUE$} {change:>VALUE$}", row.figure(row.values[n]))
             };
@@ -291,12 +310,56 @@ fn also(names: &[&str]) -> String {
     text + &line + "\n"
 }
 
-fn style_of(verdict: &str) -> Style {
+/// How a run ended and where its report is. `missing`: design points that it did not come to.
+pub fn ending(ending: Ending, rows: &[VerdictRow], missing: usize, dir: &Path) -> String {
+    let undecided = rows.iter().filter(|row| !row.verdict.is_decided()).count();
+    let mut text = match ending {
+        Ending::Decided => "Every verdict is decided.".to_owned(),
+        Ending::BudgetSpent if undecided + missing == 0 => {
+            "The budget is spent; every verdict is decided.".to_owned()
+        }
+        Ending::BudgetSpent => {
+            let resume = match rows.first().map(|row| row.backend) {
+                Some(BackendKind::Native) => {
+                    format!("; `hitm run --resume {}` goes on", dir.display())
+                }
+                _ => String::new(),
+            };
+            let all = rows.len();
+            format!("The budget is spent with {undecided} of {all} verdicts undecided{resume}.")
+        }
+        Ending::BlocksTaken => "All blocks are taken.".to_owned(),
+        Ending::Interrupted => "Interrupted.".to_owned(),
+    };
+    if missing > 0 {
+        let points = units::count(missing, "design point");
+        text += &format!(" Not one block was taken at {points}.");
+    }
+    format!("{text} Report: {}", dir.join("report.html").display())
+}
+
+/// What spoiled most of the samples, if much was spoiled.
+pub fn disturbed(samples: &[Sample]) -> Option<String> {
+    let invalid = || samples.iter().filter(|s| !s.valid);
+    let count = invalid().count();
+    if count == 0 || count * 5 < samples.len() {
+        return None;
+    }
+    let with = |code: &&Code| invalid().filter(|s| s.invalid_code.contains(code)).count();
+    let most = Code::ALL.iter().max_by_key(with);
+    Some(format!(
+        "{count} of {} samples were disturbed and set aside; mostly, {}",
+        samples.len(),
+        most.map_or("", |code| code.advice())
+    ))
+}
+
+fn style_of(verdict: Verdict) -> Style {
     match verdict {
-        "regression" => AnsiColor::Red.on_default().bold(),
-        "improvement" => AnsiColor::Green.on_default().bold(),
-        "inconclusive" => AnsiColor::Yellow.on_default(),
-        _ => Style::new(),
+        Verdict::Regression => AnsiColor::Red.on_default().bold(),
+        Verdict::Improvement => AnsiColor::Green.on_default().bold(),
+        Verdict::Inconclusive => AnsiColor::Yellow.on_default(),
+        Verdict::Equivalent => Style::new(),
     }
 }
 
@@ -310,19 +373,19 @@ fn padded(verdict: &str, style: Style) -> String {
     format!("{}{:width$}", styled(verdict, style), "")
 }
 
-fn json(verdicts: &[VerdictRow], arms: &[Arm]) -> String {
+fn json(verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {
     #[derive(serde::Serialize)]
-    struct Row<'a> {
+    struct WithTimes<'a> {
         #[serde(flatten)]
         verdict: &'a VerdictRow,
         ns_per_fault: Option<f64>,
         baseline_ns_per_fault: Option<f64>,
     }
-    let rows: Vec<Row> = verdicts
+    let rows: Vec<WithTimes> = verdicts
         .iter()
-        .map(|row| Row {
+        .map(|row| WithTimes {
             verdict: row,
-            ns_per_fault: arm_of(row, &row.layout, arms).map(|arm| arm.median_ns),
+            ns_per_fault: arm_of(row, &row.arm, arms).map(|arm| arm.median_ns),
             baseline_ns_per_fault: arm_of(row, &row.baseline, arms).map(|arm| arm.median_ns),
         })
         .collect();

@@ -3,11 +3,11 @@
 //! Here: which counters are shown, and which of them move with the layout. Not here: how they are
 //! shown (`table`, `html`, `plot::why`).
 
-use super::arms::{Point, baseline, in_order, median};
+use super::arms::{Site, baseline, in_order, median, sites};
 use super::{Record, units};
 use crate::backend;
 use crate::counters::{Metric, metrics, role};
-use crate::results::{BASELINE_AGAIN, Sample};
+use crate::experiment::{Arm, BackendKind, Sample};
 use std::collections::BTreeMap;
 
 /// Rarer than this per fault, a transfer of 100 ns costs a tenth of a nanosecond: it explains
@@ -28,18 +28,18 @@ const TIME_AGAIN: &str = "cycles";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
     /// Where.
-    pub point: Point,
-    /// The layouts; the first is the one that others are compared with.
-    pub layouts: Vec<String>,
+    pub site: Site,
+    /// The arms; the first is the one that others are compared with.
+    pub arms: Vec<Arm>,
     /// The counters that count something, those that move with the layout first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<CounterRow>,
     /// Counters that were measured and found next to nothing.
     pub silent: Vec<String>,
 }
 
 /// A counter, or a figure derived from several, for each layout.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct CounterRow {
     /// The role, or the name of the derived figure.
     pub name: String,
     /// Unit of the values.
@@ -55,7 +55,7 @@ pub struct Row {
     pub moved: f64,
 }
 
-impl Row {
+impl CounterRow {
     /// Whether the values are parts of a whole rather than counts.
     pub fn is_share(&self) -> bool {
         self.unit == "share"
@@ -98,7 +98,7 @@ pub const SCALED: &str = "* counted during a part of some windows and scaled up"
 
 impl Counted {
     /// The rows that move with the layout.
-    pub fn moving(&self) -> impl Iterator<Item = &Row> {
+    pub fn moving(&self) -> impl Iterator<Item = &CounterRow> {
         self.rows.iter().filter(|row| row.moved > 0.0)
     }
 }
@@ -106,25 +106,23 @@ impl Counted {
 /// What was counted at every design point of `record`, in its order. A point without counters
 /// that count something is not among them.
 pub fn counted(record: &Record) -> Vec<Counted> {
-    let mut points: Vec<Point> = record.samples.iter().map(Point::from).collect();
-    points.sort();
-    points.dedup();
-    let points = points.into_iter().map(|point| at(record, point));
-    points.filter(|counted| !counted.rows.is_empty()).collect()
+    let sites = sites(&record.samples).into_iter();
+    let sites = sites.map(|site| at(record, site));
+    sites.filter(|counted| !counted.rows.is_empty()).collect()
 }
 
-fn at(record: &Record, point: Point) -> Counted {
-    let usable = |s: &&Sample| s.valid && s.faults > 0 && Point::from(*s) == point;
+fn at(record: &Record, site: Site) -> Counted {
+    let usable = |s: &&Sample| s.valid && s.faults > 0 && Site::from(*s) == site;
     let samples: Vec<&Sample> = record.samples.iter().filter(usable).collect();
-    let layouts = samples.iter().map(|s| s.layout.clone());
-    let layouts = in_order(layouts, baseline(&point, &record.verdicts));
+    let arms = samples.iter().map(|s| s.arm.clone());
+    let arms = in_order(arms, baseline(&site, &record.verdicts));
     // Times are in the tables of verdicts.
     let roles = record.counters.iter().filter(|name| !name.ends_with("_ns"));
     let roles: Vec<&str> = roles.map(String::as_str).collect();
-    let medians: Vec<BTreeMap<String, f64>> = layouts
+    let medians: Vec<BTreeMap<String, f64>> = arms
         .iter()
-        .map(|layout| {
-            let samples = samples.iter().filter(|s| s.layout == *layout);
+        .map(|arm| {
+            let samples = samples.iter().filter(|s| s.arm == *arm);
             let samples: Vec<&Sample> = samples.copied().collect();
             medians(&samples, &roles)
         })
@@ -132,14 +130,14 @@ fn at(record: &Record, point: Point) -> Counted {
     let counters = roles.iter().map(|name| {
         let values = medians.iter().map(|of| of.get(*name).copied());
         let scaled = record.run.scaled.iter().any(|scaled| scaled == name);
-        row_of_role(name, &point.backend, values.collect(), scaled)
+        row_of_role(name, site.backend, values.collect(), scaled)
     });
     let derived = metrics().iter().filter(|metric| !is_one_role(metric));
     let derived = derived.map(|metric| {
         // Roles that are counted in different blocks never meet in a sample, but their medians do.
         let values = medians.iter().map(|of| metric.value(of, 1));
         let parts = || metric.of.iter().chain(&metric.over);
-        Row {
+        CounterRow {
             name: metric.name.clone(),
             unit: metric.unit.clone(),
             means: format!("{} {}", metric.formula(), metric.means),
@@ -148,20 +146,20 @@ fn at(record: &Record, point: Point) -> Counted {
             moved: 0.0,
         }
     });
-    let measured = |row: &Row| row.values.iter().any(Option::is_some);
-    let (mut rows, silent): (Vec<Row>, Vec<Row>) = counters
+    let measured = |row: &CounterRow| row.values.iter().any(Option::is_some);
+    let (mut rows, silent): (Vec<CounterRow>, Vec<CounterRow>) = counters
         .chain(derived)
         .filter(measured)
         .partition(|row| row.values.iter().flatten().any(|value| *value >= RARE));
     for row in &mut rows {
         if row.name != TIME_AGAIN {
-            row.moved = moved(&row.values, &layouts);
+            row.moved = moved(&row.values, &arms);
         }
     }
     rows.sort_by(|a, b| b.moved.total_cmp(&a.moved));
     Counted {
-        point,
-        layouts,
+        site,
+        arms,
         rows,
         silent: silent.into_iter().map(|row| row.name).collect(),
     }
@@ -172,7 +170,12 @@ fn is_one_role(metric: &Metric) -> bool {
     metric.of.len() == 1 && metric.over == ["faults"]
 }
 
-fn row_of_role(name: &str, backend: &str, values: Vec<Option<f64>>, scaled: bool) -> Row {
+fn row_of_role(
+    name: &str,
+    backend: BackendKind,
+    values: Vec<Option<f64>>,
+    scaled: bool,
+) -> CounterRow {
     // A model has none of the hardware's blind spots, so its own words go first.
     let mut means = match (backend::means(backend, name), role(name)) {
         (Some(own), _) => own.to_owned(),
@@ -186,7 +189,7 @@ fn row_of_role(name: &str, backend: &str, values: Vec<Option<f64>>, scaled: bool
     if let Some(metric) = metric {
         means = format!("{means} {}", metric.means);
     }
-    Row {
+    CounterRow {
         name: name.to_owned(),
         unit: role(name).map_or("events/fault".into(), |role| format!("{}/fault", role.unit)),
         means,
@@ -210,17 +213,17 @@ fn medians(samples: &[&Sample], roles: &[&str]) -> BTreeMap<String, f64> {
     medians
 }
 
-fn moved(values: &[Option<f64>], layouts: &[String]) -> f64 {
+fn moved(values: &[Option<f64>], arms: &[Arm]) -> f64 {
     let Some(base) = values[0] else {
         return 0.0;
     };
     let far = |value: &f64| ((value + FLOOR) / (base + FLOOR)).ln().abs();
     let (again, others): (Vec<_>, Vec<_>) = values
         .iter()
-        .zip(layouts)
+        .zip(arms)
         .skip(1)
-        .filter_map(|(value, layout)| Some((far(value.as_ref()?), layout)))
-        .partition(|(_, layout)| *layout == BASELINE_AGAIN);
+        .filter_map(|(value, arm)| Some((far(value.as_ref()?), arm)))
+        .partition(|(_, arm)| **arm == Arm::Again);
     let most = |of: Vec<(f64, _)>| {
         of.into_iter()
             .fold(0.0, |most, (far, _)| f64::max(most, far))

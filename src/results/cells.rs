@@ -55,6 +55,8 @@ impl CsvFile {
             }
             match &header {
                 None => header = Some(checked_header(path, columns, &record)?),
+                // Files that were put one behind the other.
+                Some(header) if record.iter().eq(header) => {}
                 Some(_) => rows.push((line, record)),
             }
         }
@@ -73,8 +75,8 @@ impl CsvFile {
         })
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.rows.iter().map(|(line, record)| Row {
+    pub fn rows(&self) -> impl Iterator<Item = CsvLine<'_>> {
+        self.rows.iter().map(|(line, record)| CsvLine {
             file: self,
             line: *line,
             record,
@@ -117,13 +119,13 @@ fn checked_header(path: &Path, columns: &[&str], record: &StringRecord) -> Resul
 }
 
 /// One line of a [`CsvFile`].
-pub(super) struct Row<'a> {
+pub(super) struct CsvLine<'a> {
     file: &'a CsvFile,
     line: usize,
     record: &'a StringRecord,
 }
 
-impl<'a> Row<'a> {
+impl<'a> CsvLine<'a> {
     fn cell(&self, column: &str) -> Option<&'a str> {
         let at = self.file.header.iter().position(|name| name == column)?;
         self.record.get(at)
@@ -145,6 +147,24 @@ impl<'a> Row<'a> {
             return Err(self.wrong(column, "text without control characters"));
         }
         Ok(text.to_owned())
+    }
+
+    /// A cell of a type that says itself what is wrong.
+    pub fn parsed<T: FromStr<Err = Error>>(&self, column: &str) -> Result<T> {
+        self.text(column)?.parse().map_err(|why| {
+            Error::Input(format!(
+                "{}, line {}, column {column}: {why}",
+                self.file.path.display(),
+                self.line
+            ))
+        })
+    }
+
+    pub fn parsed_or_empty<T: FromStr<Err = Error>>(&self, column: &str) -> Result<Option<T>> {
+        match self.cell(column).unwrap_or_default() {
+            "" => Ok(None),
+            _ => self.parsed(column).map(Some),
+        }
     }
 
     pub fn whole<T: FromStr>(&self, column: &str) -> Result<T> {
@@ -179,8 +199,9 @@ impl<'a> Row<'a> {
 
     pub fn truth(&self, column: &str) -> Result<bool> {
         match self.cell(column) {
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
+            // Spreadsheets write them in capitals.
+            Some("true" | "TRUE") => Ok(true),
+            Some("false" | "FALSE") => Ok(false),
             _ => Err(self.wrong(column, "true or false")),
         }
     }

@@ -3,10 +3,80 @@
 //! Here: the order and meaning of the columns. Not here: CSV itself (`cells`), the folder the
 //! files lie in (`folder`).
 
-use super::cells::{self, CsvFile, Row, number, or_empty};
-use super::row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VERDICT_COLUMNS, VerdictRow};
+use super::cells::{self, CsvFile, CsvLine, number, or_empty};
 use crate::error::{Error, Result};
+use crate::experiment::{Code, Point, Sample, Stratum};
+use crate::judge::VerdictRow;
 use std::path::{Path, PathBuf};
+
+/// Version of `samples.csv`, in its column `schema`. A file without that column is of version 1,
+/// and ends its fixed columns with `first_slot`. A new column, or a new word in one that has fixed
+/// words, makes a new version.
+pub const SCHEMA: u32 = 2;
+
+/// The columns that every `samples.csv` begins with.
+pub const SAMPLE_COLUMNS: [&str; 19] = [
+    "run",
+    "backend",
+    "machine",
+    "layout",
+    "scenario",
+    "placement",
+    "threads",
+    "prefetch",
+    "block",
+    "order",
+    "faults",
+    "seconds",
+    "faults_per_second",
+    "ns_per_fault",
+    "slowest_thread_faults",
+    "fastest_thread_faults",
+    "probe_ns",
+    "valid",
+    "invalid_reason",
+];
+
+/// The columns that follow [`SAMPLE_COLUMNS`]; `hitm` writes them all, a file from elsewhere may
+/// lack them. Whatever stands after them is a counter.
+pub const SAMPLE_FURTHER_COLUMNS: [&str; 14] = [
+    "accesses",
+    "wall_seconds",
+    "first_slot",
+    "schema",
+    "host",
+    "label",
+    "boot_id",
+    "baseline",
+    "blocks_planned",
+    "slot",
+    "transfer_ns",
+    "pace",
+    "role",
+    "invalid_code",
+];
+
+/// The columns of `verdicts.csv`. Files of version 1 end with `blocks_invalid`.
+pub const VERDICT_COLUMNS: [&str; 18] = [
+    "backend",
+    "machine",
+    "scenario",
+    "placement",
+    "threads",
+    "prefetch",
+    "baseline",
+    "layout",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "verdict",
+    "blocks",
+    "blocks_invalid",
+    "slot",
+    "transfer_ns",
+    "pace",
+    "role",
+];
 
 /// What a `samples.csv` holds.
 #[derive(Debug)]
@@ -15,6 +85,8 @@ pub struct SamplesFile {
     pub samples: Vec<Sample>,
     /// The roles of the counter columns, in the order of the file.
     pub counters: Vec<String>,
+    /// Version of the file, as its column `schema` says.
+    pub schema: u32,
     /// What was passed over while reading, a sentence each.
     pub warnings: Vec<String>,
     /// Bytes up to the end of the last whole line.
@@ -34,6 +106,18 @@ pub fn samples_path(path: &Path) -> PathBuf {
 /// else that is not as the contract has it is an [`Error::Input`] with file, line and column.
 pub fn read_samples(path: &Path) -> Result<SamplesFile> {
     let file = CsvFile::read(path, &SAMPLE_COLUMNS)?;
+    for row in file.rows() {
+        match row.whole_or_empty::<u32>("schema")?.unwrap_or(1) {
+            1..=SCHEMA => {}
+            0 => return Err(row.wrong("schema", "at least 1")),
+            _ => {
+                return Err(Error::Input(format!(
+                    "{}: written by a later version of hitm, which has schema {SCHEMA} at most here",
+                    path.display()
+                )));
+            }
+        }
+    }
     let rest = &file.header[SAMPLE_COLUMNS.len()..];
     let mut further = SAMPLE_FURTHER_COLUMNS.iter();
     let counters: Vec<String> = rest
@@ -59,29 +143,29 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
     Ok(SamplesFile {
         samples,
         counters,
+        schema: match file.header.iter().any(|name| name == "schema") {
+            true => SCHEMA,
+            false => 1,
+        },
         warnings: file.warning.into_iter().collect(),
         whole_bytes: file.whole_bytes,
     })
 }
 
-fn sample(row: &Row, counters: &[String]) -> Result<Sample> {
-    let threads = row.whole("threads")?;
-    if threads == 0 {
-        return Err(row.wrong("threads", "at least 1"));
-    }
+fn sample(row: &CsvLine, counters: &[String]) -> Result<Sample> {
     let seconds = row.number("seconds")?;
     if seconds < 0.0 {
         return Err(row.wrong("seconds", "at least 0"));
     }
+    let codes = row.text("invalid_code")?;
+    let codes = codes.split(';').filter(|code| !code.is_empty());
     Ok(Sample {
         run: row.text("run")?,
-        backend: row.text("backend")?,
+        backend: row.parsed("backend")?,
         machine: row.text("machine")?,
-        layout: row.text("layout")?,
-        scenario: row.text("scenario")?,
-        placement: row.text("placement")?,
-        threads,
-        prefetch: row.text("prefetch")?,
+        arm: row.parsed("layout")?,
+        point: point(row)?,
+        prefetch: row.parsed("prefetch")?,
         block: row.whole("block")?,
         order: row.whole("order")?,
         faults: row.whole("faults")?,
@@ -95,9 +179,23 @@ fn sample(row: &Row, counters: &[String]) -> Result<Sample> {
         probe_ns: row.number_or_empty("probe_ns")?,
         valid: row.truth("valid")?,
         invalid_reason: row.text("invalid_reason")?,
+        invalid_code: codes
+            .map(|code| code.parse::<Code>())
+            .collect::<Result<_>>()
+            .map_err(|_| {
+                let known: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+                row.wrong("invalid_code", &format!("some of {}", known.join(";")))
+            })?,
         accesses: row.whole_or_empty("accesses")?,
         wall_seconds: row.number_or_empty("wall_seconds")?,
         first_slot: row.whole_or_empty("first_slot")?,
+        host: row.text("host")?,
+        label: row.text("label")?,
+        boot_id: row.text("boot_id")?,
+        baseline: row.parsed_or_empty("baseline")?,
+        blocks_planned: row.whole_or_empty("blocks_planned")?,
+        stratum: stratum(row)?,
+        role: row.text("role")?,
         counters: counters
             .iter()
             .filter_map(|role| match row.number_or_empty(role) {
@@ -106,6 +204,35 @@ fn sample(row: &Row, counters: &[String]) -> Result<Sample> {
             })
             .collect::<Result<_>>()?,
     })
+}
+
+fn point(row: &CsvLine) -> Result<Point> {
+    let threads = row.whole("threads")?;
+    if threads == 0 {
+        return Err(row.wrong("threads", "at least 1"));
+    }
+    Ok(Point {
+        scenario: row.parsed("scenario")?,
+        placement: row.parsed("placement")?,
+        threads,
+    })
+}
+
+/// Three cells of samples and verdicts alike.
+fn stratum(row: &CsvLine) -> Result<Stratum> {
+    Ok(Stratum {
+        slot: row.whole_or_empty("slot")?,
+        transfer_ns: row.parsed_or_empty("transfer_ns")?,
+        pace: row.text("pace")?,
+    })
+}
+
+fn stratum_cells(stratum: &Stratum) -> [String; 3] {
+    [
+        or_empty(stratum.slot, |slot| slot.to_string()),
+        or_empty(stratum.transfer_ns, |bin| bin.to_string()),
+        stratum.pace.clone(),
+    ]
 }
 
 /// The header line of a `samples.csv` with these counters.
@@ -121,13 +248,13 @@ pub(super) fn samples_lines(samples: &[Sample], counters: &[String]) -> Vec<u8> 
     cells::lines(samples.iter().map(|s| {
         let mut cells = vec![
             s.run.clone(),
-            s.backend.clone(),
+            s.backend.to_string(),
             s.machine.clone(),
-            s.layout.clone(),
-            s.scenario.clone(),
-            s.placement.clone(),
-            s.threads.to_string(),
-            s.prefetch.clone(),
+            s.arm.to_string(),
+            s.point.scenario.to_string(),
+            s.point.placement.to_string(),
+            s.point.threads.to_string(),
+            s.prefetch.to_string(),
             s.block.to_string(),
             s.order.to_string(),
             s.faults.to_string(),
@@ -142,7 +269,17 @@ pub(super) fn samples_lines(samples: &[Sample], counters: &[String]) -> Vec<u8> 
             or_empty(s.accesses, |n| n.to_string()),
             or_empty(s.wall_seconds, number),
             or_empty(s.first_slot, |n| n.to_string()),
+            SCHEMA.to_string(),
+            s.host.clone(),
+            s.label.clone(),
+            s.boot_id.clone(),
+            or_empty(s.baseline.as_ref(), |arm| arm.to_string()),
+            or_empty(s.blocks_planned, |n| n.to_string()),
         ];
+        cells.extend(stratum_cells(&s.stratum));
+        cells.push(s.role.clone());
+        let codes: Vec<&str> = s.invalid_code.iter().map(|code| code.name()).collect();
+        cells.push(codes.join(";"));
         cells.extend(
             counters
                 .iter()
@@ -154,24 +291,25 @@ pub(super) fn samples_lines(samples: &[Sample], counters: &[String]) -> Vec<u8> 
 
 /// Read a `verdicts.csv`; columns after those of the contract are passed over.
 pub fn read_verdicts(path: &Path) -> Result<Vec<VerdictRow>> {
-    let file = CsvFile::read(path, &VERDICT_COLUMNS)?;
+    // What follows `blocks_invalid` came with version 2.
+    let file = CsvFile::read(path, &VERDICT_COLUMNS[..14])?;
     file.rows()
         .map(|row| {
             Ok(VerdictRow {
-                backend: row.text("backend")?,
+                backend: row.parsed("backend")?,
                 machine: row.text("machine")?,
-                scenario: row.text("scenario")?,
-                placement: row.text("placement")?,
-                threads: row.whole("threads")?,
-                prefetch: row.text("prefetch")?,
-                baseline: row.text("baseline")?,
-                layout: row.text("layout")?,
+                point: point(&row)?,
+                prefetch: row.parsed("prefetch")?,
+                baseline: row.parsed("baseline")?,
+                arm: row.parsed("layout")?,
                 ratio: row.number_or_empty("ratio")?,
                 ratio_low: row.number_or_empty("ratio_low")?,
                 ratio_high: row.number_or_empty("ratio_high")?,
-                verdict: row.text("verdict")?,
+                verdict: row.parsed("verdict")?,
                 blocks: row.whole("blocks")?,
                 blocks_invalid: row.whole("blocks_invalid")?,
+                stratum: stratum(&row)?,
+                role: row.text("role")?,
             })
         })
         .collect()
@@ -179,22 +317,25 @@ pub fn read_verdicts(path: &Path) -> Result<Vec<VerdictRow>> {
 
 /// The cells of one verdict, in the order of [`VERDICT_COLUMNS`].
 fn verdict_cells(v: &VerdictRow) -> Vec<String> {
-    vec![
-        v.backend.clone(),
+    let mut cells = vec![
+        v.backend.to_string(),
         v.machine.clone(),
-        v.scenario.clone(),
-        v.placement.clone(),
-        v.threads.to_string(),
-        v.prefetch.clone(),
-        v.baseline.clone(),
-        v.layout.clone(),
+        v.point.scenario.to_string(),
+        v.point.placement.to_string(),
+        v.point.threads.to_string(),
+        v.prefetch.to_string(),
+        v.baseline.to_string(),
+        v.arm.to_string(),
         or_empty(v.ratio, number),
         or_empty(v.ratio_low, number),
         or_empty(v.ratio_high, number),
-        v.verdict.clone(),
+        v.verdict.to_string(),
         v.blocks.to_string(),
         v.blocks_invalid.to_string(),
-    ]
+    ];
+    cells.extend(stratum_cells(&v.stratum));
+    cells.push(v.role.clone());
+    cells
 }
 
 /// A `verdicts.csv`. `further` names columns to put after those of the contract, and gives their

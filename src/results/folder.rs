@@ -3,9 +3,11 @@
 //! Here: naming, never overwriting, appending whole blocks, replacing whole files. Not here: the
 //! contents (`files`, `report`).
 
-use super::files::{self, SamplesFile};
-use super::row::{SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, Sample, VerdictRow};
+use super::environment::EnvironmentFile;
+use super::files::{self, SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, SCHEMA, SamplesFile};
 use crate::error::{Error, Result};
+use crate::experiment::{Design, Sample};
+use crate::judge::VerdictRow;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -14,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// How often at most rows are forced to the disk: a sync stalls the machine that is measured.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// An identifier for a run on `machine` that begins at `now`: UTC date and time, and a short name
-/// of the machine, fit for a file name.
+/// An identifier for a run on `machine` that begins at `now`: UTC date and time, a short name of
+/// the machine, and eight random digits that tell runs of one second apart; fit for a file name.
 pub fn run_id(now: SystemTime, machine: &str) -> String {
     let time = humantime::format_rfc3339_seconds(now).to_string();
     let mut id = time.replace(':', "-");
@@ -27,7 +29,13 @@ pub fn run_id(now: SystemTime, machine: &str) -> String {
         id.push('-');
         id.push_str(word);
     }
-    id
+    let mut random = [0; 4];
+    // Four bytes come at once or, on a kernel before 3.17, not at all; the process is then what
+    // tells runs apart.
+    if rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()) != Ok(4) {
+        random = std::process::id().to_le_bytes();
+    }
+    format!("{id}-{:08x}", u32::from_le_bytes(random))
 }
 
 /// Lower-case ASCII letters, digits and single dashes.
@@ -117,6 +125,12 @@ impl RunFolder {
             .map_err(|e| unwritable("open", &file, &e))?;
         lock(&samples, &file)?;
         let there = files::read_samples(&file)?;
+        if there.schema != SCHEMA {
+            return Err(Error::Input(format!(
+                "{} is of an earlier version of hitm, with other columns; begin a new run",
+                file.display()
+            )));
+        }
         samples
             .set_len(there.whole_bytes)
             .map_err(|e| unwritable("write", &file, &e))?;
@@ -130,8 +144,40 @@ impl RunFolder {
         Ok((folder, there))
     }
 
-    /// Remove the last `rows` rows: those of a block that a crash cut short.
-    pub fn forget_last(&mut self, rows: usize) -> Result<()> {
+    /// What `there` holds of `design`, without a last block that a crash cut short, which is
+    /// removed from the file too: the number of blocks of each design point.
+    pub fn go_on(&mut self, design: &Design, there: &mut SamplesFile) -> Result<Vec<u64>> {
+        let whole = design.samples_per_block();
+        let block_of = |s: &Sample| (s.point.clone(), s.block);
+        let last = there.samples.last().map(block_of);
+        let rows = there.samples.iter().rev();
+        let rows = rows.take_while(|s| Some(block_of(s)) == last).count();
+        let cut_short = if rows < whole { rows } else { 0 };
+        let wrong = |why: &str| {
+            let file = self.path.join("samples.csv");
+            Error::Input(format!("{}: {why}; begin a new run", file.display()))
+        };
+        let mut taken = vec![0; design.points.len()];
+        for block in there.samples[..there.samples.len() - cut_short].chunks(whole) {
+            let point = design.points.iter().position(|p| *p == block[0].point);
+            let point = point.ok_or_else(|| wrong("it holds rows of another design"))?;
+            let is_next = |s: &Sample| {
+                s.run == design.run && s.point == block[0].point && s.block == taken[point]
+            };
+            if block.len() < whole || !block.iter().all(is_next) {
+                return Err(wrong(
+                    "it does not hold whole blocks of this run, one after the other",
+                ));
+            }
+            taken[point] += 1;
+        }
+        self.forget_last(cut_short)?;
+        there.samples.truncate(there.samples.len() - cut_short);
+        Ok(taken)
+    }
+
+    /// Remove the last `rows` rows.
+    fn forget_last(&mut self, rows: usize) -> Result<()> {
         let file = self.path.join("samples.csv");
         let text = fs::read(&file).map_err(|e| unwritable("read", &file, &e))?;
         // No cell holds a line end, so that a row is a line.
@@ -190,9 +236,8 @@ impl RunFolder {
         )
     }
 
-    /// Write `environment.json`, whole or not at all: an object whose `run` is a
-    /// [`RunRecord`](super::RunRecord) and whose `machine` is free.
-    pub fn write_environment(&self, environment: &impl serde::Serialize) -> Result<()> {
+    /// Write `environment.json`, whole or not at all.
+    pub fn write_environment(&self, environment: &EnvironmentFile) -> Result<()> {
         let mut json = serde_json::to_vec_pretty(environment)
             .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
         json.push(b'\n');

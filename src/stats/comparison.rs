@@ -7,7 +7,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::boundary::Boundary;
 use super::location::{TRIM, widening};
-use super::{Block, Interval, Units, Verdict};
+use super::{Effect, Interval, Units, Verdict};
 
 /// Units at the first look. With fewer, trimming leaves too little to judge the spread by.
 const FIRST_LOOK: usize = 8;
@@ -71,7 +71,7 @@ pub struct Look {
 impl Look {
     /// The one and only look at blocks whose number did not depend on what they said: a CSV, a
     /// fixed number of blocks. `None` for fewer than five units.
-    pub fn once(blocks: impl IntoIterator<Item = Block>, rule: Rule, seed: u64) -> Option<Look> {
+    pub fn once(blocks: impl IntoIterator<Item = Effect>, rule: Rule, seed: u64) -> Option<Look> {
         let mut units = Units::default();
         blocks.into_iter().for_each(|block| units.push(block));
         Look::at(&units, rule.error, rule.margin, seed)
@@ -131,7 +131,7 @@ impl Comparison {
     /// Take in the next block, and look if it is time. Whether a look was taken.
     ///
     /// A look costs milliseconds: push between blocks, not while one is measured.
-    pub fn push(&mut self, block: Block) -> bool {
+    pub fn push(&mut self, block: Effect) -> bool {
         self.units.push(block);
         let units = self.units.values().len();
         if units < self.next_look {
@@ -172,6 +172,11 @@ impl Comparison {
         &self.units
     }
 
+    /// The seed of the bootstrap.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Number of units at which the next look is taken.
     pub fn next_look(&self) -> usize {
         self.next_look
@@ -205,11 +210,11 @@ mod tests {
     }
 
     /// Log-ratios of a bad machine: 5 % of noise, one block in ten of 25 %.
-    fn blocks(seed: u64, effect: f64) -> impl Iterator<Item = Block> {
+    fn blocks(seed: u64, effect: f64) -> impl Iterator<Item = Effect> {
         let mut normal = normals(seed);
         (0..).map(move |number| {
             let scale = if normal() > 1.28 { 0.25 } else { 0.05 };
-            Block {
+            Effect {
                 parity: Parity::of(number),
                 log_ratio: effect + scale * normal(),
                 valid: true,
@@ -359,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_noise_is_taken_at_its_word() {
-        let exact = (0..10).map(|number| Block {
+        let exact = (0..10).map(|number| Effect {
             parity: Parity::of(number),
             log_ratio: 0.01,
             valid: true,

@@ -16,5 +16,5 @@ pub use comparison::{Comparison, Look, Rule};
 pub use interval::Interval;
 pub use location::TRIM;
 pub use summary::Summary;
-pub use units::{Block, Parity, Units};
+pub use units::{Effect, Parity, Units};
 pub use verdict::Verdict;

@@ -29,7 +29,7 @@ impl Parity {
 
 /// One arm against its baseline within one block.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Block {
+pub struct Effect {
     /// Where the block lay in its slab.
     pub parity: Parity,
     /// `ln(ns_per_fault of the arm / ns_per_fault of the baseline)`; 0.0488 is 5 % slower.
@@ -38,13 +38,13 @@ pub struct Block {
     pub valid: bool,
 }
 
-impl Block {
+impl Effect {
     /// The difference of two effects seen in the same block: this one less `other`.
     ///
     /// With this block taken with the prefetcher on and `other` with it off, the difference is
     /// what the prefetcher adds to the effect. It is usable if both are.
-    pub fn less(&self, other: &Block) -> Block {
-        Block {
+    pub fn less(&self, other: &Effect) -> Effect {
+        Effect {
             parity: self.parity,
             log_ratio: self.log_ratio - other.log_ratio,
             valid: self.valid && other.valid && self.parity == other.parity,
@@ -69,7 +69,7 @@ pub struct Units {
 
 impl Units {
     /// Take in the next block. A log-ratio that is not finite makes it invalid.
-    pub fn push(&mut self, block: Block) {
+    pub fn push(&mut self, block: Effect) {
         if !block.valid || !block.log_ratio.is_finite() {
             self.invalid += 1;
             return;
@@ -109,15 +109,15 @@ impl Units {
 mod tests {
     use super::*;
 
-    fn block(parity: Parity, log_ratio: f64) -> Block {
-        Block {
+    fn block(parity: Parity, log_ratio: f64) -> Effect {
+        Effect {
             parity,
             log_ratio,
             valid: true,
         }
     }
 
-    fn units(blocks: &[Block]) -> Units {
+    fn units(blocks: &[Effect]) -> Units {
         let mut units = Units::default();
         blocks.iter().for_each(|&block| units.push(block));
         units
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn an_effect_of_parity_cancels_within_a_unit() {
-        let blocks: Vec<Block> = (0..10)
+        let blocks: Vec<Effect> = (0..10)
             .map(|number| {
                 let side = if number % 2 == 0 { 0.25 } else { -0.25 };
                 block(Parity::of(number), 0.125 + side)

@@ -1,18 +1,20 @@
 //! The four verdicts, and the rule that gives one from an interval.
 
 use super::Interval;
+use crate::text::words;
 
-/// What an interval says about an arm against its baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Slower: the whole interval lies above 1.
-    Regression,
-    /// Faster: the whole interval lies below 1.
-    Improvement,
-    /// The whole interval lies within the margin, whether it holds 1 or not.
-    Equivalent,
-    /// None of these yet.
-    Inconclusive,
+words! {
+    /// What an interval says about an arm against its baseline.
+    pub enum Verdict as "verdict" {
+        /// Slower: the whole interval lies above 1.
+        Regression = "regression",
+        /// Faster: the whole interval lies below 1.
+        Improvement = "improvement",
+        /// The whole interval lies within the margin, whether it holds 1 or not.
+        Equivalent = "equivalent",
+        /// None of these yet.
+        Inconclusive = "inconclusive",
+    }
 }
 
 impl Verdict {
@@ -37,22 +39,6 @@ impl Verdict {
     /// Whether the question is answered.
     pub fn is_decided(self) -> bool {
         self != Verdict::Inconclusive
-    }
-
-    /// Its name in the CSV.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::Regression => "regression",
-            Verdict::Improvement => "improvement",
-            Verdict::Equivalent => "equivalent",
-            Verdict::Inconclusive => "inconclusive",
-        }
-    }
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
     }
 }
 

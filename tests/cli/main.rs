@@ -7,6 +7,8 @@ mod folder;
 mod interrupted;
 mod output;
 mod refused;
+mod resume;
+mod verdicts;
 
 use assert_cmd::Command;
 use std::collections::{BTreeMap, BTreeSet};

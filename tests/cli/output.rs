@@ -18,6 +18,78 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
+fn help_names_nothing_that_is_not_there() {
+    let dir = TempDir::new().unwrap();
+    let main = succeed(dir.path(), "--help");
+    let (_, listed) = main.split_once("Commands:\n").unwrap();
+    let commands: Vec<&str> = listed
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(
+        commands.contains(&"verdicts") && commands.contains(&"run"),
+        "{commands:?}"
+    );
+    for command in [
+        "run",
+        "sim",
+        "verdicts",
+        "plot",
+        "reproduce",
+        "layout",
+        "probe",
+    ] {
+        let help = succeed(dir.path(), &format!("{command} --help"));
+        for named in help.split("`hitm ").skip(1) {
+            let end = |c: char| !c.is_ascii_lowercase();
+            let named = named.split(end).next().unwrap();
+            assert!(commands.contains(&named), "{command} --help names {named}");
+        }
+        assert!(!help.contains("merge"), "{command}");
+    }
+    // Handicaps are for machines: the help of `sim` does not offer what it refuses.
+    assert!(succeed(dir.path(), "run --help").contains("NAME+5%"));
+    assert!(!succeed(dir.path(), "sim --help").contains("+5%"));
+    let handicap = "sim --machine zen4 --threads 1 --layouts split-packed,split-packed+5%";
+    assert_eq!(run(dir.path(), handicap).status.code(), Some(2));
+}
+
+#[test]
+fn ranges_and_blanks_are_read_as_they_are_meant() {
+    let dir = TempDir::new().unwrap();
+    succeed(
+        dir.path(),
+        "sim --machine zen4 --layouts split-packed --scenario one-vma --threads 1,2-4 --blocks 1 \
+         --out out",
+    );
+    let rows = rows(&dir.path().join("out/samples.csv"));
+    let threads: Vec<&str> = rows.iter().map(|row| row["threads"].as_str()).collect();
+    assert_eq!(threads, ["1", "1", "2", "2", "3", "3", "4", "4"]);
+    let mut blank = hitm_child(dir.path());
+    blank.args([
+        "run",
+        "--layouts",
+        " split-packed ",
+        "--scenario",
+        " one-vma",
+    ]);
+    blank.args([
+        "--placement",
+        "0 ",
+        "--threads",
+        "1",
+        "--blocks",
+        "1",
+        "--out",
+        "blank",
+    ]);
+    let output = blank.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
 fn the_list_of_layouts_has_a_row_each() {
     let dir = TempDir::new().unwrap();
     let text = succeed(dir.path(), "layout list --format csv");

@@ -51,6 +51,13 @@ fn a_number_out_of_its_range_is_refused() {
     refused("run --threads 1,0", 2, &["0 threads"]);
     refused("run --threads two", 2, &["'two'"]);
     refused("run --threads -1", 2, &[]);
+    refused("run --threads 4-2", 2, &["'4-2'"]);
+    refused("run --threads 1-999999999", 2, &["'1-999999999'"]);
+    refused("run --page-work 200", 2, &["'200' has no unit", "200ns"]);
+    refused("run --layouts ,", 2, &["layout", "empty"]);
+    refused("run --layouts split-packed,", 2, &["layout", "empty"]);
+    refused("run --scenario one-vma,", 2, &["scenario", "empty"]);
+    refused("run --layouts baseline-again", 2, &["baseline"]);
     refused("run --budget 0", 2, &["above 0"]);
     refused("run --budget 0s", 2, &["above 0"]);
     refused("run --budget forever", 2, &["60s"]);
@@ -118,6 +125,9 @@ fn an_input_that_is_no_run_is_refused_with_its_path() {
     refused("plot", 2, &["<FILES>"]);
     refused("plot nowhere.csv", 2, &["nowhere.csv"]);
     refused("plot file", 2, &["file", "column 'run'"]);
+    refused("verdicts", 2, &["<FILES>"]);
+    refused("verdicts nowhere.csv", 2, &["nowhere.csv"]);
+    refused("verdicts file", 2, &["file", "column 'run'"]);
     refused("run --resume nowhere", 2, &["nowhere"]);
     refused("run --resume .", 2, &["environment.json"]);
 }
@@ -165,6 +175,11 @@ fn a_resumed_run_takes_no_design_of_its_own() {
         "--out there",
         "--counters none",
         "--address-map map",
+        "--label text",
+        "--oversubscribe",
+        "--which streamer",
+        "--cpus 0",
+        "--msr-root there",
     ] {
         refused(&format!("run --resume there {option}"), 2, &["--resume"]);
     }

@@ -1,13 +1,16 @@
 //! Samples as a noisy machine gives them: a mode of the line transfer that changes, slow drift,
 //! stolen time, an effect of the slot's parity, and heavy tails. The same for the same seed.
 
-use hitm::results::{BASELINE_AGAIN, Sample, VerdictRow};
+use hitm::experiment::{Arm, BackendKind, Invalid, Point, Prefetch, Sample, Stratum};
+use hitm::judge::{Compared, VerdictRow};
+use hitm::machine::Placement;
+use hitm::stats::Verdict;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 pub const LAYOUTS: [(&str, f64); 9] = [
     ("split-aligned", 1.0),
-    (BASELINE_AGAIN, 1.0),
+    (Arm::AGAIN, 1.0),
     ("mmap-lock", 3.1),
     ("embedded-unaligned", 1.31),
     ("split-packed", 2.2),
@@ -16,6 +19,18 @@ pub const LAYOUTS: [(&str, f64); 9] = [
     ("embedded-refcount-192", 1.002),
     ("embedded-refcount-pair", 0.91),
 ];
+
+pub fn arm(name: &str) -> Arm {
+    name.parse().unwrap()
+}
+
+fn point(scenario: &str, threads: usize) -> Point {
+    Point {
+        scenario: scenario.parse().unwrap(),
+        placement: Placement::Compact,
+        threads,
+    }
+}
 
 /// `blocks` blocks of every layout at one point.
 pub fn samples(scenario: &str, threads: usize, blocks: u64) -> Vec<Sample> {
@@ -40,15 +55,11 @@ pub fn samples(scenario: &str, threads: usize, blocks: u64) -> Vec<Sample> {
             let ns = 40.0 * factor * crowd * (1.0 + noise) * drift * tail * odd_slot + mode / 10.0;
             let seconds = 0.02;
             let faults = (threads as f64 * seconds * 1e9 / ns) as u64;
-            samples.push(Sample {
+            let mut sample = Sample {
                 run: "fake".into(),
-                backend: "native".into(),
+                backend: BackendKind::Native,
                 machine: "Example EPYC 9B14 96-Core Processor".into(),
-                layout: (*layout).into(),
-                scenario: scenario.into(),
-                placement: "compact".into(),
-                threads,
-                prefetch: "as-is".into(),
+                prefetch: Prefetch::AsIs,
                 block,
                 order,
                 faults,
@@ -58,15 +69,13 @@ pub fn samples(scenario: &str, threads: usize, blocks: u64) -> Vec<Sample> {
                 slowest_thread_faults: faults / threads as u64,
                 fastest_thread_faults: faults / threads as u64,
                 probe_ns: (threads > 1).then_some(mode * (1.0 + noise)),
-                valid: !stolen,
-                invalid_reason: if stolen {
-                    "stolen time 1.2 ms".into()
-                } else {
-                    String::new()
-                },
                 first_slot: Some((block % 2) as usize),
-                ..Sample::default()
-            });
+                ..Sample::new(arm(layout), point(scenario, threads))
+            };
+            if stolen {
+                sample.invalidate(&Invalid::Stolen(1_200_000));
+            }
+            samples.push(sample);
         }
     }
     samples
@@ -79,26 +88,26 @@ pub fn verdicts(scenario: &str, threads: usize, blocks: u64) -> Vec<VerdictRow> 
     let row = |(layout, factor): &(&str, f64)| {
         let ratio = crowd(*factor) / crowd(baseline.1);
         let verdict = match ratio {
-            _ if *layout == "embedded-refcount-256" && threads == 1 => "inconclusive",
-            ratio if ratio > 1.02 => "regression",
-            ratio if ratio < 0.98 => "improvement",
-            _ => "equivalent",
+            _ if *layout == "embedded-refcount-256" && threads == 1 => Verdict::Inconclusive,
+            ratio if ratio > 1.02 => Verdict::Regression,
+            ratio if ratio < 0.98 => Verdict::Improvement,
+            _ => Verdict::Equivalent,
         };
         VerdictRow {
-            backend: "native".into(),
+            backend: BackendKind::Native,
             machine: "Example EPYC 9B14 96-Core Processor".into(),
-            scenario: scenario.into(),
-            placement: "compact".into(),
-            threads,
-            prefetch: "as-is".into(),
-            baseline: baseline.0.into(),
-            layout: (*layout).into(),
+            point: point(scenario, threads),
+            prefetch: Compared::AsIs,
+            baseline: arm(baseline.0),
+            arm: arm(layout),
             ratio: Some(ratio * 1.001),
             ratio_low: Some(ratio * 0.994),
             ratio_high: Some(ratio * 1.008),
-            verdict: verdict.into(),
+            verdict,
             blocks: blocks.saturating_sub(3),
             blocks_invalid: 3,
+            stratum: Stratum::default(),
+            role: String::new(),
         }
     };
     rest.iter().map(row).collect()

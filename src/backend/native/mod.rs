@@ -10,7 +10,10 @@ mod rendezvous;
 
 use crate::counters::{Missing, Plan, Readings};
 use crate::error::{Error, Result};
-use crate::experiment::{Backend, Cell, Design, Measured, Point, Remarks, ThreadFaults};
+use crate::experiment::{
+    Arm, Backend, Design, Invalid, Measured, Permille, PlannedSample, Point, Remarks, ThreadFaults,
+    Unmeasured,
+};
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
 use crate::prefetch;
@@ -18,12 +21,11 @@ use crate::program::fault::Spec;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
-use crate::results::Unmeasured;
 use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
 use crate::space::arena::Arena;
 use loaded::{Load, Loaded};
-use pool::{Job, Pool, Report, Timing};
+use pool::{Job, Pool, Timing, WindowReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -55,37 +57,55 @@ pub const OWN_COUNTERS: [(&str, &str); 4] = [
 /// See [`OWN_COUNTERS`].
 pub const PACE: &str = "pace_ns";
 
-/// One arm: a layout, and a known handicap in thousandths (0 for a real layout).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Arm {
-    /// The layout.
-    pub layout: VmaLayout,
-    /// Uncounted extra faults in thousandths: a regression of known size.
-    pub handicap_permille: u32,
-}
-
-/// What makes the program of a cell, in the arena it is given (empty, of at least the size it
+/// What makes the program of a sample, in the arena it is given (empty, of at least the size it
 /// asked for).
 pub trait Build {
     /// Bytes of arena that any of its programs takes.
     fn bytes(&self) -> usize;
-    /// The program of `cell`.
-    fn build(&self, cell: &Cell, arena: Arena) -> Result<Box<dyn Loaded>>;
+    /// The program of a sample.
+    fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>>;
 }
 
-/// The arms of a design point, as `hitm run` names them.
+/// Page faults: every arm at every design point, as `hitm run` measures them.
 pub struct Faults {
-    /// The arms, in the order of the design.
-    pub arms: Vec<Arm>,
+    arms: Vec<(VmaLayout, Permille)>,
     /// Scenario and thread count of each design point.
-    pub points: Vec<(scenario::BuiltIn, usize)>,
-    /// What each fault does beside reading fields.
-    pub work: PageWork,
+    points: Vec<(scenario::BuiltIn, usize)>,
+    work: PageWork,
 }
 
 impl Faults {
+    /// The programs of `arms`, of which the first is the baseline, at points of these scenarios
+    /// and thread counts; each fault does `work` beside reading fields.
+    pub fn new(
+        arms: &[Arm],
+        points: Vec<(scenario::BuiltIn, usize)>,
+        work: PageWork,
+    ) -> Result<Faults> {
+        let arm = |arm: &Arm| match arm.measured(&arms[0]) {
+            Some((layout, handicap)) => Ok((super::layout(layout)?, handicap)),
+            None => Err(Error::Input(format!("{arm} needs a baseline before it"))),
+        };
+        Ok(Faults {
+            arms: arms.iter().map(arm).collect::<Result<_>>()?,
+            points,
+            work,
+        })
+    }
+
+    /// The programs of a design.
+    pub fn of(design: &Design) -> Result<Faults> {
+        let points = design.points.iter();
+        let points = points.map(|point| Ok((point.scenario.built_in()?, point.threads)));
+        Faults::new(
+            &design.arms,
+            points.collect::<Result<_>>()?,
+            design.page_work,
+        )
+    }
+
     /// Every design point with every arm.
-    fn cells(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+    fn all(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let arms = self.arms.len();
         (0..self.points.len()).flat_map(move |point| (0..arms).map(move |arm| (point, arm)))
     }
@@ -93,7 +113,7 @@ impl Faults {
     fn spec(&self, point: usize, arm: usize, first_slot: usize) -> Spec {
         let (scenario, threads) = self.points[point];
         Spec {
-            layout: self.arms[arm].layout,
+            layout: self.arms[arm].0,
             scenario,
             threads,
             first_slot,
@@ -104,15 +124,15 @@ impl Faults {
 
 impl Build for Faults {
     fn bytes(&self) -> usize {
-        self.cells()
+        self.all()
             .map(|(point, arm)| self.spec(point, arm, 0).bytes())
             .max()
             .unwrap_or(0)
     }
 
-    fn build(&self, cell: &Cell, arena: Arena) -> Result<Box<dyn Loaded>> {
-        let handicap_permille = self.arms[cell.arm].handicap_permille;
-        self.spec(cell.point, cell.arm, cell.first_slot)
+    fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
+        let handicap_permille = self.arms[planned.arm].1.get();
+        self.spec(planned.point, planned.arm, planned.first_slot)
             .with(arena, Load { handicap_permille })
     }
 }
@@ -190,28 +210,28 @@ impl Arenas {
         }
     }
 
-    fn key(&self, cell: &Cell) -> (usize, usize) {
+    fn key(&self, planned: &PlannedSample) -> (usize, usize) {
         if self.fixed {
-            (cell.point, cell.arm)
+            (planned.point, planned.arm)
         } else {
             (0, 0)
         }
     }
 
-    fn take(&mut self, cell: &Cell) -> Result<Arena> {
-        let arena = self.arenas.remove(&self.key(cell));
+    fn take(&mut self, planned: &PlannedSample) -> Result<Arena> {
+        let arena = self.arenas.remove(&self.key(planned));
         let mut arena = arena.map_or_else(|| Arena::new(self.bytes), Ok)?;
         let start = if self.fixed {
             0
         } else {
-            cell.seed % START_PAGES
+            planned.seed % START_PAGES
         };
         arena.reset(start as usize * PAGE);
         Ok(arena)
     }
 
-    fn give_back(&mut self, cell: &Cell, arena: Arena) {
-        self.arenas.insert(self.key(cell), arena);
+    fn give_back(&mut self, planned: &PlannedSample, arena: Arena) {
+        self.arenas.insert(self.key(planned), arena);
     }
 }
 
@@ -221,45 +241,46 @@ impl Native<'_, Faults> {
     pub fn fix_places(&mut self, design: &Design) -> Result<Vec<Mapped>> {
         self.arenas.fixed = true;
         let mut rows = Vec::new();
-        for (point, arm) in self.build.cells() {
-            let cell = Cell::first(point, arm);
-            let program = self.build.build(&cell, self.arenas.take(&cell)?)?;
+        for (point, arm) in self.build.all() {
+            let planned = PlannedSample::first(point, arm);
+            let arena = self.arenas.take(&planned)?;
+            let program = self.build.build(&planned, arena)?;
             let Point {
                 scenario, threads, ..
             } = &design.points[point];
             rows.extend(address_map::rows(
                 &program.map(),
-                &design.arms[arm],
-                scenario,
+                &design.arms[arm].to_string(),
+                scenario.name(),
                 *threads,
             ));
-            self.arenas.give_back(&cell, program.into_arena());
+            self.arenas.give_back(&planned, program.into_arena());
         }
         Ok(rows)
     }
 }
 
 impl<B: Build> Backend for Native<'_, B> {
-    fn measure(&mut self, cell: &Cell) -> Result<Measured> {
-        let cpus = &self.cpus[cell.point];
-        let arena = self.arenas.take(cell)?;
-        let program = self.build.build(cell, arena)?;
-        let steal = &mut self.steal[cell.point];
+    fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
+        let cpus = &self.cpus[planned.point];
+        let arena = self.arenas.take(planned)?;
+        let program = self.build.build(planned, arena)?;
+        let steal = &mut self.steal[planned.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());
         let before = stolen_ns()?;
-        if let (Some(guard), Some(state)) = (&mut self.prefetchers, cell.prefetch.state()) {
+        if let (Some(guard), Some(state)) = (&mut self.prefetchers, planned.prefetch.state()) {
             guard.set(state)?;
         }
         let job = Job {
             program,
             timing: self.timing,
-            seed: cell.seed,
+            seed: planned.seed,
             counters: Arc::clone(&self.counters),
-            block: cell.block,
+            block: planned.block,
         };
         let (reports, program) = self.pool.sample(job, cpus)?;
         let stolen = stolen_ns()?.saturating_sub(before);
-        self.arenas.give_back(cell, program.into_arena());
+        self.arenas.give_back(planned, program.into_arena());
         let counted = Readings::total(reports.iter().map(|r| r.counters.clone()));
         let scaled = counted.values.iter().filter(|(_, reading)| reading.scaled);
         self.scaled.extend(scaled.map(|(role, _)| *role));
@@ -272,7 +293,7 @@ impl<B: Build> Backend for Native<'_, B> {
         if let Some(guard) = &self.prefetchers {
             let drift = guard.verify()?;
             if !drift.is_none() {
-                measured.invalid.push(drift.to_string());
+                measured.invalid.push(Invalid::Drifted(drift.to_string()));
             }
         }
         Ok(measured)
@@ -299,23 +320,20 @@ pub fn unmeasured(missing: &[Missing]) -> Vec<Unmeasured> {
 }
 
 /// What the threads' reports come to, with what was counted, by role.
-fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) -> Measured {
+fn measured(reports: &[WindowReport], stolen_ns: u64, counted: BTreeMap<&str, f64>) -> Measured {
     let mut kernel = ThreadCounts::default();
     for report in reports {
         kernel += report.kernel;
     }
     let mut invalid = Vec::new();
     if kernel.involuntary_switches > 0 {
-        let count = kernel.involuntary_switches;
-        invalid.push(format!("{count} involuntary context switches"));
+        invalid.push(Invalid::Switched(kernel.involuntary_switches));
     }
     if stolen_ns > 0 {
-        invalid.push(format!(
-            "{} ms stolen by the hypervisor",
-            stolen_ns / 1_000_000
-        ));
+        invalid.push(Invalid::Stolen(stolen_ns));
     }
-    invalid.extend(reports.iter().filter_map(|r| r.pin.clone()));
+    let pins = reports.iter().filter_map(|r| r.pin.clone());
+    invalid.extend(pins.map(Invalid::Unpinned));
     let mut tallies: BTreeMap<&str, f64> = BTreeMap::new();
     for (name, count) in reports.iter().flat_map(|r| &r.tallies) {
         *tallies.entry(name).or_default() += *count as f64;
@@ -331,7 +349,7 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
     let own = tallies.into_iter().chain(own);
     let migrations = counted.get("cpu_migrations").copied().unwrap_or(0.0);
     if migrations > 0.0 {
-        invalid.push(format!("{migrations} migrations to another CPU"));
+        invalid.push(Invalid::Migrated(migrations));
     }
     Measured {
         threads: reports
@@ -349,27 +367,5 @@ fn measured(reports: &[Report], stolen_ns: u64, counted: BTreeMap<&str, f64>) ->
             .map(|(role, value)| (role.to_owned(), value))
             .collect(),
         ..Measured::default()
-    }
-}
-
-/// An arm from its name: a layout, or `LAYOUT+P%` for one with a known handicap of P per cent.
-impl std::str::FromStr for Arm {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Arm> {
-        let (layout, handicap) = name.split_once('+').unwrap_or((name, "0%"));
-        let percent: Option<f64> = handicap.strip_suffix('%').and_then(|p| p.parse().ok());
-        let permille = percent
-            .map(|percent| percent * 10.0)
-            .filter(|permille| (0.0..=1000.0).contains(permille) && permille.fract() == 0.0);
-        match permille {
-            Some(permille) => Ok(Arm {
-                layout: VmaLayout::parse(layout)?,
-                handicap_permille: permille as u32,
-            }),
-            None => Err(Error::Input(format!(
-                "'{name}' has no usable handicap; write LAYOUT+P% with P from 0 to 100 in steps of 0.1"
-            ))),
-        }
     }
 }

@@ -46,7 +46,7 @@ impl Default for Timing {
 
 /// What one thread reports of one sample.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct WindowReport {
     /// Number of the thread.
     pub thread: usize,
     /// What it did.
@@ -89,7 +89,7 @@ struct Order {
     thread: usize,
     ring: Arc<Ring>,
     rendezvous: Arc<Rendezvous>,
-    reply: Sender<std::result::Result<Report, Error>>,
+    reply: Sender<std::result::Result<WindowReport, Error>>,
 }
 
 struct Worker {
@@ -107,7 +107,11 @@ pub struct Pool {
 impl Pool {
     /// Do `job` once on `cpus` (index = thread) and return every thread's report, in the order of
     /// threads. The program comes back when all workers have let go of it.
-    pub fn sample(&mut self, job: Job, cpus: &[CpuId]) -> Result<(Vec<Report>, Box<dyn Loaded>)> {
+    pub fn sample(
+        &mut self,
+        job: Job,
+        cpus: &[CpuId],
+    ) -> Result<(Vec<WindowReport>, Box<dyn Loaded>)> {
         let seats = self.seats(cpus)?;
         let job = Arc::new(job);
         let oversubscribed = (1..cpus.len()).any(|i| cpus[..i].contains(&cpus[i]));
@@ -139,7 +143,7 @@ impl Pool {
         if let Some(error) = error {
             return Err(error);
         }
-        reports.sort_by_key(|report: &Report| report.thread);
+        reports.sort_by_key(|report: &WindowReport| report.thread);
         match Arc::into_inner(job) {
             Some(job) if reports.len() == cpus.len() => Ok((reports, job.program)),
             _ => Err(Error::Refused(
@@ -257,7 +261,7 @@ impl OpenCounters {
     }
 }
 
-fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Report> {
+fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<WindowReport> {
     let Order {
         job, rendezvous, ..
     } = order;
@@ -298,7 +302,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Rep
     let kernel = watch.counts();
     let pace_after = pace::pace_ns();
 
-    Ok(Report {
+    Ok(WindowReport {
         thread: order.thread,
         role: program.role(order.thread),
         operations: seat.operations() - operations,

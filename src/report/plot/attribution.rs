@@ -2,9 +2,9 @@
 
 use super::canvas::colour;
 use super::rows::{Row, Rows, Section};
+use crate::judge::{Compared, VerdictRow};
 use crate::report::table::{ATTRIBUTION, effect};
 use crate::report::units;
-use crate::results::VerdictRow;
 
 /// Title and SVG of the plot of these attribution rows, which differ in threads and layout only;
 /// `verdicts` are all there are.
@@ -18,12 +18,22 @@ pub fn draw(
     let baseline = &rows.first()?.baseline;
     let title = format!("{scenario}; {ATTRIBUTION}");
     let mut rows = rows.to_vec();
-    rows.sort_by_key(|row| row.threads);
+    rows.sort_by_key(|row| row.point.threads);
     let section = |(at, row): (usize, &&VerdictRow)| Section {
-        heading: format!("{}, {}", row.layout, units::count(row.threads, "thread")),
+        heading: format!("{}, {}", row.arm, units::count(row.point.threads, "thread")),
         rows: vec![
-            of("prefetcher on", at, row, effect(row, "on", verdicts)),
-            of("prefetcher off", at, row, effect(row, "off", verdicts)),
+            of(
+                "prefetcher on",
+                at,
+                row,
+                effect(row, Compared::On, verdicts),
+            ),
+            of(
+                "prefetcher off",
+                at,
+                row,
+                effect(row, Compared::Off, verdicts),
+            ),
             of("on over off", at, row, Some(row)),
         ],
     };
@@ -53,12 +63,12 @@ fn of(label: &str, at: usize, attribution: &VerdictRow, row: Option<&VerdictRow>
     let ratio = row.and_then(|row| row.ratio);
     Row {
         label: label.to_owned(),
-        colour: colour(&attribution.layout, at),
+        colour: colour(&attribution.arm, at),
         value: ratio.map(|ratio| (ratio, interval)),
         full: row.is_some_and(|row| std::ptr::eq(row, attribution)),
         figure: ratio.map_or("not measured".to_owned(), |ratio| {
             units::change(ratio, width)
         }),
-        word: row.map_or(String::new(), |row| row.verdict.clone()),
+        word: row.map_or(String::new(), |row| row.verdict.to_string()),
     }
 }

@@ -5,9 +5,9 @@
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, colour, short};
-use crate::report::arms::{Point, in_order, median};
+use crate::experiment::{Arm, Point, Sample};
+use crate::report::arms::{in_order, median};
 use crate::report::units;
-use crate::results::Sample;
 use plotters::style::RGBColor;
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ pub fn draw(
     point: &Point,
     caption: &str,
     samples: &[&Sample],
-    baseline: Option<&str>,
+    baseline: Option<&Arm>,
 ) -> (String, String) {
     let threads = units::count(point.threads, "thread");
     let title = format!("{}, {threads}: block by block", point.scenario);
@@ -42,7 +42,7 @@ pub fn draw(
     // An odd step, so that slots of both parities stay.
     let every = blocks.len().div_ceil(MOST_BLOCKS) | 1;
     placed.retain(|(at, _)| at % every == 0);
-    let layouts = in_order(samples.iter().map(|s| s.layout.clone()), baseline);
+    let layouts = in_order(samples.iter().map(|s| s.arm.clone()), baseline);
     let probed = placed.iter().any(|(_, sample)| sample.probe_ns.is_some());
     let strips = layouts.len() as i32 + i32::from(probed);
     let bottom = TOP + strips * (STRIP + GAP) - GAP;
@@ -60,7 +60,7 @@ pub fn draw(
         for (n, layout) in layouts.iter().enumerate() {
             let arm: Vec<Placed> = placed
                 .iter()
-                .filter(|(_, s)| s.layout == *layout)
+                .filter(|(_, s)| s.arm == *layout)
                 .copied()
                 .collect();
             let strip = Strip {
@@ -68,7 +68,7 @@ pub fn draw(
                 x: &x,
                 top: TOP + n as i32 * (STRIP + GAP),
             };
-            strip.arm(layout, &arm, spread, colour(layout, n));
+            strip.arm(&layout.to_string(), &arm, spread, colour(layout, n));
         }
         if probed {
             let strip = Strip {
@@ -108,10 +108,10 @@ pub fn draw(
 
 /// How far from its median, as a share of it, a strip reaches: all but the outermost hundredth of
 /// the valid samples, and at least 2 %.
-fn spread(placed: &[Placed], layouts: &[String]) -> f64 {
+fn spread(placed: &[Placed], layouts: &[Arm]) -> f64 {
     let mut away: Vec<f64> = Vec::new();
     for layout in layouts {
-        let times = valid_times(placed.iter().filter(|(_, s)| s.layout == *layout));
+        let times = valid_times(placed.iter().filter(|(_, s)| s.arm == *layout));
         if !times.is_empty() {
             let middle = median(&times);
             away.extend(times.iter().map(|time| (time / middle - 1.0).abs()));

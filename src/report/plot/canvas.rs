@@ -2,8 +2,8 @@
 //!
 //! Here: colours, fonts, the head of a plot. Not here: values and axes (`axis`).
 
+use crate::experiment::Arm;
 use crate::program::fault::layouts::VmaLayout;
-use crate::results::BASELINE_AGAIN;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -37,11 +37,12 @@ const PALETTE: [RGBColor; 8] = [
 
 /// The colour of a layout: a built-in one has the same in every plot. `at` is its place among the
 /// layouts shown and decides for others.
-pub fn colour(layout: &str, at: usize) -> RGBColor {
-    if layout == BASELINE_AGAIN {
-        return RGBColor(0x88, 0x88, 0x88);
-    }
-    let built_in = VmaLayout::ALL.iter().position(|b| b.name() == layout);
+pub fn colour(arm: &Arm, at: usize) -> RGBColor {
+    let name = match arm {
+        Arm::Again => return RGBColor(0x88, 0x88, 0x88),
+        arm => arm.to_string(),
+    };
+    let built_in = VmaLayout::ALL.iter().position(|b| b.name() == name);
     PALETTE[built_in.unwrap_or(at) % PALETTE.len()]
 }
 

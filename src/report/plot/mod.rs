@@ -13,9 +13,11 @@ mod times;
 mod why;
 
 use super::Record;
-use super::arms::{Arm, Point};
+use super::arms::{ArmTime, Site};
 use super::why::Counted;
-use crate::results::{ON_OVER_OFF, VerdictRow, slug};
+use crate::experiment::Point;
+use crate::judge::{Compared, VerdictRow};
+use crate::results::slug;
 use std::collections::BTreeSet;
 
 /// A plot.
@@ -35,25 +37,24 @@ pub struct Plot {
 /// that move, what the prefetcher adds, and block by block.
 pub fn plots(record: &Record) -> Vec<Plot> {
     let arms = record.arms();
-    let mut points: Vec<Point> = record.samples.iter().map(Point::from).collect();
-    points.sort();
-    points.dedup();
-    let facets: BTreeSet<Point> = points.iter().map(facet).collect();
-    let names = Names::of(&points);
+    let sites = super::arms::sites(&record.samples);
+    let facets: BTreeSet<Site> = sites.iter().map(facet).collect();
+    let names = Names::of(&sites);
     let counted = super::why::counted(record);
     let mut plots = Vec::new();
     for facet in &facets {
-        let arms: Vec<&Arm> = arms
+        let arms: Vec<&ArmTime> = arms
             .iter()
-            .filter(|arm| self::facet(&arm.point) == *facet)
+            .filter(|arm| self::facet(&arm.site) == *facet)
             .collect();
         let rows = record
             .verdicts
             .iter()
-            .filter(|row| self::facet(&Point::from(*row)) == *facet);
+            .filter(|row| self::facet(&Site::from(*row)) == *facet);
         let rows: Vec<_> = rows.collect();
         let caption = caption(facet, record);
-        if let Some((title, svg)) = times::draw(&facet.scenario, &caption, &arms) {
+        let scenario = facet.point.scenario.name();
+        if let Some((title, svg)) = times::draw(scenario, &caption, &arms) {
             plots.push(Plot {
                 name: names.name("time", facet),
                 title,
@@ -61,9 +62,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
                 folded: false,
             });
         }
-        if let Some((title, svg)) =
-            ratios::draw(&facet.scenario, &caption, &rows, record.run.margin)
-        {
+        if let Some((title, svg)) = ratios::draw(scenario, &caption, &rows, record.run.margin) {
             plots.push(Plot {
                 name: names.name("ratio", facet),
                 title,
@@ -73,9 +72,9 @@ pub fn plots(record: &Record) -> Vec<Plot> {
         }
         let counted: Vec<&Counted> = counted
             .iter()
-            .filter(|counted| self::facet(&counted.point) == *facet)
+            .filter(|counted| self::facet(&counted.site) == *facet)
             .collect();
-        if let Some((title, svg)) = why::draw(&facet.scenario, &caption, &counted, &arms) {
+        if let Some((title, svg)) = why::draw(scenario, &caption, &counted, &arms) {
             plots.push(Plot {
                 name: names.name("counters", facet),
                 title,
@@ -85,17 +84,17 @@ pub fn plots(record: &Record) -> Vec<Plot> {
         }
     }
     plots.extend(attributions(record, &names));
-    for point in &points {
+    for site in &sites {
         let samples: Vec<_> = record
             .samples
             .iter()
-            .filter(|sample| Point::from(*sample) == *point)
+            .filter(|sample| Site::from(*sample) == *site)
             .collect();
-        let baseline = super::arms::baseline(point, &record.verdicts);
-        let (title, svg) = blocks::draw(point, &caption(point, record), &samples, baseline);
-        let name = names.name("blocks", point);
+        let baseline = super::arms::baseline(site, &record.verdicts);
+        let (title, svg) = blocks::draw(&site.point, &caption(site, record), &samples, baseline);
+        let name = names.name("blocks", site);
         plots.push(Plot {
-            name: format!("{name}-{}", point.threads),
+            name: format!("{name}-{}", site.point.threads),
             title,
             svg,
             folded: true,
@@ -115,17 +114,21 @@ pub fn plots(record: &Record) -> Vec<Plot> {
 fn attributions(record: &Record, names: &Names) -> Vec<Plot> {
     let rows = || {
         let verdicts = record.verdicts.iter();
-        verdicts.filter(|row| row.prefetch == ON_OVER_OFF)
+        verdicts.filter(|row| row.prefetch == Compared::OnOverOff)
     };
-    let facets: BTreeSet<Point> = rows().map(|row| facet(&row.into())).collect();
+    let facets: BTreeSet<Site> = rows().map(|row| facet(&row.into())).collect();
     let mut plots = Vec::new();
     for at in &facets {
         let rows: Vec<&VerdictRow> = rows().filter(|row| facet(&(*row).into()) == *at).collect();
         let caption = caption(at, record);
         let margin = record.run.margin;
-        if let Some((title, svg)) =
-            attribution::draw(&at.scenario, &caption, &rows, &record.verdicts, margin)
-        {
+        if let Some((title, svg)) = attribution::draw(
+            at.point.scenario.name(),
+            &caption,
+            &rows,
+            &record.verdicts,
+            margin,
+        ) {
             plots.push(Plot {
                 name: names.name("attribution", at),
                 title,
@@ -137,21 +140,24 @@ fn attributions(record: &Record, names: &Names) -> Vec<Plot> {
     plots
 }
 
-/// The points that share a plot: those that differ in threads only.
-fn facet(point: &Point) -> Point {
-    Point {
-        threads: 0,
-        ..point.clone()
+/// The sites that share a plot: those that differ in threads only.
+fn facet(site: &Site) -> Site {
+    Site {
+        point: Point {
+            threads: 0,
+            ..site.point.clone()
+        },
+        ..site.clone()
     }
 }
 
 /// The second line of a plot: where and when.
-fn caption(point: &Point, record: &Record) -> String {
+fn caption(site: &Site, record: &Record) -> String {
     let mut parts = vec![
-        point.machine.clone(),
-        point.backend.clone(),
-        point.placement.clone(),
-        format!("prefetch {}", point.prefetch),
+        site.machine.clone(),
+        site.backend.to_string(),
+        site.point.placement.to_string(),
+        format!("prefetch {}", site.prefetch),
     ];
     parts.extend(record.run.started.clone());
     parts.extend(
@@ -165,24 +171,24 @@ fn caption(point: &Point, record: &Record) -> String {
     parts.join("  ·  ")
 }
 
-/// File names: the scenario, and whatever else differs between the points.
+/// File names: the scenario, and whatever else differs between the sites.
 struct Names {
     differ: [bool; 4],
 }
 
 impl Names {
-    fn factors(point: &Point) -> [&str; 4] {
+    fn factors(site: &Site) -> [String; 4] {
         [
-            &point.placement,
-            &point.prefetch,
-            &point.backend,
-            &point.machine,
+            site.point.placement.to_string(),
+            site.prefetch.to_string(),
+            site.backend.to_string(),
+            site.machine.clone(),
         ]
     }
 
-    fn of(points: &[Point]) -> Names {
+    fn of(sites: &[Site]) -> Names {
         let mut differ = [false; 4];
-        for pair in points.windows(2) {
+        for pair in sites.windows(2) {
             let (a, b) = (Names::factors(&pair[0]), Names::factors(&pair[1]));
             for (differ, (a, b)) in differ.iter_mut().zip(a.iter().zip(b)) {
                 *differ |= *a != b;
@@ -191,9 +197,9 @@ impl Names {
         Names { differ }
     }
 
-    fn name(&self, kind: &str, point: &Point) -> String {
-        let mut name = format!("{kind}-{}", slug(&point.scenario));
-        for (part, differs) in Names::factors(point).iter().zip(self.differ) {
+    fn name(&self, kind: &str, site: &Site) -> String {
+        let mut name = format!("{kind}-{}", slug(site.point.scenario.name()));
+        for (part, differs) in Names::factors(site).iter().zip(self.differ) {
             if differs {
                 name.push('-');
                 name.push_str(&slug(part));

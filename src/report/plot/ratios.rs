@@ -2,8 +2,9 @@
 
 use super::canvas::colour;
 use super::rows::{Row, Rows, Section};
+use crate::judge::VerdictRow;
 use crate::report::units;
-use crate::results::VerdictRow;
+use crate::stats::Verdict;
 
 /// Ratios beyond this factor leave the axis, unless most do: one layout that is ten times slower
 /// would press all others into a line.
@@ -19,14 +20,14 @@ pub fn draw(
 ) -> Option<(String, String)> {
     let baseline = &verdicts.first()?.baseline;
     let title = format!("{scenario}: time per fault over that of {baseline}");
-    let mut threads: Vec<usize> = verdicts.iter().map(|row| row.threads).collect();
+    let mut threads: Vec<usize> = verdicts.iter().map(|row| row.point.threads).collect();
     threads.sort_unstable();
     threads.dedup();
     let section = |n: &usize| Section {
         heading: units::count(*n, "thread"),
         rows: verdicts
             .iter()
-            .filter(|verdict| verdict.threads == *n)
+            .filter(|verdict| verdict.point.threads == *n)
             .enumerate()
             .map(|(at, verdict)| row(at, verdict))
             .collect(),
@@ -64,13 +65,13 @@ fn row(at: usize, verdict: &VerdictRow) -> Row {
     let interval = verdict.ratio_low.zip(verdict.ratio_high);
     let width = interval.map_or(f64::INFINITY, |(low, high)| high - low);
     Row {
-        label: verdict.layout.clone(),
-        colour: colour(&verdict.layout, at),
+        label: verdict.arm.to_string(),
+        colour: colour(&verdict.arm, at),
         value: verdict.ratio.map(|ratio| (ratio, interval)),
-        full: verdict.verdict != "inconclusive",
+        full: verdict.verdict != Verdict::Inconclusive,
         figure: verdict
             .ratio
             .map_or("not measured".to_owned(), |r| units::change(r, width)),
-        word: verdict.verdict.clone(),
+        word: verdict.verdict.to_string(),
     }
 }

@@ -4,9 +4,9 @@
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, PAPER, colour, short};
 use super::rows::{Row, Rows, Section};
-use crate::report::arms::Arm;
+use crate::experiment::Arm;
+use crate::report::arms::ArmTime;
 use crate::report::units;
-use crate::results::BASELINE_AGAIN;
 use plotters::style::RGBColor;
 
 const SIZE: (i32, i32) = (960, 560);
@@ -18,8 +18,8 @@ const BOTTOM: i32 = 496;
 const LABEL: i32 = 17;
 
 /// Title and SVG of the plot of these arms, which differ in threads and layout only.
-pub fn draw(scenario: &str, caption: &str, arms: &[&Arm]) -> Option<(String, String)> {
-    let mut threads: Vec<usize> = arms.iter().map(|arm| arm.point.threads).collect();
+pub fn draw(scenario: &str, caption: &str, arms: &[&ArmTime]) -> Option<(String, String)> {
+    let mut threads: Vec<usize> = arms.iter().map(|arm| arm.site.point.threads).collect();
     threads.sort_unstable();
     threads.dedup();
     match threads.len() {
@@ -29,14 +29,19 @@ pub fn draw(scenario: &str, caption: &str, arms: &[&Arm]) -> Option<(String, Str
     }
 }
 
-fn as_rows(scenario: &str, caption: &str, arms: &[&Arm], threads: &[usize]) -> (String, String) {
+fn as_rows(
+    scenario: &str,
+    caption: &str,
+    arms: &[&ArmTime],
+    threads: &[usize],
+) -> (String, String) {
     let title = format!("{scenario}: time per fault of each layout");
     let layouts = layouts(arms);
-    let row = |arm: &&&Arm| Row {
-        label: arm.layout.clone(),
-        colour: colour_of(&arm.layout, &layouts),
+    let row = |arm: &&&ArmTime| Row {
+        label: arm.arm.to_string(),
+        colour: colour_of(&arm.arm, &layouts),
         value: Some((arm.median_ns, arm.interval_ns)),
-        full: arm.layout != BASELINE_AGAIN,
+        full: arm.arm != Arm::Again,
         figure: units::time(arm.median_ns),
         word: units::count(arm.samples, "sample"),
     };
@@ -44,7 +49,7 @@ fn as_rows(scenario: &str, caption: &str, arms: &[&Arm], threads: &[usize]) -> (
         heading: units::count(*n, "thread"),
         rows: arms
             .iter()
-            .filter(|arm| arm.point.threads == *n)
+            .filter(|arm| arm.site.point.threads == *n)
             .map(|arm| row(&arm))
             .collect(),
     };
@@ -63,7 +68,12 @@ fn as_rows(scenario: &str, caption: &str, arms: &[&Arm], threads: &[usize]) -> (
     (title, svg)
 }
 
-fn as_lines(scenario: &str, caption: &str, arms: &[&Arm], threads: &[usize]) -> (String, String) {
+fn as_lines(
+    scenario: &str,
+    caption: &str,
+    arms: &[&ArmTime],
+    threads: &[usize],
+) -> (String, String) {
     let title = format!("{scenario}: time per fault by threads");
     let layouts = layouts(arms);
     let counts = || threads.iter().map(|n| *n as f64);
@@ -84,19 +94,26 @@ fn as_lines(scenario: &str, caption: &str, arms: &[&Arm], threads: &[usize]) -> 
             let aside = 4 * at as i32 - 2 * (layouts.len() as i32 - 1);
             let points: Vec<_> = arms
                 .iter()
-                .filter(|arm| arm.layout == *layout)
+                .filter(|arm| arm.arm == **layout)
                 .map(|arm| {
                     (
-                        (x.px(arm.point.threads as f64) + aside, y.px(arm.median_ns)),
+                        (
+                            x.px(arm.site.point.threads as f64) + aside,
+                            y.px(arm.median_ns),
+                        ),
                         *arm,
                     )
                 })
                 .collect();
-            series(canvas, &y, &points, colour, *layout == BASELINE_AGAIN);
+            series(canvas, &y, &points, colour, **layout == Arm::Again);
             if let Some((end, arm)) = points.last() {
                 labels.push((
                     *end,
-                    format!("{}  {}", short(layout), units::time(arm.median_ns)),
+                    format!(
+                        "{}  {}",
+                        short(&layout.to_string()),
+                        units::time(arm.median_ns)
+                    ),
                     colour,
                 ));
             }
@@ -136,7 +153,13 @@ fn ground(canvas: &Canvas, x: &Axis, y: &Axis, threads: &[usize]) {
     );
 }
 
-fn series(canvas: &Canvas, y: &Axis, points: &[((i32, i32), &Arm)], colour: RGBColor, again: bool) {
+fn series(
+    canvas: &Canvas,
+    y: &Axis,
+    points: &[((i32, i32), &ArmTime)],
+    colour: RGBColor,
+    again: bool,
+) {
     canvas.path(
         points.iter().map(|(at, _)| *at).collect(),
         colour,
@@ -185,17 +208,17 @@ fn label_ends(canvas: &Canvas, mut labels: Vec<((i32, i32), String, RGBColor)>) 
 }
 
 /// The layouts of `arms`, in the order of the arms.
-fn layouts<'a>(arms: &[&'a Arm]) -> Vec<&'a str> {
-    let mut layouts: Vec<&str> = Vec::new();
+fn layouts<'a>(arms: &[&'a ArmTime]) -> Vec<&'a Arm> {
+    let mut layouts: Vec<&Arm> = Vec::new();
     for arm in arms {
-        if !layouts.contains(&arm.layout.as_str()) {
-            layouts.push(&arm.layout);
+        if !layouts.contains(&&arm.arm) {
+            layouts.push(&arm.arm);
         }
     }
     layouts
 }
 
-fn colour_of(layout: &str, layouts: &[&str]) -> RGBColor {
+fn colour_of(layout: &Arm, layouts: &[&Arm]) -> RGBColor {
     colour(
         layout,
         layouts

@@ -3,9 +3,10 @@
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, colour, short};
-use crate::report::arms::Arm;
+use crate::experiment::Arm;
+use crate::report::arms::ArmTime;
 use crate::report::units;
-use crate::report::why::{Counted, Row, SCALED};
+use crate::report::why::{Counted, CounterRow, SCALED};
 
 const WIDTH: i32 = 960;
 const TOP: i32 = 112;
@@ -42,7 +43,7 @@ pub fn draw(
     scenario: &str,
     caption: &str,
     counted: &[&Counted],
-    arms: &[&Arm],
+    arms: &[&ArmTime],
 ) -> Option<(String, String)> {
     let names = most_moved(counted);
     if names.is_empty() {
@@ -51,7 +52,7 @@ pub fn draw(
     let times = arms.iter().map(|arm| arm.median_ns);
     let mut columns = vec![Column::new(0, "time per fault", "", times)];
     for (n, name) in names.iter().enumerate() {
-        let rows: Vec<&Row> = counted.iter().filter_map(|at| row(at, name)).collect();
+        let rows: Vec<&CounterRow> = counted.iter().filter_map(|at| row(at, name)).collect();
         let values = rows.iter().flat_map(|row| row.values.iter().flatten());
         let name = rows
             .iter()
@@ -61,7 +62,7 @@ pub fn draw(
         columns.push(Column::new(n + 1, &name, &rows[0].unit, values.copied()));
     }
     let title = format!("{scenario}: time per fault, and the counters that move with the layout");
-    let rows: usize = counted.iter().map(|at| at.layouts.len()).sum();
+    let rows: usize = counted.iter().map(|at| at.arms.len()).sum();
     let bottom = TOP + HEADING * counted.len() as i32 + ROW * rows as i32 + 6;
     let svg = canvas::svg((WIDTH, bottom + 34), &title, caption, |canvas| {
         let mut y = TOP;
@@ -69,23 +70,29 @@ pub fn draw(
             head(canvas, column);
         }
         for at in counted {
-            let threads = units::count(at.point.threads, "thread");
+            let threads = units::count(at.site.point.threads, "thread");
             canvas.bold((24, y + HEADING / 2 + 2), &threads, 13);
             y += HEADING;
-            let end = y + ROW * at.layouts.len() as i32;
-            let arm = |layout: &str| {
-                let is_it = |arm: &&&Arm| arm.layout == layout && arm.point == at.point;
+            let end = y + ROW * at.arms.len() as i32;
+            let arm = |arm: &Arm| {
+                let is_it = |time: &&&ArmTime| time.arm == *arm && time.site == at.site;
                 arms.iter().find(is_it).map(|arm| arm.median_ns)
             };
-            let time = |layout: &str| (arm(layout), arm(layout).map(units::time));
-            mark(canvas, &columns[0], arm(&at.layouts[0]), (y, end));
+            let time = |layout: &Arm| (arm(layout), arm(layout).map(units::time));
+            mark(canvas, &columns[0], arm(&at.arms[0]), (y, end));
             for (column, name) in columns[1..].iter().zip(&names) {
                 let base = row(at, name).and_then(|row| row.values[0]);
                 mark(canvas, column, base, (y, end));
             }
-            for (n, layout) in at.layouts.iter().enumerate() {
+            for (n, layout) in at.arms.iter().enumerate() {
                 let middle = y + ROW / 2;
-                canvas.text((LEFT - 14, middle), &short(layout), 13, INK, Anchor::End);
+                canvas.text(
+                    (LEFT - 14, middle),
+                    &short(&layout.to_string()),
+                    13,
+                    INK,
+                    Anchor::End,
+                );
                 let colour = colour(layout, n);
                 let (value, figure) = time(layout);
                 bar(canvas, &columns[0], middle, value, figure, colour);
@@ -122,7 +129,7 @@ fn most_moved(counted: &[&Counted]) -> Vec<String> {
     moved.into_iter().map(|(_, name)| name.to_owned()).collect()
 }
 
-fn row<'a>(at: &'a Counted, name: &str) -> Option<&'a Row> {
+fn row<'a>(at: &'a Counted, name: &str) -> Option<&'a CounterRow> {
     at.rows.iter().find(|row| row.name == name)
 }
 

@@ -1,0 +1,214 @@
+//! `hitm verdicts`: verdicts from rows alone; and the end of a run, which says the same.
+
+use super::options::{FailOn, Format, percent};
+use super::{first_error, print};
+use crate::error::{Error, Result};
+use crate::experiment::{Arm, DEFAULT_MARGIN, Design, Ending, Sample};
+use crate::judge::{self, Terms, VerdictRow};
+use crate::report::{self, Record, arms::arms, table};
+use crate::results::{EnvironmentFile, RunFolder, read_samples, samples_path};
+use crate::stats::Verdict;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `hitm verdicts`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Run folders, or files with the columns of samples.csv; each run is judged by itself
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
+    /// How the verdicts are printed
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Equivalence margin in per cent [default: that of the run; 2 where it is not recorded]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    margin: Option<f64>,
+    /// The baseline of rows that do not say it, as in files of earlier versions
+    #[arg(long, value_name = "NAME")]
+    baseline: Option<Arm>,
+    /// Exit with status 1 if this verdict is among the results
+    #[arg(long, value_enum, value_name = "VERDICT")]
+    fail_on: Option<FailOn>,
+}
+
+/// Run it.
+pub fn run(args: Args) -> Result<()> {
+    let mut known: Vec<String> = Vec::new();
+    let (mut rows, mut times) = (Vec::new(), Vec::new());
+    for path in &args.files {
+        let path = samples_path(path);
+        let file = read_samples(&path)?;
+        for warning in &file.warnings {
+            eprintln!("hitm: {warning}");
+        }
+        let beside = path.with_file_name("environment.json");
+        let environment = match beside.exists() {
+            true => EnvironmentFile::read(&beside)?,
+            false => EnvironmentFile::default(),
+        };
+        for (run, samples) in runs(&file.samples) {
+            if known.iter().any(|other| other == run) {
+                eprintln!("hitm: run {run} is given twice and counts once");
+                continue;
+            }
+            known.push(run.to_owned());
+            let terms = terms(&args, run, &samples, &environment)
+                .map_err(|why| Error::Input(format!("{}: {why}", path.display())))?;
+            let judged = judge::verdicts(&samples, &terms);
+            let samples: Vec<Sample> = samples.into_iter().cloned().collect();
+            let taken = arms(&samples, &judged);
+            // A table has a group for each design point; those of two runs are never one.
+            if args.format == Format::Table {
+                if file.samples.len() > samples.len() || args.files.len() > 1 {
+                    print(&format!("run {run}\n"))?;
+                }
+                print(&table::render(args.format, &judged, &taken))?;
+            }
+            rows.extend(judged);
+            times.extend(taken);
+        }
+    }
+    if rows.is_empty() {
+        eprintln!("hitm: there is nothing to compare in these rows");
+    }
+    if args.format != Format::Table {
+        print(&table::render(args.format, &rows, &times))?;
+    }
+    fail_on(args.fail_on, &rows)
+}
+
+/// The rows of each run, in the order of the file.
+fn runs(samples: &[Sample]) -> Vec<(&str, Vec<&Sample>)> {
+    let mut runs: Vec<(&str, Vec<&Sample>)> = Vec::new();
+    for sample in samples {
+        match runs.iter_mut().find(|(run, _)| *run == sample.run) {
+            Some((_, rows)) => rows.push(sample),
+            None => runs.push((&sample.run, vec![sample])),
+        }
+    }
+    runs
+}
+
+/// What a run is judged by: its rows, else what lies beside them if it is about this run, else
+/// what is assumed and said.
+fn terms(
+    args: &Args,
+    run: &str,
+    samples: &[&Sample],
+    environment: &EnvironmentFile,
+) -> Result<Terms> {
+    let record = (environment.run.run.as_deref() == Some(run)).then_some(environment);
+    let in_rows = samples.iter().find_map(|s| s.baseline.clone());
+    let design = record.and_then(|record| record.design.as_ref());
+    let baseline = match (in_rows, &args.baseline) {
+        (Some(there), Some(asked)) if there != *asked => {
+            return Err(Error::Input(format!(
+                "the rows of run {run} have the baseline {there}, and --baseline is {asked}; \
+                 leave it away"
+            )));
+        }
+        (Some(there), _) => Some(there),
+        (None, asked) => asked
+            .clone()
+            .or_else(|| design.and_then(|design| design.arms.first().cloned())),
+    };
+    let baseline = baseline.ok_or_else(|| {
+        Error::Input(format!(
+            "the rows of run {run} do not say what they are compared with; give --baseline NAME"
+        ))
+    })?;
+    let recorded = record.and_then(|record| record.run.margin);
+    let margin = args.margin.map(|percent| percent / 100.0).or(recorded);
+    let margin = margin.unwrap_or_else(|| {
+        eprintln!(
+            "hitm: the margin of run {run} is not recorded; {} % is taken",
+            100.0 * DEFAULT_MARGIN
+        );
+        DEFAULT_MARGIN
+    });
+    let recorded = record.and_then(|record| record.run.ended);
+    let ending = recorded.or_else(|| judge::ending_of(samples));
+    let ending = ending.unwrap_or_else(|| {
+        eprintln!(
+            "hitm: how run {run} ended is not recorded; taken as interrupted: its latest regular \
+             look counts"
+        );
+        Ending::Interrupted
+    });
+    Ok(Terms {
+        baseline,
+        margin,
+        ending,
+    })
+}
+
+/// What a run leaves when its last block is done: verdicts, in its folder and on stdout, then the
+/// report. Whatever of it fails, the rest is done; the first error is returned.
+pub fn conclude(
+    folder: RunFolder,
+    environment: &EnvironmentFile,
+    design: &Design,
+    ending: Ending,
+    (format, asked): (Format, Option<FailOn>),
+) -> Result<()> {
+    let dir = folder.path().to_owned();
+    let recorded = folder.write_environment(environment);
+    let samples = match read_samples(&samples_path(&dir)) {
+        Ok(file) => file.samples,
+        Err(error) => return first_error([recorded, Err(error)]),
+    };
+    let terms = Terms {
+        baseline: design.arms[0].clone(),
+        margin: design.margin,
+        ending,
+    };
+    let rows = judge::verdicts(&samples.iter().collect::<Vec<_>>(), &terms);
+    let written = folder.write_verdicts(&rows);
+    drop(folder);
+    if samples.is_empty() {
+        return first_error([recorded, written]);
+    }
+    let printed = print(&table::render(format, &rows, &arms(&samples, &rows)));
+    let reported = report(&dir, format);
+    if let Some(disturbed) = table::disturbed(&samples) {
+        eprintln!("hitm: {disturbed}");
+    }
+    let points = design.points.iter();
+    let missing = points.filter(|point| samples.iter().all(|s| s.point != **point));
+    let end = match format {
+        Format::Table => {
+            let said = table::ending(ending, &rows, missing.count(), &dir);
+            print(&format!("\n{said}\n"))
+        }
+        _ => Ok(()),
+    };
+    let found = fail_on(asked, &rows);
+    first_error([recorded, written, printed, reported, end, found])
+}
+
+/// Counters on stdout, and the report and its plots beside the rows.
+fn report(dir: &Path, format: Format) -> Result<()> {
+    let record = Record::read(&[dir])?;
+    let counted = report::why::counted(&record);
+    let printed = match format {
+        Format::Table => print(&table::counters(&counted)),
+        _ => Ok(()),
+    };
+    first_error([printed, report::write(&record, dir).map(|_| ())])
+}
+
+fn fail_on(fail_on: Option<FailOn>, rows: &[VerdictRow]) -> Result<()> {
+    let slower = |row: &&VerdictRow| row.verdict == Verdict::Regression && row.arm != Arm::Again;
+    let found: Vec<&VerdictRow> = rows.iter().filter(slower).collect();
+    let names = found.iter().map(|row| {
+        let (scenario, threads) = (&row.point.scenario, row.point.threads);
+        format!("{} ({scenario}, {threads} threads)", row.arm)
+    });
+    match (fail_on, found.first()) {
+        (Some(FailOn::Regression), Some(first)) => Err(Error::Regression(format!(
+            "regressions against {}: {}",
+            first.baseline,
+            names.collect::<Vec<_>>().join(", ")
+        ))),
+        _ => Ok(()),
+    }
+}

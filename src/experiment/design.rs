@@ -1,0 +1,266 @@
+//! A design: what is compared with what, where, and what a design must be to be measured.
+//!
+//! Not here: the order of samples (`plan`), and how a design is asked for (`commands`).
+
+use super::{Arm, Point};
+use crate::error::{Error, Result};
+use crate::prefetch::{self, Which};
+use crate::program::fault::layouts::VmaLayout;
+use crate::program::fault::path::PageWork;
+use crate::text::words;
+use std::time::Duration;
+
+words! {
+    /// What executes samples.
+    pub enum BackendKind as "backend" {
+        /// Pinned threads of this machine.
+        Native = "native",
+        /// A machine model.
+        Sim = "sim",
+        /// Page faults of the running kernel.
+        Kernel = "kernel",
+    }
+}
+
+words! {
+    /// State of the prefetcher during a sample.
+    pub enum Prefetch as "state of the prefetcher" {
+        /// As the machine has it; nothing is switched.
+        AsIs = "as-is",
+        /// Switched on.
+        On = "on",
+        /// Switched off.
+        Off = "off",
+    }
+}
+
+impl Prefetch {
+    /// What the prefetcher is switched to, if anything.
+    pub fn state(self) -> Option<prefetch::State> {
+        match self {
+            Prefetch::AsIs => None,
+            Prefetch::On => Some(prefetch::State::On),
+            Prefetch::Off => Some(prefetch::State::Off),
+        }
+    }
+}
+
+/// What is compared with what, and where. Written to `environment.json`, so that a run can go on.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Design {
+    /// Identifier of the run.
+    pub run: String,
+    /// What executes it.
+    pub backend: BackendKind,
+    /// The machine.
+    pub machine: String,
+    /// Name of the host; empty for the simulator.
+    #[serde(default)]
+    pub host: String,
+    /// The kernel's identifier of the boot; empty for the simulator.
+    #[serde(default)]
+    pub boot_id: String,
+    /// What the user calls the run.
+    #[serde(default)]
+    pub label: String,
+    /// The design points.
+    pub points: Vec<Point>,
+    /// The arms. The first is the baseline; [`Arm::Again`] is among the others.
+    pub arms: Vec<Arm>,
+    /// Prefetcher states each arm is measured in: as it is, or on and off.
+    pub prefetch: Vec<Prefetch>,
+    /// The prefetcher that is switched, where one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefetcher: Option<Which>,
+    /// Slab slot of the first VMA in every block, or none for slots 0 and 1 in turn.
+    pub first_slot: Option<usize>,
+    /// Everything random follows from it, and from what a design point is.
+    pub seed: u64,
+    /// What each fault does beside reading fields.
+    pub page_work: PageWork,
+    /// Equivalence margin: 0.02 makes ratios from 1/1.02 to 1.02 equivalent.
+    pub margin: f64,
+}
+
+/// The margin where none is given.
+pub const DEFAULT_MARGIN: f64 = 0.02;
+
+/// More threads than this no Linux has: `PID_MAX_LIMIT` of 64-bit kernels.
+const MOST_THREADS: usize = 1 << 22;
+
+/// A part of a design that cannot be measured.
+#[derive(Clone, Debug)]
+pub struct Flaw {
+    /// The key in `environment.json`.
+    pub key: String,
+    /// What is wrong, in one line.
+    pub why: String,
+}
+
+impl From<Flaw> for Error {
+    fn from(flaw: Flaw) -> Error {
+        Error::Input(flaw.why)
+    }
+}
+
+impl Flaw {
+    /// What is wrong with the part `key`.
+    pub fn of(key: impl Into<String>, why: impl ToString) -> Flaw {
+        Flaw {
+            key: key.into(),
+            why: why.to_string(),
+        }
+    }
+}
+
+impl Design {
+    /// These arms at these points, and of everything else what is usual.
+    pub fn new(backend: BackendKind, machine: &str, arms: Vec<Arm>, points: Vec<Point>) -> Design {
+        Design {
+            run: String::new(),
+            backend,
+            machine: machine.to_owned(),
+            host: String::new(),
+            boot_id: String::new(),
+            label: String::new(),
+            points,
+            arms,
+            prefetch: vec![Prefetch::AsIs],
+            prefetcher: None,
+            first_slot: None,
+            seed: 1,
+            page_work: PageWork::None,
+            margin: DEFAULT_MARGIN,
+        }
+    }
+
+    /// The arms as asked for, with the A/A arm after the baseline.
+    pub fn with_again(mut arms: Vec<Arm>) -> Vec<Arm> {
+        arms.insert(1.min(arms.len()), Arm::Again);
+        arms
+    }
+
+    /// Samples of one block.
+    pub fn samples_per_block(&self) -> usize {
+        self.arms.len() * self.prefetch.len()
+    }
+
+    /// Comparisons of all design points.
+    pub fn comparisons(&self) -> usize {
+        let states = match self.prefetch.len() {
+            1 => 1,
+            // On, off, and on over off.
+            states => states + 1,
+        };
+        self.points.len() * (self.arms.len() - 1) * states
+    }
+
+    /// Whether it can be measured, wherever it comes from. What the machine lacks is found out
+    /// when a backend is made.
+    pub fn check(&self) -> std::result::Result<(), Flaw> {
+        self.check_arms()?;
+        self.check_points()?;
+        match self.prefetch[..] {
+            [Prefetch::AsIs] | [Prefetch::On, Prefetch::Off] => {}
+            _ => return Err(Flaw::of("prefetch", "must be as-is alone, or on and off")),
+        }
+        if let Some(slot) = self.first_slot.filter(|slot| *slot > 1) {
+            let why = format!("the first slot is {slot}; give --first-slot 0 or 1");
+            return Err(Flaw::of("first_slot", why));
+        }
+        check_margin(self.margin).map_err(|why| Flaw::of("margin", why))?;
+        let texts = [
+            ("run", &self.run),
+            ("machine", &self.machine),
+            ("host", &self.host),
+            ("boot_id", &self.boot_id),
+            ("label", &self.label),
+        ];
+        for (key, text) in texts {
+            if text.contains(char::is_control) {
+                let why = format!("the {key} holds a control character; give plain text");
+                return Err(Flaw::of(key, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_arms(&self) -> std::result::Result<(), Flaw> {
+        let flaw = |at: usize, why: &dyn ToString| Flaw::of(format!("arms[{at}]"), why.to_string());
+        let Some(baseline @ Arm::Layout { .. }) = self.arms.first() else {
+            return Err(Flaw::of(
+                "arms",
+                "the first arm must be a layout, the baseline",
+            ));
+        };
+        if !self.arms.contains(&Arm::Again) {
+            return Err(Flaw::of("arms", format!("{} is missing", Arm::Again)));
+        }
+        for (at, arm) in self.arms.iter().enumerate() {
+            if self.arms[..at].contains(arm) {
+                let why = format!(
+                    "layout '{arm}' is named twice; the baseline is measured twice anyway, as {}",
+                    Arm::Again
+                );
+                return Err(flaw(at, &why));
+            }
+            if let Some((layout, _)) = arm.measured(baseline) {
+                VmaLayout::parse(layout.as_str()).map_err(|why| flaw(at, &why))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_points(&self) -> std::result::Result<(), Flaw> {
+        if self.points.is_empty() {
+            return Err(Flaw::of("points", "there is no design point"));
+        }
+        for (at, point) in self.points.iter().enumerate() {
+            let flaw = |part: &str, why: String| Flaw::of(format!("points[{at}]{part}"), why);
+            let scenario = point
+                .scenario
+                .built_in()
+                .map_err(|why| flaw(".scenario", why.to_string()))?;
+            if point.threads < scenario.min_threads() {
+                let (name, least) = (scenario.name(), scenario.min_threads());
+                let why = match point.threads {
+                    0 => "0 threads cannot fault; give thread counts from 1 on".to_owned(),
+                    threads => format!("{name} needs {least} threads at least, not {threads}"),
+                };
+                return Err(flaw(".threads", why));
+            }
+            if point.threads > MOST_THREADS {
+                let why = format!(
+                    "{} threads; Linux has at most {MOST_THREADS}",
+                    point.threads
+                );
+                return Err(flaw(".threads", why));
+            }
+            if self.points[..at].contains(point) {
+                return Err(flaw("", "the design point is there twice".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a margin of equivalence, a fraction, can be judged by.
+pub fn check_margin(margin: f64) -> Result<()> {
+    match (0.0..=1.0).contains(&margin) {
+        true => Ok(()),
+        false => Err(Error::Input(format!(
+            "{} is no margin; give per cent from 0 to 100",
+            margin * 100.0
+        ))),
+    }
+}
+
+/// When to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Stop when so much time has passed.
+    pub budget: Option<Duration>,
+    /// Take exactly so many blocks at every point, decided or not.
+    pub blocks: Option<u64>,
+}

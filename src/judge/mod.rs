@@ -1,0 +1,274 @@
+//! Judging: from rows to verdicts.
+//!
+//! Here: which samples are compared, and which look at them counts. The same code decides when a
+//! run has measured enough and what `hitm verdicts` says of its rows. Not here: what an interval
+//! is (`stats`), and where rows come from (`results`).
+
+use crate::experiment::{Arm, BackendKind, Ending, Point, Prefetch, Sample, Stratum, content_hash};
+use crate::program::fault::layouts::VmaLayout;
+use crate::stats::{Comparison, Effect, Interval, Look, Parity, Rule, Verdict};
+use crate::text::words;
+use std::collections::BTreeMap;
+
+words! {
+    /// Under which state of the prefetcher arms are compared.
+    pub enum Compared as "state of the prefetcher" {
+        /// As the machine has it.
+        AsIs = "as-is",
+        /// Switched on.
+        On = "on",
+        /// Switched off.
+        Off = "off",
+        /// The attribution: the effect with the prefetcher on over the effect with it off.
+        OnOverOff = "on-off",
+    }
+}
+
+impl From<Prefetch> for Compared {
+    fn from(prefetch: Prefetch) -> Compared {
+        match prefetch {
+            Prefetch::AsIs => Compared::AsIs,
+            Prefetch::On => Compared::On,
+            Prefetch::Off => Compared::Off,
+        }
+    }
+}
+
+/// One row of `verdicts.csv`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct VerdictRow {
+    /// What executed the samples.
+    pub backend: BackendKind,
+    /// The machine.
+    pub machine: String,
+    /// Where in the design.
+    #[serde(flatten)]
+    pub point: Point,
+    /// Under which state of the prefetcher.
+    pub prefetch: Compared,
+    /// The arm compared against.
+    pub baseline: Arm,
+    /// The arm compared.
+    #[serde(rename = "layout")]
+    pub arm: Arm,
+    /// Time per fault over the baseline's; above 1 is slower.
+    pub ratio: Option<f64>,
+    /// Lower end of the interval.
+    pub ratio_low: Option<f64>,
+    /// Upper end of the interval.
+    pub ratio_high: Option<f64>,
+    /// What the interval says.
+    pub verdict: Verdict,
+    /// Valid blocks that entered the comparison.
+    pub blocks: u64,
+    /// Blocks set aside as invalid.
+    pub blocks_invalid: u64,
+    /// The state of the machine that the row is about; empty for all.
+    #[serde(flatten)]
+    pub stratum: Stratum,
+    /// The role whose threads are compared; empty for all.
+    pub role: String,
+}
+
+/// One arm against the baseline.
+struct Judged {
+    arm: Arm,
+    compared: Compared,
+    /// Kept for the one look at a fixed number of blocks.
+    effects: Vec<Effect>,
+    comparison: Comparison,
+}
+
+/// The comparisons of one run, as its blocks come in.
+pub struct Judge {
+    rule: Rule,
+    baseline: Arm,
+    one_slot: bool,
+    points: BTreeMap<Point, Vec<Judged>>,
+}
+
+impl Judge {
+    /// No block has come in. `one_slot`: every block begins in the same slab slot, so that units
+    /// are couples by number.
+    pub fn new(baseline: Arm, margin: f64, one_slot: bool) -> Judge {
+        Judge {
+            rule: Rule {
+                margin,
+                ..Rule::default()
+            },
+            baseline,
+            one_slot,
+            points: BTreeMap::new(),
+        }
+    }
+
+    /// Take in the samples of a block at one point.
+    pub fn push_block(&mut self, samples: &[Sample]) {
+        let Some(first) = samples.first() else {
+            return;
+        };
+        let slot = first.first_slot.filter(|_| !self.one_slot);
+        let parity = Parity::of(slot.map_or(first.block, |slot| slot as u64));
+        let find = |arm: &Arm, prefetch: Prefetch| {
+            samples
+                .iter()
+                .find(|s| s.arm == *arm && s.prefetch == prefetch)
+        };
+        let effect = |arm: &Arm, prefetch: Prefetch| -> Option<Effect> {
+            let (arm, baseline) = (find(arm, prefetch)?, find(&self.baseline, prefetch)?);
+            Some(Effect {
+                parity,
+                log_ratio: (arm.ns_per_fault / baseline.ns_per_fault).ln(),
+                valid: arm.valid && baseline.valid,
+            })
+        };
+        let entries = self.points.entry(first.point.clone()).or_default();
+        let arms = samples.iter().filter(|s| s.arm != self.baseline);
+        for sample in arms {
+            let arm = &sample.arm;
+            let mut push = |compared: Compared, effect: Option<Effect>| {
+                let Some(effect) = effect else {
+                    return;
+                };
+                let at = |entry: &Judged| entry.arm == *arm && entry.compared == compared;
+                let at = entries.iter().position(at).unwrap_or_else(|| {
+                    let content = format!("{:x} {compared} {arm}", first.point.hash());
+                    entries.push(Judged {
+                        arm: arm.clone(),
+                        compared,
+                        effects: Vec::new(),
+                        comparison: Comparison::new(self.rule, content_hash(&content)),
+                    });
+                    entries.len() - 1
+                });
+                entries[at].effects.push(effect);
+                entries[at].comparison.push(effect);
+            };
+            push(sample.prefetch.into(), effect(arm, sample.prefetch));
+            if sample.prefetch == Prefetch::On {
+                let off = effect(arm, Prefetch::Off);
+                let both = effect(arm, Prefetch::On).zip(off);
+                push(Compared::OnOverOff, both.map(|(on, off)| on.less(&off)));
+            }
+        }
+    }
+
+    /// Whether every comparison at a point is decided.
+    pub fn is_decided(&self, point: &Point) -> bool {
+        let entries = self.points.get(point);
+        entries.is_some_and(|entries| entries.iter().all(|e| e.comparison.is_decided()))
+    }
+
+    /// How many comparisons are decided.
+    pub fn decided(&self) -> usize {
+        let entries = self.points.values().flatten();
+        entries.filter(|e| e.comparison.is_decided()).count()
+    }
+
+    /// The verdicts at a point of a run that ended so, in the order they are shown.
+    ///
+    /// Where measuring stopped at a budget, all error that is left is spent on all blocks. Where
+    /// the number of blocks was fixed, there is one look and it is the only one. Where verdicts
+    /// or a person stopped it, the latest look stands: to look again at a moment chosen for its
+    /// data is what the error is controlled against.
+    fn rows(&self, like: &Sample, ending: Ending) -> Vec<VerdictRow> {
+        let entries = self.points.get(&like.point).into_iter().flatten();
+        let mut entries: Vec<&Judged> = entries.collect();
+        entries.sort_by_cached_key(|e| (e.compared, rank(&e.arm, Some(&self.baseline))));
+        let row = |entry: &&Judged| {
+            let comparison = &entry.comparison;
+            let look = match ending {
+                Ending::BudgetSpent => comparison.clone().finish(),
+                Ending::BlocksTaken => {
+                    Look::once(entry.effects.clone(), self.rule, comparison.seed())
+                }
+                Ending::Decided | Ending::Interrupted => comparison.latest().copied(),
+            };
+            let ratio = |pick: fn(&Interval) -> f64| look.map(|l| pick(&l.interval).exp());
+            VerdictRow {
+                backend: like.backend,
+                machine: like.machine.clone(),
+                point: like.point.clone(),
+                prefetch: entry.compared,
+                baseline: self.baseline.clone(),
+                arm: entry.arm.clone(),
+                ratio: ratio(|i| i.estimate),
+                ratio_low: ratio(|i| i.low),
+                ratio_high: ratio(|i| i.high),
+                verdict: look.map_or(Verdict::Inconclusive, |l| l.verdict),
+                blocks: look.map_or(0, |l| l.blocks),
+                blocks_invalid: comparison.units().blocks_invalid(),
+                stratum: Stratum::default(),
+                role: String::new(),
+            }
+        };
+        entries.iter().map(row).collect()
+    }
+}
+
+/// Where an arm stands among others: the baseline, its second measurement, the built-in layouts by
+/// age, all others by name.
+pub fn rank(arm: &Arm, baseline: Option<&Arm>) -> impl Ord + use<> {
+    let layout = arm.measured(arm).map(|(layout, _)| layout.as_str());
+    let age = match arm {
+        // One with a handicap stands among the others, beside its like.
+        Arm::Layout { handicap, .. } if handicap.get() > 0 => None,
+        _ => VmaLayout::ALL
+            .iter()
+            .position(|built_in| Some(built_in.name()) == layout),
+    };
+    (
+        Some(arm) != baseline,
+        *arm != Arm::Again,
+        age.unwrap_or(usize::MAX),
+        arm.to_string(),
+    )
+}
+
+/// What rows are judged by, beside themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// The arm that the others are compared with.
+    pub baseline: Arm,
+    /// Margin of equivalence, a fraction.
+    pub margin: f64,
+    /// How the run ended, which decides the look that counts.
+    pub ending: Ending,
+}
+
+/// The verdicts on the rows of one run.
+pub fn verdicts(samples: &[&Sample], terms: &Terms) -> Vec<VerdictRow> {
+    let slots = || samples.iter().filter_map(|s| s.first_slot);
+    let one_slot = slots().all(|slot| Some(slot) == slots().next());
+    let mut judge = Judge::new(terms.baseline.clone(), terms.margin, one_slot);
+    // Points in the order they come in, blocks by number: shards may have been sorted.
+    let mut points: Vec<&Sample> = Vec::new();
+    let mut blocks: BTreeMap<(&Point, u64), Vec<Sample>> = BTreeMap::new();
+    for sample in samples {
+        if !blocks.contains_key(&(&sample.point, sample.block))
+            && points.iter().all(|like| like.point != sample.point)
+        {
+            points.push(sample);
+        }
+        let block = blocks.entry((&sample.point, sample.block)).or_default();
+        block.push((*sample).clone());
+    }
+    for block in blocks.values() {
+        judge.push_block(block);
+    }
+    let rows = points.iter().map(|like| judge.rows(like, terms.ending));
+    rows.flatten().collect()
+}
+
+/// How a run ended, as far as its rows say it: all the blocks planned were taken.
+pub fn ending_of(samples: &[&Sample]) -> Option<Ending> {
+    let mut last: BTreeMap<&Point, &Sample> = BTreeMap::new();
+    for sample in samples {
+        let at = last.entry(&sample.point).or_insert(sample);
+        if sample.block >= at.block {
+            *at = sample;
+        }
+    }
+    let taken = |s: &&Sample| s.blocks_planned == Some(s.block + 1);
+    (!last.is_empty() && last.values().all(taken)).then_some(Ending::BlocksTaken)
+}

@@ -1,0 +1,220 @@
+//! Verdicts from rows alone: the same that the run wrote, and the same from shards.
+
+use super::{hitm_child, rows, run, stderr, succeed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use tempfile::TempDir;
+
+/// What `hitm verdicts` prints as CSV, without the times per fault that it adds.
+fn judged(dir: &Path, args: &str) -> String {
+    let text = succeed(dir, &format!("verdicts {args} --format csv"));
+    let cut = |line: &str| line.rsplitn(3, ',').last().unwrap().to_owned() + "\n";
+    text.lines().map(cut).collect()
+}
+
+fn written(out: &Path) -> String {
+    fs::read_to_string(out.join("verdicts.csv")).unwrap()
+}
+
+const SIM: &str = "sim --machine broadwell-ep --scenario one-vma,random-vma --threads 1,4 \
+                   --layouts split-packed,split-aligned,embedded-refcount-192";
+
+#[test]
+fn rows_alone_give_the_verdicts_of_the_simulated_run() {
+    let dir = TempDir::new().unwrap();
+    for (out, how) in [
+        ("blocks", "--blocks 12"),
+        ("ab", "--blocks 10 --prefetch ab"),
+    ] {
+        succeed(dir.path(), &format!("{SIM} {how} --out {out}"));
+        let written = written(&dir.path().join(out));
+        assert_eq!(judged(dir.path(), out), written, "{how}");
+        // A fixed number of blocks is in the rows; the margin is the usual one.
+        fs::copy(
+            dir.path().join(out).join("samples.csv"),
+            dir.path().join("alone.csv"),
+        )
+        .unwrap();
+        assert_eq!(judged(dir.path(), "alone.csv"), written, "{how}");
+    }
+    let states = rows(&dir.path().join("ab/verdicts.csv"));
+    let states: BTreeSet<String> = states.iter().map(|row| row["prefetch"].clone()).collect();
+    assert_eq!(states, ["off", "on", "on-off"].map(str::to_owned).into());
+}
+
+#[test]
+fn rows_alone_give_the_verdicts_of_a_run_and_of_one_that_went_on() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    let args = "--layouts split-packed,mmap-lock,split-packed+50% --scenario one-vma --threads 1";
+    succeed(
+        dir.path(),
+        &format!("run {args} --budget 1s --margin 5 --out out"),
+    );
+    assert_eq!(judged(dir.path(), "out"), written(&out));
+    let blocks = rows(&out.join("samples.csv")).len() / 4;
+    succeed(
+        dir.path(),
+        &format!("run --resume out --blocks {}", blocks + 20),
+    );
+    assert_eq!(judged(dir.path(), "out"), written(&out));
+    succeed(dir.path(), "run --resume out --budget 1s");
+    assert_eq!(judged(dir.path(), "out"), written(&out));
+}
+
+#[test]
+fn what_rows_do_not_say_is_assumed_and_said() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --budget 300ms --out out"));
+    fs::copy(dir.path().join("out/samples.csv"), dir.path().join("x.csv")).unwrap();
+    let said = stderr(&run(dir.path(), "verdicts x.csv"));
+    assert!(said.contains("taken as interrupted"), "{said}");
+    assert!(said.contains("2 % is taken"), "{said}");
+    let said = stderr(&run(dir.path(), "verdicts out"));
+    assert_eq!(said, "");
+    let said = stderr(&run(dir.path(), "verdicts out out"));
+    assert!(said.contains("counts once"), "{said}");
+}
+
+#[test]
+fn files_of_version_1_are_judged_once_they_have_a_baseline() {
+    let dir = TempDir::new().unwrap();
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/reference-zen4-vm");
+    // Its environment.json names the baseline.
+    let text = judged(dir.path(), old.to_str().unwrap());
+    assert_eq!(text.lines().count(), 1 + 4 * 8);
+    fs::copy(old.join("samples.csv"), dir.path().join("old.csv")).unwrap();
+    let output = run(dir.path(), "verdicts old.csv");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--baseline"), "{output:?}");
+    assert_eq!(judged(dir.path(), "old.csv --baseline split-packed"), text);
+    let other = judged(dir.path(), "old.csv --baseline mmap-lock");
+    assert!(other.contains(",mmap-lock,split-packed,"), "{other}");
+}
+
+#[test]
+fn a_file_of_a_later_version_is_refused_by_name() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --blocks 1 --out out"));
+    let samples = dir.path().join("out/samples.csv");
+    let text = fs::read_to_string(&samples).unwrap();
+    let mut lines = text.lines();
+    let header = lines.next().unwrap();
+    let at = header.split(',').position(|name| name == "schema").unwrap();
+    let later = lines.map(|line| {
+        let mut cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells[at], "2");
+        cells[at] = "3";
+        cells.join(",") + "\n"
+    });
+    let text = format!("{header}\n{}", later.collect::<String>());
+    fs::write(&samples, text).unwrap();
+    for command in ["verdicts out", "plot out"] {
+        let output = run(dir.path(), command);
+        assert_eq!(output.status.code(), Some(2));
+        let said = stderr(&output);
+        assert!(said.contains("later version of hitm"), "{said}");
+        assert!(said.contains("samples.csv"), "{said}");
+    }
+}
+
+/// Rows as lines of CSV without run id and wall time, sorted.
+fn comparable(files: &[&Path]) -> Vec<String> {
+    let all = files.iter().flat_map(|file| rows(file));
+    let mut lines: Vec<String> = all
+        .map(|mut row: BTreeMap<String, String>| {
+            row.remove("run");
+            row.remove("wall_seconds");
+            format!("{row:?}")
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn three_shards_together_are_the_whole_run() {
+    let dir = TempDir::new().unwrap();
+    let run = |more: &str| succeed(dir.path(), &format!("{SIM} --blocks 10 --seed 5 {more}"));
+    run("--out whole");
+    for shard in 1..=3 {
+        run(&format!("--shard {shard}/3 --out shard{shard}"));
+    }
+    let shards = [1, 2, 3].map(|shard| dir.path().join(format!("shard{shard}")));
+    for file in ["samples.csv", "verdicts.csv"] {
+        let parts = shards.each_ref().map(|shard| shard.join(file));
+        let parts = parts.each_ref().map(|path| path.as_path());
+        let whole = dir.path().join("whole").join(file);
+        let (parts, whole) = (comparable(&parts), comparable(&[&whole]));
+        assert!(!whole.is_empty());
+        assert_eq!(parts, whole, "{file}");
+    }
+    // As one file, too.
+    let texts = shards.map(|shard| fs::read_to_string(shard.join("samples.csv")).unwrap());
+    fs::write(dir.path().join("joined.csv"), texts.concat()).unwrap();
+    let sorted = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let joined = sorted(judged(dir.path(), "joined.csv"));
+    assert_eq!(joined, sorted(written(&dir.path().join("whole"))));
+}
+
+#[test]
+fn four_runs_of_one_second_in_one_folder_are_four_runs() {
+    let dir = TempDir::new().unwrap();
+    let args = "sim --machine plain-mesi --scenario one-vma --threads 1 --blocks 1";
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            hitm_child(dir.path())
+                .args(args.split_whitespace())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let folders: Vec<_> = fs::read_dir(dir.path().join("results"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let ids: BTreeSet<String> = folders
+        .iter()
+        .map(|folder| rows(&folder.join("samples.csv"))[0]["run"].clone())
+        .collect();
+    assert_eq!((folders.len(), ids.len()), (4, 4));
+}
+
+#[test]
+fn rows_say_where_they_come_from_and_what_they_are_compared_with() {
+    let dir = TempDir::new().unwrap();
+    let args = "--layouts mmap-lock,split-packed --scenario one-vma --threads 1 --blocks 2";
+    succeed(
+        dir.path(),
+        &format!("run {args} --label tuned --out native"),
+    );
+    succeed(
+        dir.path(),
+        &format!("sim --machine zen4 {args} --out model"),
+    );
+    for row in rows(&dir.path().join("native/samples.csv")) {
+        assert_eq!(
+            (row["schema"].as_str(), row["label"].as_str()),
+            ("2", "tuned")
+        );
+        assert_eq!(row["boot_id"].len(), 36);
+        assert!(!row["host"].is_empty());
+        assert_eq!(row["baseline"], "mmap-lock");
+        assert_eq!(row["blocks_planned"], "2");
+        let slot: u64 = row["first_slot"].parse().unwrap();
+        assert_eq!(row["slot"], (slot % 2).to_string());
+        assert_eq!(row["transfer_ns"], "");
+        assert_eq!(row["invalid_code"].is_empty(), row["valid"] == "true");
+    }
+    for row in rows(&dir.path().join("model/samples.csv")) {
+        for empty in ["host", "label", "boot_id", "transfer_ns", "pace", "role"] {
+            assert_eq!(row[empty], "", "{empty}");
+        }
+    }
+}
