@@ -5,9 +5,10 @@
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, colour, short};
-use crate::report::arms::{Point, in_order, median};
+use crate::report::arms::{Point, in_order};
 use crate::report::units;
 use crate::results::Sample;
+use crate::stats::median;
 use plotters::style::RGBColor;
 use std::collections::HashMap;
 
