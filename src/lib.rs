@@ -18,3 +18,4 @@ pub mod results;
 pub mod sim;
 pub mod space;
 pub mod stats;
+pub mod units;
