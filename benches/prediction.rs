@@ -13,14 +13,15 @@ use hitm::experiment::{
     BASELINE_AGAIN, Backend, Cell, Design, Ending, Limits, Measured, Point, Prefetch, Totals,
     Verdicts, Watch, drive,
 };
+use hitm::machine::{CpuModel, Vendor};
 use hitm::machine::{Distance, Placement, Topology};
-use hitm::prefetch::{CpuModel, Vendor};
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
 use hitm::program::fault::vma::BuiltIn;
 use hitm::results::{Sample, VerdictRow};
 use hitm::sim::Machine;
 use hitm::sim::run::{Spec, run};
+use hitm::stats::Spread;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -297,9 +298,8 @@ fn valid(session: &Session) -> impl Iterator<Item = &Sample> {
     session.samples.iter().filter(|sample| sample.valid)
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    Spread::of(values).map(|spread| spread.median)
 }
 
 /// One layout at one design point.
@@ -347,9 +347,9 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
         .into_iter()
         .filter_map(|(key, pairs)| {
             let row = Row {
-                predicted_ns: median(pairs.iter().map(|p| p.0).collect())?,
-                measured_ns: median(pairs.iter().map(|p| p.1).collect())?,
-                ratio: median(pairs.iter().map(|p| p.0 / p.1).collect())?,
+                predicted_ns: median(pairs.iter().map(|p| p.0))?,
+                measured_ns: median(pairs.iter().map(|p| p.1))?,
+                ratio: median(pairs.iter().map(|p| p.0 / p.1))?,
             };
             Some((key, row))
         })

@@ -4,7 +4,7 @@
 use hitm::backend::native::pool::{Job, Pool, Report, Timing};
 use hitm::backend::native::program::{Program, Spec};
 use hitm::backend::native::{Arm, Build, Faults, Native};
-use hitm::counters::Plan;
+use hitm::counters::Rotation;
 use hitm::error::Error;
 use hitm::experiment::{Backend, Cell};
 use hitm::machine::{CpuId, Placement, Topology};
@@ -63,7 +63,7 @@ fn job(program: Box<dyn Program>) -> Job {
         program,
         timing: SHORT,
         seed: 3,
-        counters: Arc::new(Plan::default()),
+        counters: Arc::new(Rotation::default()),
         block: 0,
     }
 }

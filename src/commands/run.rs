@@ -4,7 +4,7 @@ use super::conduct::{EnvironmentFile, Folder, Run, conduct, read_environment, ru
 use super::options::Options;
 use super::prefetch::RegisterArgs;
 use crate::backend::native::{Arm, Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
-use crate::counters::{self, Missing, Plan, Scope, preflight};
+use crate::counters::{self, Missing, Pmu, Rotation, Scope, preflight};
 use crate::error::{Error, Result};
 use crate::experiment::{BASELINE_AGAIN, Design};
 use crate::machine::{CpuId, Placement, Topology, environment::Environment};
@@ -123,10 +123,10 @@ fn control(args: &Args, used: BTreeSet<CpuId>, before: Option<&str>) -> Result<(
 }
 
 /// What to count, tried out where there is a PMU; and what cannot be counted, each reason once.
-fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
-    let machine = counters::Machine::this();
+fn counters(asked: &[String]) -> Result<(Rotation, Vec<Unmeasured>)> {
+    let pmu = Pmu::here();
     let roles: Vec<&str> = match asked {
-        [one] if one == "none" => return Ok((Plan::default(), Vec::new())),
+        [one] if one == "none" => return Ok((Rotation::default(), Vec::new())),
         // Context switches are counted anyway, by kind.
         [one] if one == "all" => counters::roles()
             .iter()
@@ -135,10 +135,10 @@ fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
             .collect(),
         roles => roles.iter().map(String::as_str).collect(),
     };
-    let mut plan = Plan::new(&machine, &roles, Scope::User)?;
+    let mut plan = Rotation::new(&pmu, &roles, Scope::User)?;
     let mut missing = plan.missing.clone();
-    if machine.pmu.is_some() {
-        let dead: Vec<Missing> = preflight::check(&machine, Scope::User)?
+    if pmu.number.is_some() {
+        let dead: Vec<Missing> = preflight::check(&pmu, Scope::User)?
             .into_iter()
             .filter(|one| {
                 matches!(
@@ -157,7 +157,7 @@ fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
             .into_iter()
             .filter(|role| !dead.iter().any(|one| one.role == *role));
         let alive: Vec<&str> = alive.collect();
-        plan = Plan::new(&machine, &alive, Scope::User)?;
+        plan = Rotation::new(&pmu, &alive, Scope::User)?;
         missing.extend(dead);
     }
     Ok((plan, unmeasured(&missing)))
