@@ -11,7 +11,7 @@
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use hitm::backend::native::loaded::{Load, Loaded};
-use hitm::counters::{Machine, Open, Plan, Role, Scope, role};
+use hitm::counters::{Open, Pmu, Role, Rotation, Scope, role};
 use hitm::error::Result;
 use hitm::machine::{CpuId, Placement, Topology, pin};
 use hitm::program::fault::layouts::VmaLayout;
@@ -86,8 +86,8 @@ struct Events {
 impl Events {
     /// Open the counter and see that it counts; or why it does not, in one line.
     fn of(role: &'static Role) -> std::result::Result<Events, String> {
-        let machine = Machine::this();
-        let plan = Plan::new(&machine, &[&role.name], Scope::User).map_err(|e| e.to_string())?;
+        let pmu = Pmu::here();
+        let plan = Rotation::new(&pmu, &[&role.name], Scope::User).map_err(|e| e.to_string())?;
         if let Some(missing) = plan.missing.first() {
             return Err(missing.reason.clone());
         }

@@ -14,15 +14,14 @@ use hitm::experiment::{
     Sample, Scenario, Totals, Watch, drive,
 };
 use hitm::judge::{self, Terms, VerdictRow};
-use hitm::machine::{Distance, Placement, Topology};
-use hitm::prefetch::{CpuModel, Vendor};
+use hitm::machine::{CpuModel, Distance, Placement, Topology, Vendor};
 use hitm::program::fault;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
 use hitm::sim::Machine;
 use hitm::sim::run::{Spec, run};
-use hitm::stats::Verdict;
+use hitm::stats::{Spread, Verdict};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -296,9 +295,8 @@ fn valid(session: &Session) -> impl Iterator<Item = &Sample> {
     session.samples.iter().filter(|sample| sample.valid)
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    Spread::of(values).map(|spread| spread.median)
 }
 
 /// One layout at one design point.
@@ -346,9 +344,9 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
         .into_iter()
         .filter_map(|(key, pairs)| {
             let row = Row {
-                predicted_ns: median(pairs.iter().map(|p| p.0).collect())?,
-                measured_ns: median(pairs.iter().map(|p| p.1).collect())?,
-                ratio: median(pairs.iter().map(|p| p.0 / p.1).collect())?,
+                predicted_ns: median(pairs.iter().map(|p| p.0))?,
+                measured_ns: median(pairs.iter().map(|p| p.1))?,
+                ratio: median(pairs.iter().map(|p| p.0 / p.1))?,
             };
             Some((key, row))
         })

@@ -20,3 +20,4 @@ pub mod sim;
 pub mod space;
 pub mod stats;
 mod text;
+pub mod units;

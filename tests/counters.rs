@@ -1,7 +1,7 @@
 //! `hitm counters`, and the counters that every Linux machine has.
 
 use assert_cmd::Command;
-use hitm::counters::{Machine, Plan, Scope};
+use hitm::counters::{Pmu, Rotation, Scope};
 use std::time::{Duration, Instant};
 
 fn hitm(args: &[&str]) -> (String, String, Option<i32>) {
@@ -21,8 +21,8 @@ fn hitm(args: &[&str]) -> (String, String, Option<i32>) {
 #[test]
 fn the_kernels_own_counters_count_what_happens_in_the_window_and_only_that() {
     let roles = ["page_faults", "context_switches", "task_clock_ns"];
-    let plan = Plan::new(&Machine::this(), &roles, Scope::User).unwrap();
-    let mut open = plan.open(0);
+    let rotation = Rotation::new(&Pmu::here(), &roles, Scope::User).unwrap();
+    let mut open = rotation.open(0);
     let touch = || {
         // Above 32 MiB glibc always asks the kernel for fresh pages.
         let mut memory = vec![0u8; 40 << 20];

@@ -6,10 +6,10 @@
 
 mod seccomp;
 
-use hitm::counters::{Conditions, Machine, Open, Plan, Readings, Scope, Table};
+use hitm::counters::{Conditions, EventTable, Open, Pmu, Readings, Rotation, Scope};
 use perf_event::hooks::sys::bindings::perf_event_attr;
 use perf_event::hooks::{Hooks, set_thread_hooks};
-use seccomp::refuse;
+use seccomp::{ERRNOS, refuse};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_uint, c_ulong};
@@ -17,18 +17,6 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
-
-const ERRNOS: [(i32, &str); 9] = [
-    (libc::EPERM, "EPERM"),
-    (libc::EACCES, "EACCES"),
-    (libc::ENOENT, "ENOENT"),
-    (libc::EIO, "EIO"),
-    (libc::EINVAL, "EINVAL"),
-    (libc::EMFILE, "EMFILE"),
-    (libc::ENODEV, "ENODEV"),
-    (libc::ENOSPC, "ENOSPC"),
-    (libc::EOPNOTSUPP, "EOPNOTSUPP"),
-];
 
 /// Calls that the hooks see.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,11 +161,11 @@ fn with<T: Send>(
     })
 }
 
-fn machine() -> Machine {
-    Machine {
+fn pmu() -> Pmu {
+    Pmu {
         cpu: None,
-        table: Some(Table::parse("broadwell-ep").unwrap()),
-        pmu: Some(4),
+        table: Some(EventTable::parse("broadwell-ep").unwrap()),
+        number: Some(4),
         conditions: Conditions {
             paranoid: Some(2),
             nmi_watchdog: false,
@@ -208,8 +196,8 @@ fn explained(readings: &Readings, roles: &BTreeSet<&str>, says: &str) {
 
 #[test]
 fn every_call_that_fails_names_cause_and_remedy_and_the_other_counters_go_on() {
-    let plan = Plan::everything(&machine(), Scope::User);
-    let group = &plan.groups[0];
+    let rotation = Rotation::everything(&pmu(), Scope::User);
+    let group = &rotation.groups[0];
     let roles: BTreeSet<&str> = group.iter().map(|planned| planned.role).collect();
     let opens = group.len() + 1;
     let mut cases = 0;
@@ -220,7 +208,7 @@ fn every_call_that_fails_names_cause_and_remedy_and_the_other_counters_go_on() {
         for (call, nth) in opening.chain([(Call::Enable, 0), (Call::Disable, 0)]) {
             let readings = with(
                 move || FakeKernel::new(Some((call, nth, errno))),
-                |_| window(&mut plan.open(0)),
+                |_| window(&mut rotation.open(0)),
             );
             explained(&readings, &roles, name);
             let lost = match (call, nth) {
@@ -236,13 +224,16 @@ fn every_call_that_fails_names_cause_and_remedy_and_the_other_counters_go_on() {
 
 #[test]
 fn a_read_that_fails_names_cause_and_remedy() {
-    let plan = Plan::everything(&machine(), Scope::User);
-    let roles: BTreeSet<&str> = plan.groups[0].iter().map(|planned| planned.role).collect();
+    let rotation = Rotation::everything(&pmu(), Scope::User);
+    let roles: BTreeSet<&str> = rotation.groups[0]
+        .iter()
+        .map(|planned| planned.role)
+        .collect();
     for (errno, name) in ERRNOS {
         let readings = with(
             || FakeKernel::new(None),
             |kernel| {
-                let mut open = plan.open(0);
+                let mut open = rotation.open(0);
                 let fd = kernel.0.borrow().counters[0].0;
                 refuse(libc::SYS_read, Some((0, fd as u32)), errno);
                 let first = window(&mut open);
@@ -257,8 +248,11 @@ fn a_read_that_fails_names_cause_and_remedy() {
 
 #[test]
 fn a_short_read_is_no_value() {
-    let plan = Plan::everything(&machine(), Scope::User);
-    let roles: BTreeSet<&str> = plan.groups[0].iter().map(|planned| planned.role).collect();
+    let rotation = Rotation::everything(&pmu(), Scope::User);
+    let roles: BTreeSet<&str> = rotation.groups[0]
+        .iter()
+        .map(|planned| planned.role)
+        .collect();
     let words = 3 + 2 * (roles.len() + 1);
     for keep in [0, 1, 8, 24, 8 * words - 8, 8 * words - 1] {
         let readings = with(
@@ -266,7 +260,7 @@ fn a_short_read_is_no_value() {
                 keep,
                 ..FakeKernel::new(None)
             },
-            |_| window(&mut plan.open(0)),
+            |_| window(&mut rotation.open(0)),
         );
         assert!(readings.values.is_empty());
         explained(&readings, &roles, &format!("{keep} of {} bytes", 8 * words));
@@ -275,15 +269,15 @@ fn a_short_read_is_no_value() {
 
 #[test]
 fn each_window_has_its_own_counts() {
-    let plan = Plan::everything(&machine(), Scope::User);
+    let rotation = Rotation::everything(&pmu(), Scope::User);
     with(
         || FakeKernel::new(None),
         |_| {
-            let mut open = plan.open(0);
+            let mut open = rotation.open(0);
             let first = window(&mut open);
             assert!(first.missing.is_empty());
-            assert_eq!(first.values.len(), plan.groups[0].len());
-            for (index, planned) in plan.groups[0].iter().enumerate() {
+            assert_eq!(first.values.len(), rotation.groups[0].len());
+            for (index, planned) in rotation.groups[0].iter().enumerate() {
                 // Id 1 is the group's placeholder.
                 let reading = first.values[planned.role];
                 assert_eq!(reading.value, 100.0 * (index + 2) as f64);
@@ -296,7 +290,7 @@ fn each_window_has_its_own_counts() {
 
 #[test]
 fn a_multiplexed_counter_is_scaled_and_says_so() {
-    let plan = Plan::everything(&machine(), Scope::User);
+    let rotation = Rotation::everything(&pmu(), Scope::User);
     let quarter = |mut words: Vec<u64>| {
         words[2] /= 4;
         words
@@ -306,9 +300,9 @@ fn a_multiplexed_counter_is_scaled_and_says_so() {
             answer: quarter,
             ..FakeKernel::new(None)
         },
-        |_| window(&mut plan.open(0)),
+        |_| window(&mut rotation.open(0)),
     );
-    let first = readings.values[plan.groups[0][0].role];
+    let first = readings.values[rotation.groups[0][0].role];
     assert_eq!((first.value, first.scaled), (800.0, true));
 }
 
@@ -319,16 +313,19 @@ fn a_counter_that_never_got_onto_the_hardware_is_missing_and_not_0() {
         words
     };
     for (nmi_watchdog, says) in [(true, "nmi_watchdog=0"), (false, "another perf session")] {
-        let mut machine = machine();
-        machine.conditions.nmi_watchdog = nmi_watchdog;
-        let plan = Plan::everything(&machine, Scope::User);
-        let roles: BTreeSet<&str> = plan.groups[0].iter().map(|planned| planned.role).collect();
+        let mut pmu = pmu();
+        pmu.conditions.nmi_watchdog = nmi_watchdog;
+        let rotation = Rotation::everything(&pmu, Scope::User);
+        let roles: BTreeSet<&str> = rotation.groups[0]
+            .iter()
+            .map(|planned| planned.role)
+            .collect();
         let readings = with(
             || FakeKernel {
                 answer: never,
                 ..FakeKernel::new(None)
             },
-            |_| window(&mut plan.open(0)),
+            |_| window(&mut rotation.open(0)),
         );
         assert!(readings.values.is_empty());
         explained(&readings, &roles, says);
@@ -337,25 +334,25 @@ fn a_counter_that_never_got_onto_the_hardware_is_missing_and_not_0() {
 
 #[test]
 fn a_window_that_was_never_opened_has_no_values() {
-    let plan = Plan::everything(&machine(), Scope::User);
+    let rotation = Rotation::everything(&pmu(), Scope::User);
     let readings = with(
         || FakeKernel::new(None),
         |kernel| {
-            let mut open = plan.open(0);
+            let mut open = rotation.open(0);
             kernel.0.borrow_mut().write_answer();
             open.read()
         },
     );
     assert!(readings.values.is_empty());
-    assert_eq!(readings.missing.len(), plan.groups[0].len());
+    assert_eq!(readings.missing.len(), rotation.groups[0].len());
 }
 
 #[test]
 fn the_paranoid_level_is_named_with_its_fix() {
-    let plan = Plan::new(&machine(), &["context_switches"], Scope::User).unwrap();
+    let rotation = Rotation::new(&pmu(), &["context_switches"], Scope::User).unwrap();
     let readings = with(
         || FakeKernel::new(Some((Call::Open, 1, libc::EACCES))),
-        |_| window(&mut plan.open(0)),
+        |_| window(&mut rotation.open(0)),
     );
     let reason = &readings.missing[0].reason;
     assert!(reason.contains("perf_event_paranoid is 2"), "{reason}");

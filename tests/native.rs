@@ -5,7 +5,7 @@ use hitm::backend;
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
 use hitm::backend::native::{Build, Faults, Native};
-use hitm::counters::Plan;
+use hitm::counters::Rotation;
 use hitm::error::Error;
 use hitm::experiment::{Arm, Backend, PlannedSample};
 use hitm::machine::{CpuId, Placement, Topology};
@@ -74,7 +74,7 @@ fn job(program: Box<dyn Loaded>) -> Job {
         program,
         timing: SHORT,
         seed: 3,
-        counters: Arc::new(Plan::default()),
+        counters: Arc::new(Rotation::default()),
         block: 0,
     }
 }

@@ -151,6 +151,8 @@ fn what_is_not_known_is_refused_by_name() {
         (&["off", "--model", "6:0x1c"], 3, "0x1c"),
         (&["off", "--model", "6.79"], 2, "6:0x4f"),
         (&["off", "--cpus", "3-1"], 2, "0-3,8"),
+        (&["off", "--cpus", ""], 2, "0-3,8"),
+        (&["off", "--cpus", "0-99999999"], 2, "0-3,8"),
         (&["off", "--cpus", "8"], 2, "0-7"),
     ] {
         let output = tree.run(args);

@@ -5,7 +5,7 @@
 mod seccomp;
 
 use hitm::results::{RunRecord, read_samples};
-use seccomp::refuse;
+use seccomp::{ERRNOS, refuse};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -59,17 +59,7 @@ fn whole_but_uncounted(out: &Path, output: &Output) -> String {
 
 #[test]
 fn a_run_without_perf_event_open_measures_on_and_names_cause_and_remedy() {
-    let errors = [
-        (libc::EPERM, "EPERM"),
-        (libc::EACCES, "EACCES"),
-        (libc::ENOENT, "ENOENT"),
-        (libc::EIO, "EIO"),
-        (libc::EINVAL, "EINVAL"),
-        (libc::EMFILE, "EMFILE"),
-        (libc::ENODEV, "ENODEV"),
-        (libc::ENOSYS, "ENOSYS"),
-    ];
-    for (errno, name) in errors {
+    for (errno, name) in ERRNOS {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         let output = run(&out, libc::SYS_perf_event_open, None, errno);

@@ -3,7 +3,7 @@
 use crate::conduct::{Args, Either, cpus, design};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Faults, Native};
-use hitm::counters::{Machine, Plan, Scope, roles};
+use hitm::counters::{Pmu, Rotation, Scope, roles};
 use hitm::error::{Error, Result};
 use hitm::experiment::{Arm, Backend, PlannedSample};
 use hitm::program::fault::path::PageWork;
@@ -15,10 +15,10 @@ const ARMS: [&str; 3] = ["closed", Arm::AGAIN, "open"];
 /// The figure.
 pub fn figure(args: &Args) -> Result<String> {
     let all: Vec<&str> = roles().iter().map(|role| role.name.as_str()).collect();
-    let plan = Plan::new(&Machine::this(), &all, Scope::User)?;
+    let plan = Rotation::new(&Pmu::here(), &all, Scope::User)?;
     let counted = plan.roles().join(", ");
     if counted.is_empty() {
-        let reasons = Plan::reasons(&plan.missing);
+        let reasons = Rotation::reasons(&plan.missing);
         let why = reasons.first().map_or("no role is known", |(why, _)| *why);
         return Err(Error::Refused(format!(
             "nothing can be counted here: {why}"

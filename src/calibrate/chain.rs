@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 /// One line: where the walk goes on, and words to store to.
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
-pub struct Line {
-    next: AtomicPtr<Line>,
+pub struct ChainLine {
+    next: AtomicPtr<ChainLine>,
     /// The rest of the line.
     pub words: [AtomicU64; 7],
 }
@@ -26,7 +26,7 @@ const PAGE_LINES: usize = PAGE / LINE;
 
 /// Lines from a page boundary on, so that a pair of lines is a pair to the hardware.
 #[repr(align(4096))]
-struct Page([Line; PAGE_LINES]);
+struct Page([ChainLine; PAGE_LINES]);
 
 /// A ring of lines.
 pub struct Chain {
@@ -34,7 +34,7 @@ pub struct Chain {
     /// Positions in the order of the walk.
     order: Vec<u32>,
     /// Where the walk stands.
-    at: AtomicPtr<Line>,
+    at: AtomicPtr<ChainLine>,
 }
 
 /// Which lines of its memory a chain visits.
@@ -88,12 +88,12 @@ impl Chain {
     }
 
     /// The lines visited, in the order of the walk.
-    pub fn visited(&self) -> impl Iterator<Item = &Line> {
+    pub fn visited(&self) -> impl Iterator<Item = &ChainLine> {
         self.order.iter().map(|at| self.line(*at as usize))
     }
 
     /// The line at that position of the memory, visited or not.
-    pub fn line(&self, at: usize) -> &Line {
+    pub fn line(&self, at: usize) -> &ChainLine {
         &self.pages[at / PAGE_LINES].0[at % PAGE_LINES]
     }
 
@@ -112,7 +112,7 @@ impl Chain {
     }
 
     #[inline(always)]
-    fn walk(&self, steps: usize, next: impl Fn(&Line) -> *mut Line) {
+    fn walk(&self, steps: usize, next: impl Fn(&ChainLine) -> *mut ChainLine) {
         let mut at = self.at.load(Relaxed);
         for _ in 0..steps {
             // SAFETY: `at` and every `next` on the ring point into `self.pages`, set in `new`.

@@ -3,16 +3,16 @@
 //! Here: from windows of one CPU to constants. Not here: caches, transfers and what else the file
 //! holds (`file`), and the windows (`solo`, `duo`).
 
-use super::file::LATENCY;
-use super::solo::{self, REGIONS};
-use super::text::{Figure, Text, ns, spread};
-use super::{Findings, Window};
-use crate::prefetch::Vendor;
+use super::findings::Findings;
+use super::solo::{self, REGIONS, Window};
+use super::text::{Figure, LATENCY, Text, ns, spread};
+use crate::machine::Vendor;
 use crate::program::fault::uses;
 
 /// Instructions of a fault for each of its accesses: 176 for 60 on x86-64 (`one-vma` on
 /// `split-packed`, single-stepped).
 const INSTRUCTIONS: f64 = 3.0;
+
 impl Findings {
     pub(super) fn out_of_order(&self, text: &mut Text, issue: f64, vendor: Option<Vendor>) {
         text.table("out_of_order");

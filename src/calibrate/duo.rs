@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::machine::Distance;
 use crate::machine::pace::pace_ns;
 use crate::machine::pairs::Pair;
-use crate::machine::pin::pin_current_thread;
+use crate::machine::pin::{join, pin_current_thread};
 use crate::machine::transfer::Ring;
+use crate::stats::median;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -123,11 +124,7 @@ impl Stage {
                     })
                 })
             });
-            let [first, second] = threads.map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
+            let [first, second] = threads.map(join);
             let ((first, measured), (second, _)) = (first?, second?);
             Ok(measured.map(|round| (round, first.max(second))))
         })
@@ -233,7 +230,10 @@ impl<'s> Side<'s> {
             seen[6].push(self.step(MEASURES, load_all));
         }
         let [read, own_after_read, own, reread, clean, upgrade, of_many] =
-            seen.map(|mut batches| super::median(&mut batches));
+            seen.map(|mut batches| {
+                batches.sort_unstable_by(f64::total_cmp);
+                median(&batches)
+            });
         let can_flush = cfg!(target_arch = "x86_64");
         HandOver {
             dirty_read: read,
@@ -323,7 +323,7 @@ impl<'s> Side<'s> {
 }
 
 /// Take the line out of every cache.
-fn flush(line: &super::chain::Line) {
+fn flush(line: &super::chain::ChainLine) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: CLFLUSH (SSE2, in every x86-64 CPU) on a line we hold a reference to.
     unsafe {

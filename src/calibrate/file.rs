@@ -3,18 +3,19 @@
 //! Here: from windows to constants. Not here: how a line is written (`text`), reading such a file,
 //! and what the constants mean (`sim::machine`).
 
-use super::geometry::{Cache, Geometry};
-use super::solo::{USUAL_L1, USUAL_L2, USUAL_LLC};
-use super::text::{Figure, Size, Text, ns, quoted};
-use super::{Estimate, Findings, Link, NEIGHBOURS, Window};
-use crate::machine::Distance;
-use crate::prefetch::Vendor;
+use super::duo::NEIGHBOURS;
+use super::findings::{Findings, Link};
+use super::geometry::{CacheGeometry, Geometry};
+use super::solo::{USUAL_L1, USUAL_L2, USUAL_LLC, Window};
+use super::text::{Figure, LATENCY, Text, ns, quoted};
+use crate::machine::transfer::Mode;
+use crate::machine::{Distance, Vendor};
 use crate::space::LINE;
+use crate::stats::Spread;
+use crate::units;
 
 /// Most ways that a machine file may give a first-level cache, and any other.
 const MOST_WAYS: [usize; 3] = [16, 32, 32];
-/// Latencies that a machine file may hold, in ns.
-pub const LATENCY: [f64; 2] = [0.001, 100_000.0];
 /// Values are rounded to this many ns; what must be below something else stays clear of it.
 const ROUNDING: f64 = 0.002;
 /// A private line this much slower beside a contended one than far from it is taken along.
@@ -61,16 +62,17 @@ impl Findings {
     }
 
     fn head(&self, text: &mut Text, about: &About) {
+        let bytes = |bytes: usize| units::bytes(bytes as u64);
         text.line(format_args!(
             "# Measured by `hitm probe --calibrate` in {:.0} s, CPU {} alone and one pair of CPUs of each\n\
              # distance, in short windows taken in turn; figures are medians. Latencies were taken over\n\
-             # {} (L1), {} (L2), {} (LLC) and {} MiB (DRAM) in random order.",
+             # {} (L1), {} (L2), {} (LLC) and {} (DRAM) in random order.",
             self.seconds,
             self.cpu,
-            Size(self.sets.l1),
-            Size(self.sets.l2),
-            Size(self.sets.llc),
-            self.sets.memory >> 20,
+            bytes(self.sets.l1),
+            bytes(self.sets.l2),
+            bytes(self.sets.llc),
+            bytes(self.sets.memory),
         ));
         let shared = self.disturbed_share();
         if shared > 0.0 {
@@ -92,10 +94,10 @@ impl Findings {
         let (protocol, why) = match about.vendor {
             Some(Vendor::Amd) => ("moesi", "not measured: AMD"),
             Some(Vendor::Intel) => ("mesif", "not measured: Intel"),
-            None if cfg!(target_arch = "aarch64") => {
+            _ if cfg!(target_arch = "aarch64") => {
                 ("moesi", "not measured: CHI has a shared-dirty state")
             }
-            None => ("mesi", "not measured: a vendor not known here"),
+            _ => ("mesi", "not measured: a vendor not known here"),
         };
         text.key("protocol", quoted(protocol), why);
     }
@@ -225,7 +227,7 @@ impl Findings {
             let clean = link.rounds().filter_map(|r| r.lines.clean_read);
             let [a, b] = link.pair.cpus;
             let what = format!("CPU {a} loads what CPU {b} alone holds, unmodified");
-            Figure::measured(Estimate::of(clean), &what)
+            Figure::measured(Spread::of(clean), &what)
         });
         measured.unwrap_or_else(|| {
             Figure::assumed(dirty * 0.9, "0.9 of the dirty one, as TMA has it for Intel")
@@ -293,7 +295,7 @@ impl Findings {
         let upgrade = self.nearest().and_then(|link| {
             let upgrade = link.rounds().filter_map(|r| r.lines.upgrade);
             Figure::measured(
-                Estimate::of(upgrade),
+                Spread::of(upgrade),
                 "a read-modify-write on what both hold, unmodified",
             )
         });
@@ -348,7 +350,7 @@ impl Findings {
 
     fn modes(&self, text: &mut Text, link: &Link) {
         let [a, b] = link.pair.cpus;
-        let mode = |m: &super::Mode| format!("{:.1} ns ({:.0} %)", m.ns, 100.0 * m.share);
+        let mode = |m: &Mode| format!("{:.1} ns ({:.0} %)", m.ns, 100.0 * m.share);
         let others: Vec<String> = link
             .modes
             .iter()
@@ -416,7 +418,7 @@ impl Findings {
         text.table("smt");
         let both = |link: &Link| {
             let both = link.rounds().filter_map(|round| round.both_work);
-            Estimate::of(both)
+            Spread::of(both)
         };
         let siblings = self.links.iter().find_map(both);
         let slowdown = Figure::measured(siblings, "local work while the sibling works, over alone")
@@ -461,7 +463,7 @@ impl Findings {
             text.key("ownership", steals, how);
             text.figure("share", &saved);
         }
-        if vendor.is_some() {
+        if matches!(vendor, Some(Vendor::Intel | Vendor::Amd)) {
             text.table("prefetch.streamer");
             text.key(
                 "distance",
@@ -522,7 +524,7 @@ fn topology(text: &mut Text, g: &Geometry) {
 }
 
 /// Size and ways of a cache; `level` from 0.
-fn size(text: &mut Text, cache: &Option<Cache>, level: usize, usual: usize) {
+fn size(text: &mut Text, cache: &Option<CacheGeometry>, level: usize, usual: usize) {
     // Ways of Zen 4: 8, 8 and 16.
     let usual_ways = [8, 8, 16][level];
     let Some(cache) = cache else {

@@ -3,16 +3,15 @@
 //! Here: what hwloc says, levelled where a real machine is uneven. Not here: anything measured.
 
 use crate::error::{Error, Result};
-use crate::machine::{Llc, Topology};
+use crate::machine::{Cpu, Llc, Topology, hwloc_of};
 use hwlocality::Topology as Hwloc;
 use hwlocality::object::attributes::{CacheAssociativity, ObjectAttributes};
 use hwlocality::object::types::ObjectType;
-use hwlocality::topology::builder::TopologyBuilder;
 use std::collections::BTreeMap;
 
 /// One cache of a core, or the last-level cache above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cache {
+pub struct CacheGeometry {
     /// Size.
     pub bytes: usize,
     /// Lines in a set, where known.
@@ -32,14 +31,14 @@ pub struct Geometry {
     pub cores_per_llc: usize,
     /// Hardware threads of a core.
     pub threads_per_core: usize,
-    /// What was levelled, a phrase each.
+    /// What was levelled, one phrase for each.
     pub levelled: Vec<String>,
     /// First-level data cache, where known.
-    pub l1: Option<Cache>,
+    pub l1: Option<CacheGeometry>,
     /// Second-level cache, where known.
-    pub l2: Option<Cache>,
+    pub l2: Option<CacheGeometry>,
     /// Last-level cache, where known.
-    pub llc: Option<Cache>,
+    pub llc: Option<CacheGeometry>,
 }
 
 impl Geometry {
@@ -53,13 +52,7 @@ impl Geometry {
     /// A machine written as an hwloc synthetic description.
     pub fn from_synthetic(description: &str) -> Result<Geometry> {
         let topology = Topology::from_synthetic(description)?;
-        let input = |why: &dyn std::fmt::Display| Error::Input(format!("'{description}': {why}"));
-        let hwloc = TopologyBuilder::new()
-            .from_synthetic(description)
-            .map_err(|why| input(&why))?
-            .build()
-            .map_err(|why| input(&why))?;
-        Ok(Geometry::of(&topology, &hwloc))
+        Ok(Geometry::of(&topology, &hwloc_of(description)?))
     }
 
     fn of(topology: &Topology, hwloc: &Hwloc) -> Geometry {
@@ -73,7 +66,7 @@ impl Geometry {
             most
         };
         // A core that shares no known cache counts as one of its package's only cluster.
-        let cluster = |cpu: &crate::machine::Cpu| (cpu.package, cpu.llc);
+        let cluster = |cpu: &Cpu| (cpu.package, cpu.llc);
         let mut clusters: BTreeMap<(usize, Option<usize>), Vec<usize>> = BTreeMap::new();
         let mut threads: BTreeMap<usize, usize> = BTreeMap::new();
         for cpu in &topology.cpus {
@@ -120,13 +113,13 @@ impl Geometry {
 const MOST_THREADS: usize = 2;
 
 /// The first cache of that level.
-fn cache(hwloc: &Hwloc, level: ObjectType) -> Option<Cache> {
+fn cache(hwloc: &Hwloc, level: ObjectType) -> Option<CacheGeometry> {
     let object = hwloc.objects_with_type(level).next()?;
     let Some(ObjectAttributes::Cache(attributes)) = object.attributes() else {
         return None;
     };
     let inclusive = object.info("Inclusive").and_then(|text| text.to_str().ok());
-    Some(Cache {
+    Some(CacheGeometry {
         bytes: usize::try_from(u64::from(attributes.size()?)).ok()?,
         ways: match attributes.associativity() {
             CacheAssociativity::Ways(ways) => Some(ways.get()),

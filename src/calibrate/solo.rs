@@ -3,8 +3,8 @@
 //! Here: one short window of each quantity a round, all of them in every round. Not here: what
 //! becomes of the figures (`file`).
 
-use super::chain::{Chain, Line, Visit};
-use super::geometry::{Cache, Geometry};
+use super::chain::{Chain, ChainLine, Visit};
+use super::geometry::{CacheGeometry, Geometry};
 use crate::backend::native::memory::Native;
 use crate::error::Result;
 use crate::machine::accounting::ThreadWatch;
@@ -46,7 +46,7 @@ pub struct Sets {
 impl Sets {
     /// The working sets for a machine.
     pub fn of(geometry: &Geometry) -> Sets {
-        let bytes = |cache: &Option<Cache>, usual| cache.map_or(usual, |cache| cache.bytes);
+        let bytes = |cache: &Option<CacheGeometry>, usual| cache.map_or(usual, |cache| cache.bytes);
         let l2 = bytes(&geometry.l2, USUAL_L2);
         let llc = bytes(&geometry.llc, USUAL_LLC);
         Sets {
@@ -122,8 +122,8 @@ pub struct Bench {
     llc: Chain,
     memory: Chain,
     pairs: Chain,
-    own: Line,
-    other: Line,
+    own: ChainLine,
+    other: ChainLine,
     world: World,
     /// What reading the clock twice takes, to be taken off every window.
     clock_ns: f64,
@@ -153,8 +153,8 @@ impl Bench {
             llc: Chain::new(sets.llc, Visit::All)?,
             memory: Chain::new(sets.memory, Visit::OneOfPair)?,
             pairs: Chain::new(sets.memory / 2, Visit::Pairs)?,
-            own: Line::default(),
-            other: Line::default(),
+            own: ChainLine::default(),
+            other: ChainLine::default(),
             world: world()?,
             clock_ns: clock_ns(),
         })

@@ -1,7 +1,10 @@
 //! The lines of a machine file: a key, its value, and a comment that says where it comes from.
 
-use super::Estimate;
+use crate::stats::Spread;
 use std::fmt::{Display, Write as _};
+
+/// Latencies that a machine file may hold, in ns.
+pub const LATENCY: [f64; 2] = [0.001, 100_000.0];
 
 /// A constant and how it came about.
 pub struct Figure {
@@ -13,7 +16,7 @@ pub struct Figure {
 
 impl Figure {
     /// The median, if there was a window at all.
-    pub fn measured(estimate: Option<Estimate>, what: &str) -> Option<Figure> {
+    pub fn measured(estimate: Option<Spread>, what: &str) -> Option<Figure> {
         let estimate = estimate?;
         Some(Figure {
             value: estimate.median,
@@ -53,10 +56,10 @@ pub fn ns(value: f64) -> f64 {
 }
 
 /// The interval of an estimate, for a comment.
-pub fn spread(e: &Estimate) -> String {
+pub fn spread(e: &Spread) -> String {
     format!(
         "5 to 95 % of {} windows: {} to {}",
-        e.windows,
+        e.count,
         ns(e.low),
         ns(e.high)
     )
@@ -84,7 +87,7 @@ impl Text {
     }
 
     /// What the model has no constant for.
-    pub fn note(&mut self, what: &str, estimate: Option<Estimate>) {
+    pub fn note(&mut self, what: &str, estimate: Option<Spread>) {
         if let Some(e) = estimate {
             self.line(format_args!(
                 "# {what}: {} ns; {}",
@@ -97,16 +100,4 @@ impl Text {
 
 pub fn quoted(text: &str) -> toml::Value {
     toml::Value::String(text.replace(char::is_control, " "))
-}
-
-/// A size in KiB or MiB.
-pub struct Size(pub usize);
-
-impl Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            bytes if bytes < 1 << 20 => write!(f, "{} KiB", bytes >> 10),
-            bytes => write!(f, "{} MiB", bytes >> 20),
-        }
-    }
 }

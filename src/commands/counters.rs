@@ -1,9 +1,11 @@
 //! `hitm counters`: which counters there are, what they do not mean, and whether they count here.
 
-use super::print;
+use super::options::Format;
+use super::{csv, json, print};
 use crate::counters::preflight::{self, Checked};
-use crate::counters::{Event, Machine, Plan, Role, Scope, Table, metrics, roles};
+use crate::counters::{Event, EventTable, Pmu, Role, Rotation, Scope, metrics, roles, tables};
 use crate::error::{Error, Result};
+use crate::report::columns::{Columns, wrap};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -17,13 +19,13 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum Action {
     /// Roles of this machine or of another microarchitecture: event, encoding, what it does not mean
-    List(List),
+    List(ListArgs),
     /// Try each counter of this machine on a load that must raise it and on one that must not
-    Check(Check),
+    Check(CheckArgs),
 }
 
 #[derive(clap::Args)]
-struct List {
+struct ListArgs {
     /// Another microarchitecture than this machine's; `all` lists their names
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
@@ -36,7 +38,7 @@ struct List {
 }
 
 #[derive(clap::Args)]
-struct Check {
+struct CheckArgs {
     /// Count the kernel's events as well, as `hitm faults` does
     #[arg(long)]
     kernel: bool,
@@ -44,16 +46,6 @@ struct Check {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Table,
-    Csv,
-    Json,
-}
-
-/// Width of the tables, in columns.
-const WIDTH: usize = 100;
 
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
@@ -67,7 +59,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// A role on a machine.
 #[derive(serde::Serialize)]
-struct Row {
+struct RoleRow {
     role: &'static str,
     arch: Option<String>,
     event: Option<String>,
@@ -83,7 +75,7 @@ struct Row {
 
 /// A derived figure.
 #[derive(serde::Serialize)]
-struct Figure {
+struct MetricRow {
     name: &'static str,
     formula: String,
     unit: &'static str,
@@ -91,34 +83,34 @@ struct Figure {
     available: bool,
 }
 
-fn list(list: &List) -> Result<()> {
-    let mut machine = Machine::this();
+fn list(list: &ListArgs) -> Result<()> {
+    let mut pmu = Pmu::here();
     let mut here = true;
     if let Some(name) = &list.arch {
-        let table = Table::parse(name)?;
-        here = machine.table.is_some_and(|own| own.arch == table.arch);
-        machine.table = Some(table);
+        let table = EventTable::parse(name)?;
+        here = pmu.table.is_some_and(|own| own.arch == table.arch);
+        pmu.table = Some(table);
     }
-    let (rows, figures) = survey(&mut machine, here);
-    match list.format {
+    let (rows, figures) = survey(&mut pmu, here);
+    print(&match list.format {
         Format::Csv => csv(&rows),
         Format::Json => json(&serde_json::json!({ "roles": rows, "metrics": figures })),
-        Format::Table => print(&table_of(&machine, here, &rows, &figures)),
-    }
+        Format::Table => overview(pmu.table, here, &rows, &figures),
+    })
 }
 
 /// All roles and derived figures of a machine. Here, whatever can be opened is opened; elsewhere
 /// the table alone decides.
-fn survey(machine: &mut Machine, here: bool) -> (Vec<Row>, Vec<Figure>) {
+fn survey(pmu: &mut Pmu, here: bool) -> (Vec<RoleRow>, Vec<MetricRow>) {
     if !here {
-        // As on a machine of that kind that has its PMU: the number is not used.
-        machine.pmu = Some(0);
+        // As where the kernel knows that PMU: the number is not used.
+        pmu.number = Some(0);
     }
-    let plan = Plan::everything(machine, Scope::User);
-    let mut refused = plan.missing.clone();
+    let rotation = Rotation::everything(pmu, Scope::User);
+    let mut refused = rotation.missing.clone();
     if here {
-        for group in 0..plan.groups.len() as u64 {
-            refused.extend_from_slice(plan.open(group).missing());
+        for group in 0..rotation.groups.len() as u64 {
+            refused.extend_from_slice(rotation.open(group).missing());
         }
     }
     let missing: BTreeMap<&str, String> = refused
@@ -134,12 +126,12 @@ fn survey(machine: &mut Machine, here: bool) -> (Vec<Row>, Vec<Figure>) {
                 None if here => "opens",
                 None => "exists",
             };
-            row(role, machine.table, status, reason.unwrap_or_default())
+            row(role, pmu.table, status, reason.unwrap_or_default())
         })
         .collect();
     let figures = metrics()
         .iter()
-        .map(|metric| Figure {
+        .map(|metric| MetricRow {
             name: &metric.name,
             formula: metric.formula(),
             unit: &metric.unit,
@@ -156,16 +148,16 @@ fn survey(machine: &mut Machine, here: bool) -> (Vec<Row>, Vec<Figure>) {
 
 fn row(
     role: &'static Role,
-    table: Option<&'static Table>,
+    table: Option<&'static EventTable>,
     status: &'static str,
     reason: String,
-) -> Row {
+) -> RoleRow {
     let found = table.and_then(|table| Some((table, table.event(role)?)));
     let caveats = match table {
         Some(table) => table.caveats(role),
         None => role.not.iter().cloned().collect(),
     };
-    Row {
+    RoleRow {
         role: &role.name,
         arch: table
             .filter(|_| !role.is_software())
@@ -184,36 +176,38 @@ fn row(
     }
 }
 
-fn table_of(machine: &Machine, here: bool, rows: &[Row], figures: &[Figure]) -> String {
-    let mut out = heading(machine, here);
-    let mut groups: Vec<(&str, &str, Vec<&Row>)> = Vec::new();
-    for row in rows {
-        match groups
-            .iter_mut()
-            .find(|(status, why, _)| *status == row.status && *why == row.reason)
-        {
-            Some((_, _, group)) => group.push(row),
-            None => groups.push((row.status, &row.reason, vec![row])),
+/// Roles with the same reason together, in the order of the first of each.
+fn by_reason<'r>(roles: impl Iterator<Item = (&'r str, &'r str)>) -> String {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (role, reason) in roles {
+        match groups.iter_mut().find(|(other, _)| *other == reason) {
+            Some((_, group)) => group.push(role),
+            None => groups.push((reason, vec![role])),
         }
     }
-    // What can be counted first; then one reason after the other.
-    groups.sort_by_key(|(status, _, _)| *status == "missing");
-    let mut absent_heading = false;
-    for (status, reason, group) in &groups {
-        if *status != "missing" {
-            out.push_str(&counted(group));
-            continue;
-        }
-        if !absent_heading {
-            out.push_str("\nMISSING\n");
-            absent_heading = true;
-        }
-        let names: Vec<&str> = group.iter().map(|row| row.role).collect();
-        out.push_str(&wrap(&names.join(", "), "  "));
-        out.push_str(&wrap(reason, "      "));
+    let text = |(reason, roles): (&str, Vec<&str>)| {
+        wrap(&roles.join(", "), "  ") + &wrap(reason, "      ")
+    };
+    groups.into_iter().map(text).collect()
+}
+
+fn overview(
+    table: Option<&EventTable>,
+    here: bool,
+    rows: &[RoleRow],
+    figures: &[MetricRow],
+) -> String {
+    let mut out = heading(table, here);
+    let (missing, found): (Vec<&RoleRow>, _) = rows.iter().partition(|row| row.status == "missing");
+    out.push_str(&counted(&found));
+    if !missing.is_empty() {
+        out.push_str("\nMISSING\n");
+        out.push_str(&by_reason(
+            missing.iter().map(|row| (row.role, row.reason.as_str())),
+        ));
     }
     out.push_str("\nWHAT THEY COUNT, AND WHAT THEY DO NOT MEAN\n");
-    for row in rows.iter().filter(|row| row.status != "missing") {
+    for row in found {
         let _ = writeln!(out, "  {} ({})", row.role, row.unit);
         out.push_str(&wrap(row.counts, "      "));
         if !row.does_not_mean.is_empty() {
@@ -240,107 +234,92 @@ fn table_of(machine: &Machine, here: bool, rows: &[Row], figures: &[Figure]) -> 
     out
 }
 
-fn counted(rows: &[&Row]) -> String {
-    let code = |row: &Row| match (&row.config, &row.config1) {
-        (Some(config), Some(config1)) => format!("{config}:{config1}"),
-        (Some(config), None) => config.clone(),
-        _ => "-".to_owned(),
-    };
-    let codes: Vec<String> = rows.iter().map(|row| code(row)).collect();
-    let widest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-    let role_width = widest(&mut rows.iter().map(|row| row.role.len()));
-    let code_width = widest(&mut codes.iter().map(String::len)).max("CONFIG".len());
-    let mut out = format!(
-        "\n{:<role_width$} {:<code_width$} EVENT\n",
-        "ROLE", "CONFIG"
-    );
-    for (row, code) in rows.iter().zip(codes) {
-        let event = row
-            .event
-            .as_deref()
-            .unwrap_or("counted by the kernel itself");
-        let _ = writeln!(out, "{:<role_width$} {code:<code_width$} {event}", row.role);
+fn counted(rows: &[&RoleRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
     }
-    out
+    let mut table = Columns::new("<<<");
+    table.row(["ROLE", "CONFIG", "EVENT"]);
+    for row in rows {
+        let code = match (&row.config, &row.config1) {
+            (Some(config), Some(config1)) => format!("{config}:{config1}"),
+            (Some(config), None) => config.clone(),
+            _ => "-".to_owned(),
+        };
+        let event = row.event.as_deref();
+        table.row([
+            row.role,
+            &code,
+            event.unwrap_or("counted by the kernel itself"),
+        ]);
+    }
+    format!("\n{table}")
 }
 
-fn heading(machine: &Machine, here: bool) -> String {
-    let mut out = String::new();
+fn heading(table: Option<&EventTable>, here: bool) -> String {
+    let Some(table) = table else {
+        return "this machine has no event table; only the kernel's own counters\n".to_owned();
+    };
     let place = if here {
         "this machine"
     } else {
         "not this machine"
     };
-    match machine.table {
-        Some(table) => {
-            let _ = writeln!(out, "{}: {} ({place})", table.arch, table.title);
-            out.push_str(&wrap(&format!("source: {}", table.source), "  "));
-            out.push_str(&wrap(&format!("licence: {}", table.licence), "  "));
-            let _ = write!(
-                out,
-                "  {} general-purpose counters a thread",
-                table.general_counters
-            );
-            if table.offcore_registers > 0 {
-                let _ = write!(
-                    out,
-                    ", {} offcore-response registers",
-                    table.offcore_registers
-                );
-                out.push_str(" (CONFIG:CONFIG1)");
-            }
-            out.push('\n');
-        }
-        None => out.push_str("this machine has no event table; only the kernel's own counters\n"),
+    let mut out = format!("{}: {} ({place})\n", table.arch, table.title);
+    out.push_str(&wrap(&format!("source: {}", table.source), "  "));
+    out.push_str(&wrap(&format!("licence: {}", table.licence), "  "));
+    let counters = table.general_counters;
+    let _ = write!(out, "  {counters} general-purpose counters a thread");
+    if table.offcore_registers > 0 {
+        let registers = table.offcore_registers;
+        let _ = write!(
+            out,
+            ", {registers} offcore-response registers (CONFIG:CONFIG1)"
+        );
     }
-    out
+    out + "\n"
+}
+
+/// An event table, as a row.
+#[derive(serde::Serialize)]
+struct ArchRow<'a> {
+    arch: &'a str,
+    title: &'a str,
+    events: usize,
+    roles: usize,
+    source: &'a str,
+    licence: &'a str,
 }
 
 fn archs(format: Format) -> Result<()> {
-    let tables = crate::counters::tables();
-    match format {
+    let rows: Vec<ArchRow> = tables()
+        .iter()
+        .map(|table| ArchRow {
+            arch: &table.arch,
+            title: &table.title,
+            events: table.events.len(),
+            roles: table.roles.len(),
+            source: &table.source,
+            licence: &table.licence,
+        })
+        .collect();
+    print(&match format {
+        Format::Csv => csv(&rows),
+        Format::Json => json(&serde_json::json!(rows)),
         Format::Table => {
-            let mut out = String::new();
-            for table in tables {
-                let _ = writeln!(
-                    out,
-                    "{:<18} {:>3} events, {:>2} roles  {}",
-                    table.arch,
-                    table.events.len(),
-                    table.roles.len(),
-                    table.title
-                );
+            let mut table = Columns::new("<>><");
+            for row in &rows {
+                let (events, roles) = (row.events, row.roles);
+                table.row([
+                    row.arch,
+                    &format!("{events} events,"),
+                    &format!("{roles} roles"),
+                    row.title,
+                ]);
             }
-            print(&out)
+            table.to_string()
         }
-        _ => {
-            #[derive(serde::Serialize)]
-            struct Arch<'a> {
-                arch: &'a str,
-                title: &'a str,
-                events: usize,
-                roles: usize,
-                source: &'a str,
-                licence: &'a str,
-            }
-            let rows: Vec<Arch> = tables
-                .iter()
-                .map(|table| Arch {
-                    arch: &table.arch,
-                    title: &table.title,
-                    events: table.events.len(),
-                    roles: table.roles.len(),
-                    source: &table.source,
-                    licence: &table.licence,
-                })
-                .collect();
-            if format == Format::Csv {
-                csv(&rows)
-            } else {
-                json(&serde_json::json!(rows))
-            }
-        }
-    }
+    })
 }
 
 /// An event of a table, whether or not it serves a role.
@@ -359,41 +338,43 @@ struct EventRow<'a> {
     counts: &'a str,
 }
 
-fn events(list: &List) -> Result<()> {
+fn events(list: &ListArgs) -> Result<()> {
     let table = match &list.arch {
-        Some(name) => Table::parse(name)?,
-        None => Machine::this().table.ok_or_else(|| {
+        Some(name) => EventTable::parse(name)?,
+        None => Pmu::here().table.ok_or_else(|| {
             Error::Refused(
                 "this machine has no event table; name one with --arch ('--arch all' lists them)"
                     .to_owned(),
             )
         })?,
     };
-    let rows: Vec<EventRow> = table
-        .events
-        .iter()
+    let events = table.events.iter();
+    let rows: Vec<EventRow> = events
         .map(|(name, event)| event_row(table, name, event))
         .collect();
-    match list.format {
+    print(&match list.format {
         Format::Csv => csv(&rows),
         Format::Json => json(&serde_json::json!(rows)),
         Format::Table => {
-            let mut out = String::new();
-            let _ = writeln!(out, "{:<60} {:<13} CONFIG1", "EVENT", "CONFIG");
+            let mut table = Columns::new("<<<");
+            table.row(["EVENT", "CONFIG", "CONFIG1"]);
             for row in &rows {
-                let config1 = row.config1.as_deref().unwrap_or("-");
-                let _ = writeln!(out, "{:<60} {:<13} {config1}", row.event, row.config);
-                out.push_str(&wrap(row.counts, "      "));
+                table.row([
+                    row.event,
+                    &row.config,
+                    row.config1.as_deref().unwrap_or("-"),
+                ]);
+                table.text(wrap(row.counts, "      "));
                 if !row.roles.is_empty() {
-                    out.push_str(&wrap(&format!("role: {}", row.roles), "      "));
+                    table.text(wrap(&format!("role: {}", row.roles), "      "));
                 }
             }
-            print(&out)
+            table.to_string()
         }
-    }
+    })
 }
 
-fn event_row<'a>(table: &'a Table, name: &'a str, event: &'a Event) -> EventRow<'a> {
+fn event_row<'a>(table: &'a EventTable, name: &'a str, event: &'a Event) -> EventRow<'a> {
     let serves: Vec<&str> = table
         .roles
         .iter()
@@ -428,14 +409,14 @@ struct CheckRow<'a> {
     reason: &'a str,
 }
 
-fn check(check: &Check) -> Result<()> {
-    let machine = Machine::this();
+fn check(check: &CheckArgs) -> Result<()> {
+    let pmu = Pmu::here();
     let scope = if check.kernel {
         Scope::UserAndKernel
     } else {
         Scope::User
     };
-    let checked = preflight::check(&machine, scope)?;
+    let checked = preflight::check(&pmu, scope)?;
     let rows: Vec<CheckRow> = checked
         .iter()
         .map(|one| CheckRow {
@@ -446,97 +427,42 @@ fn check(check: &Check) -> Result<()> {
             reason: &one.reason,
         })
         .collect();
-    match check.format {
+    print(&match check.format {
         Format::Csv => csv(&rows),
         Format::Json => json(&serde_json::json!(rows)),
-        Format::Table => print(&check_table(&machine, &checked)),
-    }
+        Format::Table => trials(pmu.table, &checked),
+    })
 }
 
-fn check_table(machine: &Machine, checked: &[Checked]) -> String {
-    let mut out = heading(machine, true);
-    let _ = writeln!(
-        out,
-        "\n{:<26} {:<9} {:>16} {:>16}",
-        "ROLE", "STATUS", "FIGHTING", "ALONE"
-    );
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+fn trials(events: Option<&EventTable>, checked: &[Checked]) -> String {
+    let mut table = Columns::new("<<>>");
+    table.row(["ROLE", "STATUS", "FIGHTING", "ALONE"]);
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
-    for one in checked {
-        if one.status != preflight::Status::Missing {
-            let _ = writeln!(
-                out,
-                "{:<26} {:<9} {:>16} {:>16}",
-                one.role,
-                one.status.name(),
-                number(one.fighting),
-                number(one.alone)
-            );
-        }
-        if one.reason.is_empty() {
-            continue;
-        }
-        match reasons.iter_mut().find(|(reason, _)| *reason == one.reason) {
-            Some((_, roles)) => roles.push(one.role),
-            None => reasons.push((&one.reason, vec![one.role])),
-        }
+    let tried = |one: &&Checked| one.status != preflight::Status::Missing;
+    for one in checked.iter().filter(tried) {
+        let (fighting, alone) = (number(one.fighting), number(one.alone));
+        table.row([one.role, one.status.name(), &fighting, &alone]);
     }
-    if !reasons.is_empty() {
-        out.push_str("\nNOT PROVEN, AND WHY\n");
+    let unproven = checked.iter().filter(|one| !one.reason.is_empty());
+    let mut why = by_reason(unproven.map(|one| (one.role, one.reason.as_str())));
+    if !why.is_empty() {
+        why.insert_str(0, "\nNOT PROVEN, AND WHY\n");
     }
-    for (reason, roles) in reasons {
-        out.push_str(&wrap(&roles.join(", "), "  "));
-        out.push_str(&wrap(reason, "      "));
-    }
-    out
-}
-
-/// `text` in lines of at most [`WIDTH`] columns, each after `indent`.
-fn wrap(text: &str, indent: &str) -> String {
-    let mut out = String::new();
-    let mut line = indent.to_owned();
-    for word in text.split_whitespace() {
-        if line.len() > indent.len() && line.len() + 1 + word.len() > WIDTH {
-            let _ = writeln!(out, "{line}");
-            line = indent.to_owned();
-        }
-        if line.len() > indent.len() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    let _ = writeln!(out, "{line}");
-    out
-}
-
-fn csv<T: serde::Serialize>(rows: &[T]) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer
-            .serialize(row)
-            .map_err(|error| Error::Refused(format!("cannot write CSV: {error}")))?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| Error::Refused(format!("cannot write CSV: {error}")))?;
-    print(&String::from_utf8_lossy(&bytes))
-}
-
-fn json(value: &serde_json::Value) -> Result<()> {
-    print(&format!("{value:#}\n"))
+    format!("{}\n{table}{why}", heading(events, true))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::columns::WIDTH;
 
     #[test]
     fn every_microarchitecture_is_listed_within_100_columns() {
-        for table in crate::counters::tables() {
-            let mut machine = Machine::this();
-            machine.table = Some(table);
-            let (rows, figures) = survey(&mut machine, false);
-            let text = table_of(&machine, false, &rows, &figures);
+        for table in tables() {
+            let mut pmu = Pmu::here();
+            pmu.table = Some(table);
+            let (rows, figures) = survey(&mut pmu, false);
+            let text = overview(pmu.table, false, &rows, &figures);
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{}: {line}", table.arch);
             }

@@ -1,11 +1,13 @@
 //! The subcommands, one file each. Here: their registration.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use clap::Subcommand;
+use output::{csv, json, print};
 
 mod counters;
 mod layout;
 mod options;
+mod output;
 mod plot;
 mod prefetch;
 mod probe;
@@ -60,22 +62,6 @@ impl Command {
     }
 }
 
-/// Write a finished text to stdout, its colours only where they are wanted: on a terminal, with
-/// `NO_COLOR` not set. A reader that has gone (`| head`) is no failure.
-fn print(text: &str) -> Result<()> {
-    use std::io::{ErrorKind, Write};
-    let mut stdout = anstream::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Refused(format!(
-            "cannot write to standard output: {error}; is the disk full?"
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// The first error of several steps, in their order. Of the others, those that say something else
 /// are said on stderr.
 fn first_error(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
@@ -93,24 +79,10 @@ fn first_error(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     Err(first)
 }
 
-/// Rows as CSV with a header.
-fn csv<T: serde::Serialize>(rows: &[T]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        // Writing plain fields to memory cannot fail.
-        let _ = writer.serialize(row);
-    }
-    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
-}
-
-/// Rows as a JSON array.
-fn json<T: serde::Serialize>(rows: &[T]) -> String {
-    serde_json::to_string_pretty(rows).unwrap_or_default() + "\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn the_first_error_is_the_one_reported() {

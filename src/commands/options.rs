@@ -10,6 +10,7 @@ use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
 pub use crate::report::table::Format;
 use crate::results::{RunSettings, run_id};
+use crate::units::parse_duration;
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -44,7 +45,7 @@ pub struct Options {
     pub prefetch: PrefetchMode,
 
     /// Stop after so long (60s, 2m, 500ms) [default: 60s, none with --blocks]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<Duration>,
 
     /// Take exactly N blocks at every design point, decided or not
@@ -271,26 +272,6 @@ impl std::str::FromStr for CountRange {
     }
 }
 
-pub fn duration(text: &str) -> std::result::Result<Duration, String> {
-    let wrong = || format!("'{text}' is no time; write 60s, 2m or 500ms");
-    let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "ns" => 1e-9,
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    } * number;
-    if !seconds.is_finite() || seconds <= 0.0 || seconds > 1e7 {
-        return Err(format!("'{text}' must be above 0 and below 100 days"));
-    }
-    Ok(Duration::from_secs_f64(seconds))
-}
-
 fn page_work(text: &str) -> std::result::Result<PageWork, String> {
     match text {
         "none" => Ok(PageWork::None),
@@ -299,7 +280,7 @@ fn page_work(text: &str) -> std::result::Result<PageWork, String> {
             "'{number}' has no unit; write {number}ns or {number}us"
         )),
         time => {
-            let time = duration(time).map_err(|_| {
+            let time = parse_duration(time).map_err(|_| {
                 format!("'{time}' is neither none, clear-page, nor a time such as 200ns")
             })?;
             u32::try_from(time.as_nanos())

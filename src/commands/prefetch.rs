@@ -3,13 +3,13 @@
 use super::options::Format;
 use super::print;
 use crate::error::{Error, Result};
-use crate::machine::CpuId;
+use crate::machine::{CpuId, Vendor, cpu_list};
 use crate::prefetch::{
-    Control, CpuModel, Options, Place, Prefetcher, Reading, Restored, State, Vendor, Which,
-    cpulist, leftover, restore,
+    Control, Cpus, Place, Prefetcher, Restored, Selected, Setting, Switch, Which, leftover, restore,
 };
+use crate::report::columns::Columns;
 use crate::results::RegisterSettings;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -111,12 +111,12 @@ impl PlaceArgs {
 
 impl RegisterArgs {
     /// What [`Control::open`] needs.
-    pub fn options(&self) -> Result<Options> {
+    pub fn options(&self) -> Result<Selected> {
         let place = &self.place;
         let model = place.model.as_deref().map(family_and_model).transpose()?;
         let described = match (&place.msr_root, place.vendor) {
             (None, _) => None,
-            (Some(_), Some(vendor)) => Some(CpuModel::described(vendor, model)),
+            (Some(_), Some(vendor)) => Some(Cpus::described(vendor, model)),
             (Some(_), None) => {
                 return Err(Error::Input(
                     "--msr-root needs --vendor intel or amd: the files do not tell whose \
@@ -125,10 +125,11 @@ impl RegisterArgs {
                 ));
             }
         };
-        Ok(Options {
+        let cpus = self.cpus.as_deref().map(cpu_list::parse).transpose()?;
+        Ok(Selected {
             place: place.place()?,
             described,
-            cpus: self.cpus.as_deref().map(cpulist::parse).transpose()?,
+            cpus: cpus.map(BTreeSet::from_iter),
             unsafe_msr: self.unsafe_msr,
         })
     }
@@ -152,13 +153,13 @@ fn family_and_model(text: &str) -> Result<(u8, u8)> {
 pub fn run(args: Args) -> Result<()> {
     match args.action {
         Action::Status { registers, format } => status(&registers, format),
-        Action::Off(args) => switch(&args, State::Off),
-        Action::On(args) => switch(&args, State::On),
+        Action::Off(args) => switch(&args, Switch::Off),
+        Action::On(args) => switch(&args, Switch::On),
         Action::Restore(args) => put_back(&args.place()?),
     }
 }
 
-fn switch(args: &SwitchArgs, state: State) -> Result<()> {
+fn switch(args: &SwitchArgs, state: Switch) -> Result<()> {
     let which: Which = args.which.parse()?;
     let control = Control::open(&args.registers.options()?)?;
     if let Some(note) = control.place().taint_note() {
@@ -195,69 +196,60 @@ fn put_back(place: &Place) -> Result<()> {
 
 fn status(args: &RegisterArgs, format: Format) -> Result<()> {
     let control = Control::open(&args.options()?)?;
-    let readings = control.status()?;
+    let settings = control.status()?;
     print(&match format {
-        Format::Table => table(&control, &readings),
-        Format::Csv => super::csv(&readings.iter().map(Row::from).collect::<Vec<_>>()),
-        Format::Json => json(&control, &readings),
+        Format::Table => table(&control, &settings),
+        Format::Csv => super::csv(&settings.iter().map(SettingRow::from).collect::<Vec<_>>()),
+        Format::Json => json(&control, &settings),
     })
 }
 
-/// A prefetcher a line, however many CPUs there are.
-fn table(control: &Control, readings: &[Reading]) -> String {
-    let mut rows = vec![["prefetcher", "register", "bit", "on", "off", "core"].map(String::from)];
+/// One line for each prefetcher, however many CPUs there are.
+fn table(control: &Control, settings: &[Setting]) -> String {
+    let mut table = Columns::new("<<<<<<");
+    table.row(["prefetcher", "register", "bit", "on", "off", "core"]);
     for prefetcher in Prefetcher::ALL {
         let mut cores: Vec<&str> = Vec::new();
-        let of = readings.iter().filter(|r| r.bit.prefetcher == prefetcher);
-        for reading in of.clone() {
-            if !cores.contains(&reading.core.name) {
-                cores.push(reading.core.name);
+        let of = settings.iter().filter(|r| r.bit.prefetcher == prefetcher);
+        for setting in of.clone() {
+            if !cores.contains(&setting.core.name) {
+                cores.push(setting.core.name);
             }
         }
         for core in cores {
             let of = of.clone().filter(|r| r.core.name == core);
             let cpus = |state| {
                 let cpus = of.clone().filter(|r| r.state() == state).map(|r| r.cpu);
-                match cpulist::format(cpus) {
+                match cpu_list::format(cpus) {
                     none if none.is_empty() => "-".to_owned(),
                     cpus => cpus,
                 }
             };
             let bit = of.clone().next().map(|r| r.bit);
             let Some(bit) = bit else { continue };
-            rows.push([
+            table.row([
                 prefetcher.to_string(),
                 format!("{:#x}", bit.register),
                 bit.bit.to_string(),
-                cpus(State::On),
-                cpus(State::Off),
+                cpus(Switch::On),
+                cpus(Switch::Off),
                 core.to_owned(),
             ]);
         }
     }
-    let widths: [usize; 6] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
+    let mut text = table.to_string();
     let mut values: BTreeMap<(u32, u64), Vec<CpuId>> = BTreeMap::new();
-    for reading in readings {
+    for setting in settings {
         let cpus = values
-            .entry((reading.bit.register, reading.value))
+            .entry((setting.bit.register, setting.value))
             .or_default();
-        if cpus.last() != Some(&reading.cpu) {
-            cpus.push(reading.cpu);
+        if cpus.last() != Some(&setting.cpu) {
+            cpus.push(setting.cpu);
         }
     }
     text.push('\n');
     for ((register, value), cpus) in values {
-        let cpus = cpulist::format(cpus);
+        let cpus = cpu_list::format(cpus);
         let _ = writeln!(text, "register {register:#x} = {value:#x} on CPUs {cpus}");
     }
     let place = control.place();
@@ -275,38 +267,38 @@ fn table(control: &Control, readings: &[Reading]) -> String {
     text
 }
 
-/// A prefetcher of a CPU a row.
+/// One prefetcher of one CPU, as a row.
 #[derive(serde::Serialize)]
-struct Row<'a> {
+struct SettingRow<'a> {
     cpu: CpuId,
     core: &'a str,
     prefetcher: &'a str,
     register: String,
     bit: u8,
     value: String,
-    state: State,
+    state: Switch,
 }
 
-impl<'a> From<&'a Reading> for Row<'a> {
-    fn from(reading: &'a Reading) -> Row<'a> {
-        Row {
-            cpu: reading.cpu,
-            core: reading.core.name,
-            prefetcher: reading.bit.prefetcher.name(),
-            register: format!("{:#x}", reading.bit.register),
-            bit: reading.bit.bit,
-            value: format!("{:#x}", reading.value),
-            state: reading.state(),
+impl<'a> From<&'a Setting> for SettingRow<'a> {
+    fn from(setting: &'a Setting) -> SettingRow<'a> {
+        SettingRow {
+            cpu: setting.cpu,
+            core: setting.core.name,
+            prefetcher: setting.bit.prefetcher.name(),
+            register: format!("{:#x}", setting.bit.register),
+            bit: setting.bit.bit,
+            value: format!("{:#x}", setting.value),
+            state: setting.state(),
         }
     }
 }
 
-fn json(control: &Control, readings: &[Reading]) -> String {
-    let model = control.model();
-    let rows: Vec<Row> = readings.iter().map(Row::from).collect();
-    let sources: BTreeMap<&str, &str> = readings
+fn json(control: &Control, settings: &[Setting]) -> String {
+    let model = control.cpus().model;
+    let rows: Vec<SettingRow> = settings.iter().map(SettingRow::from).collect();
+    let sources: BTreeMap<&str, &str> = settings
         .iter()
-        .map(|reading| (reading.core.name, reading.core.source))
+        .map(|setting| (setting.core.name, setting.core.source))
         .collect();
     let value = serde_json::json!({
         "vendor": model.vendor,
@@ -318,5 +310,5 @@ fn json(control: &Control, readings: &[Reading]) -> String {
         "prefetchers": rows,
         "sources": sources,
     });
-    format!("{value:#}\n")
+    super::json(&value)
 }

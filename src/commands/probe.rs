@@ -1,15 +1,19 @@
 //! `hitm probe`: what this machine is and allows, and what a line transfer takes now.
 
 use crate::calibrate;
+use crate::counters;
 use crate::error::{Error, Result};
 use crate::machine::environment::Environment;
 use crate::machine::pairs::{self, Pair};
 use crate::machine::preflight::{self, Check};
 use crate::machine::transfer::{Mode, modes};
-use crate::machine::{CpuId, Distance, Placement, Topology, cpu_list};
-use crate::prefetch::CpuModel;
+use crate::machine::{CpuId, CpuModel, Distance, Placement, Topology, cpu_list};
+use crate::prefetch;
+use crate::report::columns::{Cell, Columns};
 use crate::results::write_whole;
 use crate::sim::Machine;
+use crate::stats::Spread;
+use crate::units;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,7 +31,7 @@ pub struct Args {
 
     /// How to print what was found
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: ProbeFormat,
 
     /// Measure this machine for the simulator, and write a machine file for `hitm sim --machine`
     #[arg(long, value_name = "FILE.toml", conflicts_with = "format")]
@@ -35,7 +39,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Format {
+enum ProbeFormat {
     /// Aligned, for reading
     Table,
     /// One object
@@ -43,10 +47,11 @@ enum Format {
 }
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("give a number of seconds from 0.01 to 3600".to_owned()),
-    }
+    let possible = Duration::from_millis(10)..=Duration::from_secs(3600);
+    let seconds = units::parse_duration(text).ok();
+    seconds
+        .filter(|seconds| possible.contains(seconds))
+        .ok_or_else(|| "give a number of seconds from 0.01 to 3600".to_owned())
 }
 
 /// How long line transfers are measured if nothing is said.
@@ -58,7 +63,7 @@ const WINDOW: Duration = Duration::from_micros(200);
 
 /// All that was found.
 #[derive(Serialize)]
-struct Findings {
+struct Probed {
     environment: Environment,
     placements: Vec<Room>,
     line_transfer: Vec<Transfer>,
@@ -101,7 +106,7 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(path) = &args.calibrate {
         return calibrate(path, &topology, args.seconds.unwrap_or(CALIBRATION_SECONDS));
     }
-    let findings = Findings {
+    let probed = Probed {
         environment: Environment::record(&topology, None),
         placements: Placement::NAMED
             .map(|placed| room(&placed, &topology))
@@ -110,17 +115,17 @@ pub fn run(args: Args) -> Result<()> {
             &pairs::pairs(&topology),
             args.seconds.unwrap_or(TRANSFER_SECONDS),
         )?,
-        permitted: preflight::checks(&topology),
+        permitted: {
+            let mut checks = preflight::checks(&topology);
+            let beside = counters::preflight::permitted()?.into_iter();
+            checks.splice(1..1, beside.chain([prefetch::check()]));
+            checks
+        },
     };
-    let text = match args.format {
-        Format::Table => table(&findings),
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&findings)
-                .map_err(|why| Error::Input(format!("the findings make no JSON: {why}")))?;
-            json + "\n"
-        }
-    };
-    super::print(&text)
+    super::print(&match args.format {
+        ProbeFormat::Table => table(&probed),
+        ProbeFormat::Json => super::json(&probed),
+    })
 }
 
 /// Measure, check the file as `hitm sim` will, and write it where nothing is yet.
@@ -147,8 +152,8 @@ fn calibrate(path: &Path, topology: &Topology, seconds: Duration) -> Result<()> 
 fn about(path: &Path, topology: &Topology) -> calibrate::About {
     let environment = Environment::record(topology, None);
     let model = environment.cpu.model_name;
-    let guest = match environment.machine.hypervisor.as_deref() {
-        None | Some("none") => String::new(),
+    let guest = match environment.machine.guest_of() {
+        None => String::new(),
         Some(name) => format!(", a guest of {name}"),
     };
     calibrate::About {
@@ -162,7 +167,7 @@ fn about(path: &Path, topology: &Topology) -> calibrate::About {
             model.as_deref().unwrap_or("a CPU without a name"),
             topology.summary()
         ),
-        vendor: CpuModel::here().ok().map(|model| model.vendor),
+        vendor: CpuModel::here().ok().map(|cpu| cpu.vendor),
     }
 }
 
@@ -223,26 +228,17 @@ fn measure(pairs: &[Pair], total: Duration) -> Result<Vec<Transfer>> {
     pairs
         .iter()
         .map(|&pair| {
-            let mut latencies_ns = pairs::measure(pair, each, WINDOW)?;
-            latencies_ns.sort_by(f64::total_cmp);
-            let quantile = |q: f64| {
-                let last = latencies_ns.len().checked_sub(1)?;
-                latencies_ns
-                    .get((q * last as f64).round() as usize)
-                    .copied()
-            };
-            let quantiles = || {
-                Some(Quantiles {
-                    median_ns: quantile(0.5)?,
-                    p5_ns: quantile(0.05)?,
-                    p95_ns: quantile(0.95)?,
-                })
-            };
+            let latencies_ns = pairs::measure(pair, each, WINDOW)?;
+            let spread = Spread::of(latencies_ns.iter().copied());
             Ok(Transfer {
                 cpus: pair.cpus,
                 distance: pair.distance,
                 windows: latencies_ns.len(),
-                quantiles: quantiles(),
+                quantiles: spread.map(|spread| Quantiles {
+                    median_ns: spread.median,
+                    p5_ns: spread.low,
+                    p95_ns: spread.high,
+                }),
                 modes: modes(&latencies_ns),
             })
         })
@@ -254,13 +250,13 @@ const FAINT: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Yellow.on_default();
 
-fn table(findings: &Findings) -> String {
+fn table(probed: &Probed) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write_machine(&mut out, &findings.environment);
-    let _ = write_placements(&mut out, &findings.placements);
-    let _ = write_transfers(&mut out, &findings.line_transfer);
-    let _ = write_permitted(&mut out, &findings.permitted);
+    let _ = write_machine(&mut out, &probed.environment);
+    let _ = write_placements(&mut out, &probed.placements);
+    let _ = write_transfers(&mut out, &probed.line_transfer);
+    let _ = write_permitted(&mut out, &probed.permitted);
     out
 }
 
@@ -275,9 +271,10 @@ fn write_machine(out: &mut String, environment: &Environment) -> std::fmt::Resul
     .into_iter()
     .filter_map(|(what, number)| Some(format!("{what} {}", number?)))
     .collect();
-    let hypervisor = match environment.machine.hypervisor.as_deref() {
-        Some("none") => "bare metal".to_owned(),
+    let machine = &environment.machine;
+    let hypervisor = match machine.guest_of() {
         Some(name) => format!("a guest of {name}"),
+        None if machine.hypervisor.is_some() => "bare metal".to_owned(),
         None => "hypervisor not known".to_owned(),
     };
     let kernel = &environment.kernel;
@@ -290,8 +287,8 @@ fn write_machine(out: &mut String, environment: &Environment) -> std::fmt::Resul
     if let Some(vma) = &kernel.vm_area_struct {
         write!(out, ", vm_area_struct {} bytes", vma.bytes)?;
         if let (Some(objects), Some(pages)) = (vma.objects_per_slab, vma.pages_per_slab) {
-            let s = if pages == 1 { "" } else { "s" };
-            write!(out, ", {objects} in a slab of {pages} page{s}")?;
+            let pages = units::count(pages as usize, "page");
+            write!(out, ", {objects} in a slab of {pages}")?;
         }
     }
     let topology = &environment.topology;
@@ -304,13 +301,13 @@ fn write_machine(out: &mut String, environment: &Environment) -> std::fmt::Resul
         writeln!(out, "  {row}")?;
     }
     if !topology.topology.offline.is_empty() {
-        let offline = cpu_list(topology.topology.offline.iter().copied());
+        let offline = cpu_list::format(topology.topology.offline.iter().copied());
         writeln!(out, "  {BAD}offline{BAD:#}: {offline}")?;
     }
     Ok(())
 }
 
-/// A line for the CPUs of one kind below one last-level cache.
+/// One line for the CPUs of each kind below one last-level cache.
 fn topology_rows(topology: &Topology) -> Vec<String> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for cpu in &topology.cpus {
@@ -326,17 +323,14 @@ fn topology_rows(topology: &Topology) -> Vec<String> {
             }
             if let Some(llc) = llc {
                 let cache = &topology.llcs[llc];
-                let size = match cache.bytes {
-                    Some(bytes) if bytes < 1 << 20 => format!("{} KiB ", bytes >> 10),
-                    Some(bytes) => format!("{} MiB ", bytes >> 20),
-                    None => String::new(),
-                };
+                let size = cache.bytes.map(|bytes| units::bytes(bytes) + " ");
+                let size = size.unwrap_or_default();
                 let _ = write!(row, "  LLC {llc:<3} ({size}L{})", cache.level);
             }
             let mut ids: Vec<CpuId> = cpus.iter().map(|cpu| cpu.id).collect();
             ids.sort_unstable();
             let cores = cpus.iter().filter(|cpu| cpu.smt_rank == 0).count();
-            let _ = write!(row, "  {cores:>3} cores  CPUs {}", cpu_list(ids));
+            let _ = write!(row, "  {cores:>3} cores  CPUs {}", cpu_list::format(ids));
             if topology.is_hybrid() {
                 let _ = write!(row, "  {}", topology.kinds[kind]);
             }
@@ -344,7 +338,11 @@ fn topology_rows(topology: &Topology) -> Vec<String> {
             let mut forbidden: Vec<CpuId> = forbidden.map(|cpu| cpu.id).collect();
             if !forbidden.is_empty() {
                 forbidden.sort_unstable();
-                let _ = write!(row, "  {BAD}not allowed{BAD:#}: {}", cpu_list(forbidden));
+                let _ = write!(
+                    row,
+                    "  {BAD}not allowed{BAD:#}: {}",
+                    cpu_list::format(forbidden)
+                );
             }
             row
         })
@@ -355,34 +353,26 @@ fn topology_rows(topology: &Topology) -> Vec<String> {
 const SHOWN_CPUS: usize = 8;
 
 fn write_placements(out: &mut String, rooms: &[Room]) -> std::fmt::Result {
-    writeln!(
-        out,
-        "\n{HEADING}Placements{HEADING:#}    max threads  on CPUs, in this order"
-    )?;
+    let mut table = Columns::new("<><");
+    table.row([
+        Cell::styled("Placements", HEADING),
+        "max threads".into(),
+        "on CPUs, in this order".into(),
+    ]);
     for room in rooms {
-        let name = &room.placement;
+        let name = format!("  {}", room.placement);
         if let Some(needs) = room.needs {
-            writeln!(
-                out,
-                "  {FAINT}{name:<12}            -  needs {needs}{FAINT:#}"
-            )?;
+            table.styled(FAINT, [name, "-".to_owned(), format!("needs {needs}")]);
             continue;
         }
-        let first: Vec<String> = room
-            .cpus
-            .iter()
-            .take(SHOWN_CPUS)
-            .map(CpuId::to_string)
-            .collect();
-        let more = if room.cpus.len() > SHOWN_CPUS {
-            ", …"
-        } else {
-            ""
-        };
-        let cpus = first.join(", ");
-        writeln!(out, "  {name:<12}  {:>11}  {cpus}{more}", room.max_threads)?;
+        let first = room.cpus.iter().take(SHOWN_CPUS).map(CpuId::to_string);
+        let mut cpus = first.collect::<Vec<_>>().join(", ");
+        if room.cpus.len() > SHOWN_CPUS {
+            cpus += ", …";
+        }
+        table.row([name, room.max_threads.to_string(), cpus]);
     }
-    Ok(())
+    write!(out, "\n{table}")
 }
 
 fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result {
@@ -394,34 +384,31 @@ fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result
         writeln!(out, "  {FAINT}needs two CPUs this process may use{FAINT:#}")?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "  {FAINT}CPUs     distance         median    5 % to 95 %  modes{FAINT:#}"
-    )?;
+    let mut table = Columns::new("<<>><");
+    let heading = ["  CPUs", "distance", "median", "5 % to 95 %", "modes"];
+    table.styled(FAINT, heading);
     for transfer in transfers {
         let [a, b] = transfer.cpus;
-        let pair = format!("{a} {b}");
-        let distance = transfer.distance.name();
+        let (pair, distance) = (format!("  {a} {b}"), transfer.distance.name());
         let Some(q) = &transfer.quantiles else {
-            writeln!(
-                out,
-                "  {pair:<7}  {distance:<12}  {BAD}kept from its CPUs{BAD:#}"
-            )?;
+            let kept = Cell::styled("kept from its CPUs", BAD);
+            table.row([pair.into(), distance.into(), kept]);
             continue;
         };
-        let range = format!("{:.1} to {:.1}", q.p5_ns, q.p95_ns);
         let modes: Vec<String> = transfer
             .modes
             .iter()
             .map(|mode| format!("{:.1} ns {:.0} %", mode.ns, 100.0 * mode.share))
             .collect();
-        writeln!(
-            out,
-            "  {pair:<7}  {distance:<12}  {:>6.1} ns  {range:>13}  {}",
-            q.median_ns,
-            modes.join(", ")
-        )?;
+        table.row([
+            pair,
+            distance.to_owned(),
+            format!("{:.1} ns", q.median_ns),
+            format!("{:.1} to {:.1}", q.p5_ns, q.p95_ns),
+            modes.join(", "),
+        ]);
     }
+    write!(out, "{table}")?;
     let is_split = |modes: &[Mode]| modes.iter().filter(|mode| mode.is_notable()).count() > 1;
     if transfers.iter().any(|transfer| is_split(&transfer.modes)) {
         writeln!(
@@ -435,26 +422,17 @@ fn write_transfers(out: &mut String, transfers: &[Transfer]) -> std::fmt::Result
 }
 
 fn write_permitted(out: &mut String, checks: &[Check]) -> std::fmt::Result {
-    writeln!(out, "\n{HEADING}Permitted{HEADING:#}")?;
-    let width = checks
-        .iter()
-        .map(|check| check.what.len())
-        .max()
-        .unwrap_or(0);
+    let mut table = Columns::new("<<<");
     for check in checks {
-        let (style, word) = if check.granted {
-            (GOOD, "yes")
-        } else {
-            (BAD, "no ")
+        let (style, word) = match check.granted {
+            true => (GOOD, "  yes"),
+            false => (BAD, "  no"),
         };
-        writeln!(
-            out,
-            "  {style}{word}{style:#}  {:<width$}  {}",
-            check.what, check.found
-        )?;
-        if let Some(remedy) = check.remedy {
-            writeln!(out, "       {:<width$}  {FAINT}→ {remedy}{FAINT:#}", "")?;
+        let word = Cell::styled(word, style);
+        table.row([word, check.what.into(), check.found.as_str().into()]);
+        if let Some(remedy) = &check.remedy {
+            table.styled(FAINT, ["", "", &format!("→ {remedy}")]);
         }
     }
-    Ok(())
+    write!(out, "\n{HEADING}Permitted{HEADING:#}\n{table}")
 }

@@ -6,7 +6,7 @@ use super::prefetch::RegisterArgs;
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
 use crate::backend::native::{Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
-use crate::counters::{self, Missing, Plan, Scope, preflight};
+use crate::counters::{self, Missing, Pmu, Rotation, Scope, preflight};
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Unmeasured, drive};
 use crate::machine::{CpuId, Topology, environment::Environment};
@@ -185,16 +185,16 @@ fn counted_roles(asked: &[String]) -> Result<Vec<&str>> {
 }
 
 /// What to count, tried out where there is a PMU; and what cannot be counted, each reason once.
-fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
+fn counters(asked: &[String]) -> Result<(Rotation, Vec<Unmeasured>)> {
     let roles = counted_roles(asked)?;
     if roles.is_empty() {
-        return Ok((Plan::default(), Vec::new()));
+        return Ok((Rotation::default(), Vec::new()));
     }
-    let machine = counters::Machine::this();
-    let mut plan = Plan::new(&machine, &roles, Scope::User)?;
+    let pmu = Pmu::here();
+    let mut plan = Rotation::new(&pmu, &roles, Scope::User)?;
     let mut missing = plan.missing.clone();
-    if machine.pmu.is_some() {
-        let dead: Vec<Missing> = preflight::check(&machine, Scope::User)?
+    if pmu.number.is_some() {
+        let dead: Vec<Missing> = preflight::check(&pmu, Scope::User)?
             .into_iter()
             .filter(|one| {
                 matches!(
@@ -213,7 +213,7 @@ fn counters(asked: &[String]) -> Result<(Plan, Vec<Unmeasured>)> {
             .into_iter()
             .filter(|role| !dead.iter().any(|one| one.role == *role));
         let alive: Vec<&str> = alive.collect();
-        plan = Plan::new(&machine, &alive, Scope::User)?;
+        plan = Rotation::new(&pmu, &alive, Scope::User)?;
         missing.extend(dead);
     }
     Ok((plan, unmeasured(&missing)))

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "TIME",
-        value_parser = super::options::duration,
+        value_parser = crate::units::parse_duration,
         conflicts_with = "pattern"
     )]
     fault_time: Option<Duration>,

@@ -3,12 +3,35 @@
 //! Nothing here fails as a whole. A counter that cannot be opened, started, stopped or read is
 //! missing with its reason, and the others go on.
 
-use super::plan::{Missing, Planned};
 use super::refusal::{Call, Conditions};
 use perf_event::{Builder, Counter};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A role without a value, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// The role.
+    pub role: &'static str,
+    /// What happened, the likely cause, what to do: one line.
+    pub reason: String,
+}
+
+/// A role with the event that serves it, in perf's numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerfEvent {
+    /// The role.
+    pub role: &'static str,
+    /// `perf_event_attr.type`.
+    pub kind: u32,
+    /// `perf_event_attr.config`.
+    pub config: u64,
+    /// `perf_event_attr.config1`.
+    pub config1: u64,
+    /// The kernel is excluded.
+    pub exclude_kernel: bool,
+}
 
 /// A group of counters of the thread that opened it.
 pub struct Open {
@@ -22,7 +45,7 @@ pub struct Open {
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reading {
+pub struct Tally {
     /// Events in the window, in the role's unit.
     pub value: f64,
     /// The counter shared its hardware, and the value was scaled up to the whole window.
@@ -33,7 +56,7 @@ pub struct Reading {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Readings {
     /// By role. A role that was not measured is not here.
-    pub values: BTreeMap<&'static str, Reading>,
+    pub values: BTreeMap<&'static str, Tally>,
     /// The roles of the group that were not measured.
     pub missing: Vec<Missing>,
 }
@@ -44,13 +67,13 @@ impl Readings {
     pub fn total(threads: impl IntoIterator<Item = Readings>) -> Readings {
         let mut total = Readings::default();
         for thread in threads {
-            for (role, reading) in thread.values {
-                let sum = total.values.entry(role).or_insert(Reading {
+            for (role, count) in thread.values {
+                let sum = total.values.entry(role).or_insert(Tally {
                     value: 0.0,
                     scaled: false,
                 });
-                sum.value += reading.value;
-                sum.scaled |= reading.scaled;
+                sum.value += count.value;
+                sum.scaled |= count.scaled;
             }
             total.missing.extend(thread.missing);
         }
@@ -73,7 +96,7 @@ struct Snapshot {
 }
 
 impl Open {
-    pub(super) fn new(events: &[Planned], conditions: &Conditions) -> Open {
+    pub(super) fn new(events: &[PerfEvent], conditions: &Conditions) -> Open {
         let mut open = Open {
             group: None,
             counters: Vec::new(),
@@ -164,7 +187,7 @@ impl Open {
                     } else {
                         count
                     };
-                    values.insert(*role, Reading { value, scaled });
+                    values.insert(*role, Tally { value, scaled });
                 }
                 self.last = now;
             }
@@ -232,7 +255,7 @@ fn decode(bytes: &[u8]) -> Option<Snapshot> {
     })
 }
 
-fn open_one(event: &Planned, group: &mut perf_event::Group) -> io::Result<Counter> {
+fn open_one(event: &PerfEvent, group: &mut perf_event::Group) -> io::Result<Counter> {
     // This thread, any CPU, not inherited, the hypervisor excluded: the builder's defaults.
     let mut builder = Builder::new().group(group);
     builder.exclude_kernel(event.exclude_kernel);
@@ -247,29 +270,25 @@ fn open_one(event: &Planned, group: &mut perf_event::Group) -> io::Result<Counte
 mod tests {
     use super::*;
 
-    fn reading(value: f64, scaled: bool) -> Reading {
-        Reading { value, scaled }
+    fn count(value: f64, scaled: bool) -> Tally {
+        Tally { value, scaled }
     }
 
     #[test]
     fn a_total_has_no_role_that_one_thread_misses() {
         let whole = Readings {
-            values: [
-                ("loads", reading(3.0, false)),
-                ("stores", reading(1.0, true)),
-            ]
-            .into(),
+            values: [("loads", count(3.0, false)), ("stores", count(1.0, true))].into(),
             missing: vec![],
         };
         let part = Readings {
-            values: [("stores", reading(2.0, false))].into(),
+            values: [("stores", count(2.0, false))].into(),
             missing: vec![Missing {
                 role: "loads",
                 reason: "why".into(),
             }],
         };
         let total = Readings::total([whole, part.clone(), part]);
-        assert_eq!(total.values, [("stores", reading(5.0, true))].into());
+        assert_eq!(total.values, [("stores", count(5.0, true))].into());
         assert_eq!(total.missing.len(), 1);
     }
 

@@ -4,13 +4,15 @@
 //! on one that must not, the same work on lines of their own. A counter that stays at 0 where it
 //! must rise is dead, and is never reported as a measured 0.
 
-use super::machine::Machine;
-use super::open::Readings;
-use super::plan::{Missing, Plan, Scope};
-use super::table::{Proof, Reach, role};
+use super::open::{Missing, Readings};
+use super::pmu::Pmu;
+use super::rotation::{Rotation, Scope};
+use super::table::{Proof, role, roles};
 use crate::error::{Error, Result};
-use core_affinity::CoreId;
-use std::fs::read_to_string;
+use crate::machine::pairs::{Pair, pairs};
+use crate::machine::pin::{join, pin_current_thread};
+use crate::machine::preflight::Check;
+use crate::machine::{CpuId, Distance, Topology};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -63,37 +65,59 @@ const TURNS: u64 = 50_000;
 /// Times that a thread sleeps in the load that must raise context switches.
 const SLEEPS: usize = 8;
 
+/// Whether the kernel counts for this process by itself, and with the PMU.
+pub fn permitted() -> Result<[Check; 2]> {
+    let pmu = Pmu::here();
+    let check = |(what, role)| -> Result<Check> {
+        let rotation = Rotation::new(&pmu, &[role], Scope::User)?;
+        let open = rotation.open(0);
+        let refused = rotation.missing.iter().chain(open.missing()).next();
+        let finding = match refused.map(|one| one.reason.split_once("; ")) {
+            None => Ok("perf_event_open".to_owned()),
+            Some(Some((cause, remedy))) => Err((cause.to_owned(), remedy)),
+            Some(None) => Err(("refused".to_owned(), "see `hitm counters list`")),
+        };
+        Ok(Check::of(what, finding))
+    };
+    let software = check(("software counters", "context_switches"))?;
+    Ok([software, check(("hardware counters", "cycles"))?])
+}
+
 /// Try every role on this machine.
-pub fn check(machine: &Machine, scope: Scope) -> Result<Vec<Checked>> {
-    let places = places();
-    let near = pair(&places, None).ok_or_else(|| {
+pub fn check(pmu: &Pmu, scope: Scope) -> Result<Vec<Checked>> {
+    let pairs = pairs(&Topology::here()?);
+    let near = pairs.first().map(|pair| pair.cpus).ok_or_else(|| {
         Error::Refused(
             "a preflight needs two CPUs; allow this process more (taskset, cpuset, or the size of \
              the virtual machine)"
                 .to_owned(),
         )
     })?;
-    let plan = Plan::everything(machine, scope);
-    let mut checked: Vec<Checked> = plan.missing.iter().map(missing).collect();
-    for group in 0..plan.groups.len() as u64 {
-        let alone = total(&plan, group, near, false)?;
+    let rotation = Rotation::everything(pmu, scope);
+    let mut checked: Vec<Checked> = rotation.missing.iter().map(missing).collect();
+    for group in 0..rotation.groups.len() as u64 {
+        let alone = total(&rotation, group, near, false)?;
         let mut fights = Vec::new();
-        for reach in [Reach::SameLlc, Reach::CrossLlc, Reach::CrossSocket] {
-            if let Some(cpus) = pair(&places, Some(reach)) {
-                fights.push((Some(reach), total(&plan, group, cpus, true)?));
+        for distance in [
+            Distance::SameLlc,
+            Distance::OtherLlc,
+            Distance::OtherPackage,
+        ] {
+            if let Some(cpus) = apart(&pairs, distance) {
+                fights.push((Some(distance), total(&rotation, group, cpus, true)?));
             }
         }
         if fights.is_empty() {
             // Two hardware threads of one core: enough for what the kernel counts.
-            fights.push((None, total(&plan, group, near, true)?));
+            fights.push((None, total(&rotation, group, near, true)?));
         }
         for (name, control) in &alone.values {
             let role = role(name)?;
             let wanted = match role.proof {
-                Some(Proof::Sharing(reach)) if !role.is_software() => Some(reach),
+                Some(Proof::Sharing(distance)) if !role.is_software() => Some(distance),
                 _ => fights[0].0,
             };
-            let fight = fights.iter().find(|(reach, _)| *reach == wanted);
+            let fight = fights.iter().find(|(distance, _)| *distance == wanted);
             checked.push(match fight.map(|(_, readings)| readings.values.get(name)) {
                 Some(Some(value)) => judge(name, role.proof, value.value, control.value),
                 // Reported below, with the reason.
@@ -108,7 +132,7 @@ pub fn check(machine: &Machine, scope: Scope) -> Result<Vec<Checked>> {
             }
         }
     }
-    let order = |one: &Checked| super::roles().iter().position(|role| role.name == one.role);
+    let order = |one: &Checked| roles().iter().position(|role| role.name == one.role);
     checked.sort_by_key(order);
     Ok(checked)
 }
@@ -123,11 +147,12 @@ fn missing(one: &Missing) -> Checked {
     }
 }
 
-fn unproven(role: &'static str, wanted: Option<Reach>) -> Checked {
+fn unproven(role: &'static str, wanted: Option<Distance>) -> Checked {
     let reason = match wanted {
-        Some(Reach::SameLlc) => "opens; its proof needs two cores that share a last-level cache",
-        Some(Reach::CrossLlc) => "opens; its proof needs two last-level caches in one socket",
-        Some(Reach::CrossSocket) => "opens; its proof needs two sockets",
+        Some(Distance::SmtSibling) => "opens; its proof needs two SMT siblings",
+        Some(Distance::SameLlc) => "opens; its proof needs two cores that share a last-level cache",
+        Some(Distance::OtherLlc) => "opens; its proof needs two last-level caches in one socket",
+        Some(Distance::OtherPackage) => "opens; its proof needs two sockets",
         None => "opens; no portable load must raise it",
     };
     Checked {
@@ -168,22 +193,23 @@ fn judge(role: &'static str, proof: Option<Proof>, fighting: f64, alone: f64) ->
 /// A line of its own, whatever the machine prefetches: 256 bytes.
 #[derive(Default)]
 #[repr(align(256))]
-struct Line(AtomicU64);
+struct Alone(AtomicU64);
 
 /// Both threads' counters on one load.
-fn total(plan: &Plan, group: u64, cpus: (usize, usize), fight: bool) -> Result<Readings> {
-    let lines: [Line; 4] = Default::default();
+fn total(rotation: &Rotation, group: u64, cpus: [CpuId; 2], fight: bool) -> Result<Readings> {
+    let lines: [Alone; 4] = Default::default();
     let ready = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
-    let threads = std::thread::scope(|scope| {
-        let spawned: Vec<_> = [cpus.0, cpus.1]
+    let readings = std::thread::scope(|scope| {
+        let spawned: Vec<_> = cpus
             .into_iter()
             .enumerate()
             .map(|(me, cpu)| {
                 let (lines, ready, done) = (&lines, &ready, &done);
                 scope.spawn(move || {
-                    let pinned = core_affinity::set_for_current(CoreId { id: cpu });
-                    let mut open = plan.open(group);
+                    // The other waits for this one all the same.
+                    let pinned = pin_current_thread(cpu);
+                    let mut open = rotation.open(group);
                     ready.fetch_add(1, Ordering::SeqCst);
                     while ready.load(Ordering::SeqCst) < 2 {
                         std::thread::yield_now();
@@ -208,25 +234,13 @@ fn total(plan: &Plan, group: u64, cpus: (usize, usize), fight: bool) -> Result<R
                         }
                     }
                     open.disable();
-                    pinned.then(|| open.read())
+                    pinned.map(|_| open.read())
                 })
             })
             .collect();
-        spawned
-            .into_iter()
-            .map(|thread| thread.join())
-            .collect::<Vec<_>>()
+        spawned.into_iter().map(join).collect::<Result<Vec<_>>>()
     });
-    let readings: Option<Vec<Readings>> = threads
-        .into_iter()
-        .map(|thread| thread.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        .collect();
-    readings.map(Readings::total).ok_or_else(|| {
-        Error::Refused(format!(
-            "cannot pin a thread to CPU {} or {}; check the cpuset of this process",
-            cpus.0, cpus.1
-        ))
-    })
+    readings.map(Readings::total)
 }
 
 /// Write to pages that come straight from the kernel.
@@ -240,86 +254,49 @@ fn touch_fresh_pages() {
     black_box(memory);
 }
 
-/// Where a CPU is.
-#[derive(Clone, Debug, PartialEq)]
-struct Place {
-    cpu: usize,
-    package: String,
-    core: String,
-    llc: String,
-}
-
-/// The CPUs this process may run on.
-fn places() -> Vec<Place> {
-    let known = core_affinity::get_core_ids().unwrap_or_default();
-    known
-        .into_iter()
-        .map(|CoreId { id: cpu }| {
-            let file = |path: &str| {
-                read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/{path}"))
-                    .map(|text| text.trim().to_owned())
-                    .unwrap_or_default()
-            };
-            let package = file("topology/physical_package_id");
-            let llc = (0..8)
-                .rev()
-                .map(|index| file(&format!("cache/index{index}/shared_cpu_list")))
-                .find(|list| !list.is_empty());
-            Place {
-                cpu,
-                core: file("topology/core_cpus_list"),
-                llc: llc.unwrap_or_else(|| package.clone()),
-                package,
-            }
-        })
-        .collect()
-}
-
-/// Two CPUs that are so far apart, and no further; any two without a `reach`.
-fn pair(places: &[Place], reach: Option<Reach>) -> Option<(usize, usize)> {
-    let apart = |a: &Place, b: &Place| match reach {
-        None => a.cpu != b.cpu,
-        Some(Reach::SameLlc) => a.core != b.core && a.llc == b.llc && a.package == b.package,
-        Some(Reach::CrossLlc) => a.llc != b.llc && a.package == b.package,
-        Some(Reach::CrossSocket) => a.package != b.package,
-    };
-    places.iter().enumerate().find_map(|(index, a)| {
-        let b = places[index + 1..].iter().find(|b| apart(a, b))?;
-        Some((a.cpu, b.cpu))
-    })
+/// Two CPUs that are so far apart.
+fn apart(pairs: &[Pair], distance: Distance) -> Option<[CpuId; 2]> {
+    let pair = pairs.iter().find(|pair| pair.distance == distance);
+    pair.map(|pair| pair.cpus)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn place(cpu: usize, core: usize, llc: usize, package: usize) -> Place {
-        Place {
-            cpu,
-            core: core.to_string(),
-            llc: llc.to_string(),
-            package: package.to_string(),
+    #[test]
+    fn the_threads_of_a_trial_sit_exactly_as_far_apart_as_asked() {
+        let cpus = |machine: &str, distance| {
+            let pairs = pairs(&Topology::from_synthetic(machine).unwrap());
+            apart(&pairs, distance).map(|cpus| cpus.map(|cpu| cpu.0))
+        };
+        let large = "pack:2 l3:2 core:2 pu:2";
+        assert_eq!(cpus(large, Distance::SmtSibling), Some([0, 1]));
+        assert_eq!(cpus(large, Distance::SameLlc), Some([0, 2]));
+        assert_eq!(cpus(large, Distance::OtherLlc), Some([0, 4]));
+        assert_eq!(cpus(large, Distance::OtherPackage), Some([0, 8]));
+        assert_eq!(cpus("pack:1 l3:1 core:1 pu:2", Distance::SameLlc), None);
+        assert_eq!(
+            cpus("pack:1 l3:2 core:2 pu:2", Distance::OtherPackage),
+            None
+        );
+        assert_eq!(cpus("pack:1 l3:1 core:1 pu:1", Distance::SmtSibling), None);
+    }
+
+    #[test]
+    fn counters_that_are_refused_have_a_reason_and_a_remedy() {
+        for check in permitted().unwrap() {
+            assert!(
+                !check.found.is_empty() && !check.found.contains('\n'),
+                "{check:?}"
+            );
+            assert_eq!(check.granted, check.remedy.is_none(), "{check:?}");
         }
     }
 
     #[test]
-    fn the_threads_of_a_trial_sit_exactly_as_far_apart_as_asked() {
-        // Two sockets of two caches of two cores of two hardware threads.
-        let all: Vec<Place> = (0..16)
-            .map(|cpu| place(cpu, cpu / 2, cpu / 4, cpu / 8))
-            .collect();
-        assert_eq!(pair(&all, None), Some((0, 1)));
-        assert_eq!(pair(&all, Some(Reach::SameLlc)), Some((0, 2)));
-        assert_eq!(pair(&all, Some(Reach::CrossLlc)), Some((0, 4)));
-        assert_eq!(pair(&all, Some(Reach::CrossSocket)), Some((0, 8)));
-        assert_eq!(pair(&all[..2], Some(Reach::SameLlc)), None);
-        assert_eq!(pair(&all[..8], Some(Reach::CrossSocket)), None);
-        assert_eq!(pair(&all[..1], None), None);
-    }
-
-    #[test]
     fn a_counter_that_stays_at_0_where_it_must_rise_is_dead() {
-        let sharing = Some(Proof::Sharing(Reach::SameLlc));
+        let sharing = Some(Proof::Sharing(Distance::SameLlc));
         assert_eq!(judge("hitm_local", sharing, 0.0, 0.0).status, Status::Dead);
         assert_eq!(
             judge("cycles", Some(Proof::Any), 0.0, 0.0).status,

@@ -1,5 +1,6 @@
 //! Why a counter is missing: errno to cause to remedy, in one table.
 
+use crate::machine::cpu::Processor;
 use rustix::io::Errno;
 use std::fs::read_to_string;
 use std::io;
@@ -49,8 +50,7 @@ impl Conditions {
         Conditions {
             paranoid: sysctl("perf_event_paranoid"),
             nmi_watchdog: sysctl("nmi_watchdog") == Some(1),
-            hypervisor: read_to_string("/proc/cpuinfo")
-                .is_ok_and(|text| text.split_whitespace().any(|word| word == "hypervisor")),
+            hypervisor: Processor::here().is_guest(),
         }
     }
 
@@ -121,15 +121,20 @@ impl Conditions {
     }
 }
 
-struct Row {
+struct Meaning {
     errno: Errno,
     name: &'static str,
     cause: &'static str,
     remedy: &'static str,
 }
 
-const fn row(errno: Errno, name: &'static str, cause: &'static str, remedy: &'static str) -> Row {
-    Row {
+const fn means(
+    errno: Errno,
+    name: &'static str,
+    cause: &'static str,
+    remedy: &'static str,
+) -> Meaning {
+    Meaning {
         errno,
         name,
         cause,
@@ -139,33 +144,33 @@ const fn row(errno: Errno, name: &'static str, cause: &'static str, remedy: &'st
 
 /// Meanings as in perf_event_open(2), section ERRORS, and `kernel/events/core.c`.
 #[rustfmt::skip]
-const TABLE: &[Row] = &[
-    row(Errno::PERM, "EPERM", "a seccomp filter or security module refuses perf_event_open",
+const TABLE: &[Meaning] = &[
+    means(Errno::PERM, "EPERM", "a seccomp filter or security module refuses perf_event_open",
         "allow it in the container's seccomp profile and give CAP_PERFMON"),
-    row(Errno::ACCESS, "EACCES", "the kernel refuses this to an unprivileged process",
+    means(Errno::ACCESS, "EACCES", "the kernel refuses this to an unprivileged process",
         "sysctl kernel.perf_event_paranoid=1, or give CAP_PERFMON"),
-    row(Errno::NOENT, "ENOENT", "this kernel or machine has no such event",
+    means(Errno::NOENT, "ENOENT", "this kernel or machine has no such event",
         "measure on bare metal with a kernel that knows this CPU"),
-    row(Errno::IO, "EIO", "the kernel lost the counter",
+    means(Errno::IO, "EIO", "the kernel lost the counter",
         "look at the last lines of dmesg and run again"),
-    row(Errno::INVAL, "EINVAL", "the kernel or hypervisor rejects the encoding, or the counters left do not hold the group",
+    means(Errno::INVAL, "EINVAL", "the kernel or hypervisor rejects the encoding, or the counters left do not hold the group",
         "check that the kernel knows this CPU, and end other users of perf"),
-    row(Errno::MFILE, "EMFILE", "the process has no file descriptor left",
+    means(Errno::MFILE, "EMFILE", "the process has no file descriptor left",
         "raise it: ulimit -n 65536"),
-    row(Errno::NFILE, "ENFILE", "the system has no file descriptor left",
+    means(Errno::NFILE, "ENFILE", "the system has no file descriptor left",
         "raise it: sysctl fs.file-max"),
-    row(Errno::NODEV, "ENODEV", "the CPU of this thread has no such PMU",
+    means(Errno::NODEV, "ENODEV", "the CPU of this thread has no such PMU",
         "pin the threads to one kind of core, or measure on bare metal"),
-    row(Errno::NOSPC, "ENOSPC", "all counters are taken",
+    means(Errno::NOSPC, "ENOSPC", "all counters are taken",
         "end other users of perf, or count fewer roles"),
-    row(Errno::OPNOTSUPP, "EOPNOTSUPP", "the PMU cannot count in the way asked",
+    means(Errno::OPNOTSUPP, "EOPNOTSUPP", "the PMU cannot count in the way asked",
         "measure on bare metal with its local APIC enabled"),
-    row(Errno::BUSY, "EBUSY", "another session holds the counters exclusively",
+    means(Errno::BUSY, "EBUSY", "another session holds the counters exclusively",
         "end other users of perf"),
-    row(Errno::NOSYS, "ENOSYS", "this kernel was built without perf events",
+    means(Errno::NOSYS, "ENOSYS", "this kernel was built without perf events",
         "use a kernel with CONFIG_PERF_EVENTS=y"),
-    row(Errno::TOOBIG, "E2BIG", "this kernel is older than what was asked of it",
+    means(Errno::TOOBIG, "E2BIG", "this kernel is older than what was asked of it",
         "use a newer kernel"),
-    row(Errno::NOMEM, "ENOMEM", "the kernel had no memory for the counter",
+    means(Errno::NOMEM, "ENOMEM", "the kernel had no memory for the counter",
         "free memory and run again"),
 ];

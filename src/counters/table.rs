@@ -4,8 +4,9 @@
 //! `events/*.toml`, compiled in; a new microarchitecture is one file there and one line in
 //! `TABLES`.
 
-use super::machine::{Core, Cpu, Vendor};
 use crate::error::{Error, Result};
+use crate::machine::cpu::CoreKind;
+use crate::machine::{CpuModel, Distance, Vendor};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ macro_rules! embedded {
     };
 }
 
-/// One line an event table.
+/// One line for each event table.
 const TABLES: &[(&str, &str)] = embedded![
     "haswell-client.toml",
     "haswell-ep.toml",
@@ -69,21 +70,9 @@ pub struct Role {
 pub enum Proof {
     /// Any load.
     Any,
-    /// Two threads that fight over lines, on two cores this far apart.
+    /// Two threads that fight over lines, on two CPUs this far apart.
     #[serde(untagged)]
-    Sharing(Reach),
-}
-
-/// How far apart two cores are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reach {
-    /// They share a last-level cache.
-    SameLlc,
-    /// They are in one socket, each with a last-level cache of its own.
-    CrossLlc,
-    /// They are in different sockets.
-    CrossSocket,
+    Sharing(Distance),
 }
 
 /// A counter of the kernel: `PERF_COUNT_SW_*` of `linux/perf_event.h`.
@@ -99,7 +88,7 @@ pub(super) struct Software {
 /// The counter events of one microarchitecture.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Table {
+pub struct EventTable {
     /// Its name on the command line.
     pub arch: String,
     /// Its name for people.
@@ -152,7 +141,7 @@ pub struct Event {
     pub ldlat: Option<u64>,
     /// Number of the fixed counter that can hold it.
     pub fixed: Option<u8>,
-    /// General-purpose counters that can hold it, a bit each.
+    /// General-purpose counters that can hold it, one bit for each.
     counters: Option<u64>,
     /// It supports precise sampling (PEBS).
     #[serde(default)]
@@ -179,7 +168,7 @@ struct CpuMatch {
     #[serde(default)]
     model_ranges: Vec<[u32; 2]>,
     steppings: Option<[u32; 2]>,
-    core: Option<Core>,
+    core: Option<CoreKind>,
 }
 
 #[derive(Deserialize)]
@@ -207,8 +196,8 @@ pub fn role(name: &str) -> Result<&'static Role> {
 }
 
 /// All event tables.
-pub fn tables() -> &'static [Table] {
-    static ALL: OnceLock<Vec<Table>> = OnceLock::new();
+pub fn tables() -> &'static [EventTable] {
+    static ALL: OnceLock<Vec<EventTable>> = OnceLock::new();
     ALL.get_or_init(|| {
         TABLES
             .iter()
@@ -217,15 +206,13 @@ pub fn tables() -> &'static [Table] {
     })
 }
 
-/// The table for a CPU, if there is one.
-pub fn select(cpu: &Cpu) -> Option<&'static Table> {
-    tables()
-        .iter()
-        .find(|table| table.cpu.iter().any(|rule| rule.matches(cpu)))
+/// The table for a kind of core of a CPU, if there is one.
+pub fn select(cpu: &CpuModel, core: CoreKind) -> Option<&'static EventTable> {
+    tables().iter().find(|table| table.is_for(cpu, core))
 }
 
 impl CpuMatch {
-    fn matches(&self, cpu: &Cpu) -> bool {
+    fn matches(&self, cpu: &CpuModel, core: CoreKind) -> bool {
         let within = |range: &[u32; 2], value| (range[0]..=range[1]).contains(&value);
         self.vendor == cpu.vendor
             && self.family == cpu.family
@@ -237,7 +224,7 @@ impl CpuMatch {
             && self
                 .steppings
                 .is_none_or(|range| within(&range, cpu.stepping))
-            && self.core.is_none_or(|core| core == cpu.core)
+            && self.core.is_none_or(|only| only == core)
     }
 }
 
@@ -248,9 +235,9 @@ impl Role {
     }
 }
 
-impl Table {
+impl EventTable {
     /// The table of that name.
-    pub fn parse(name: &str) -> Result<&'static Table> {
+    pub fn parse(name: &str) -> Result<&'static EventTable> {
         let all = tables();
         all.iter().find(|table| table.arch == name).ok_or_else(|| {
             Error::unknown(
@@ -261,13 +248,17 @@ impl Table {
         })
     }
 
+    fn is_for(&self, cpu: &CpuModel, core: CoreKind) -> bool {
+        self.cpu.iter().any(|rule| rule.matches(cpu, core))
+    }
+
     /// Whose CPUs it is for.
     pub fn vendor(&self) -> Vendor {
         self.cpu[0].vendor
     }
 
     /// Which kind of core of a hybrid CPU it is for.
-    pub fn core(&self) -> Option<Core> {
+    pub fn core(&self) -> Option<CoreKind> {
         self.cpu[0].core
     }
 
@@ -310,7 +301,7 @@ impl Table {
         all
     }
 
-    /// General-purpose counters that can hold the event, a bit each.
+    /// General-purpose counters that can hold the event, one bit for each.
     pub fn counter_mask(&self, event: &Event) -> u64 {
         event
             .counters
@@ -343,8 +334,8 @@ impl Table {
         }
         let pmu = match (&event.pmu, self.core()) {
             (Some(pmu), _) => pmu,
-            (None, Some(Core::Performance)) => "cpu_core",
-            (None, Some(Core::Efficiency)) => "cpu_atom",
+            (None, Some(CoreKind::Performance)) => "cpu_core",
+            (None, Some(CoreKind::Efficiency)) => "cpu_atom",
             (None, None) => "cpu",
         };
         let mut terms = format!("event={:#x},umask={:#x}", event.code, event.umask);
@@ -371,18 +362,17 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn intel(model: u32, stepping: u32, core: Core) -> Cpu {
-        Cpu {
+    fn intel(model: u32, stepping: u32) -> CpuModel {
+        CpuModel {
             vendor: Vendor::Intel,
             family: 6,
             model,
             stepping,
-            core,
         }
     }
 
-    fn arch(cpu: &Cpu) -> Option<&'static str> {
-        select(cpu).map(|table| table.arch.as_str())
+    fn arch(cpu: &CpuModel, core: CoreKind) -> Option<&'static str> {
+        select(cpu, core).map(|table| table.arch.as_str())
     }
 
     #[test]
@@ -426,8 +416,8 @@ mod tests {
 
     #[test]
     fn each_cpu_finds_the_table_of_its_model_stepping_and_core() {
-        use Core::{Efficiency as E, Performance as P};
-        let models: &[(&str, Core, &[u32])] = &[
+        use CoreKind::{Efficiency as E, Performance as P};
+        let models: &[(&str, CoreKind, &[u32])] = &[
             ("haswell-client", P, &[0x3c, 0x45, 0x46]),
             ("haswell-ep", P, &[0x3f]),
             ("broadwell-client", P, &[0x3d, 0x47]),
@@ -445,7 +435,7 @@ mod tests {
         ];
         for (name, core, models) in models {
             for model in *models {
-                assert_eq!(arch(&intel(*model, 1, *core)), Some(*name), "{model:#x}");
+                assert_eq!(arch(&intel(*model, 1), *core), Some(*name), "{model:#x}");
             }
         }
         for stepping in 0..=15 {
@@ -454,14 +444,13 @@ mod tests {
             } else {
                 "cascadelake-sp"
             };
-            assert_eq!(arch(&intel(0x55, stepping, P)), Some(name), "{stepping}");
+            assert_eq!(arch(&intel(0x55, stepping), P), Some(name), "{stepping}");
         }
-        let amd = |family, model| Cpu {
+        let amd = |family, model| CpuModel {
             vendor: Vendor::Amd,
             family,
             model,
             stepping: 1,
-            core: P,
         };
         for (family, model, name) in [
             (0x17, 0x31, Some("amdzen2")),
@@ -475,9 +464,25 @@ mod tests {
             (0x1a, 0x02, Some("amdzen5")),
             (0x10, 0x02, None),
         ] {
-            assert_eq!(arch(&amd(family, model)), name, "{family:#x} {model:#x}");
+            assert_eq!(arch(&amd(family, model), P), name, "{family:#x} {model:#x}");
         }
-        assert_eq!(arch(&intel(0x2a, 7, P)), None);
+        assert_eq!(arch(&intel(0x2a, 7), P), None);
+    }
+
+    #[test]
+    fn a_midr_names_its_table() {
+        // Values of the parts' Technical Reference Manuals; the revision does not matter.
+        for (midr, name) in [
+            ("0x00000000413fd0c1", "neoverse-n1"),
+            ("0x00000000411fd401", "neoverse-v1"),
+            ("0x00000000410fd493\n", "neoverse-n2-v2"),
+            ("0x00000000410fd4f1", "neoverse-n2-v2"),
+        ] {
+            let cpu = CpuModel::from_midr(midr).unwrap();
+            assert_eq!(arch(&cpu, CoreKind::Performance), Some(name), "{midr}");
+        }
+        assert_eq!(CpuModel::from_midr("0x00000000481fd010"), None);
+        assert_eq!(CpuModel::from_midr("nonsense"), None);
     }
 
     #[test]
@@ -486,18 +491,15 @@ mod tests {
             for family in [6, 0x17, 0x19, 0x1a] {
                 for model in 0..=0xff {
                     for stepping in 0..16 {
-                        for core in [Core::Performance, Core::Efficiency] {
-                            let cpu = Cpu {
+                        for core in [CoreKind::Performance, CoreKind::Efficiency] {
+                            let cpu = CpuModel {
                                 vendor,
                                 family,
                                 model,
                                 stepping,
-                                core,
                             };
-                            let found = tables()
-                                .iter()
-                                .filter(|table| table.cpu.iter().any(|rule| rule.matches(&cpu)));
-                            assert!(found.count() <= 1, "{cpu:?}");
+                            let found = tables().iter().filter(|table| table.is_for(&cpu, core));
+                            assert!(found.count() <= 1, "{cpu:?}, {core:?}");
                         }
                     }
                 }
@@ -508,11 +510,11 @@ mod tests {
     #[test]
     fn an_event_becomes_the_numbers_perf_uses() {
         let raw = |arch: &str, event: &str| {
-            let table = Table::parse(arch).unwrap();
+            let table = EventTable::parse(arch).unwrap();
             let event = &table.events[event];
             (table.config(event), table.config1(event))
         };
-        // Put together by hand from the layout that `Table::config` documents.
+        // Put together by hand from the layout that `EventTable::config` documents.
         assert_eq!(
             raw("broadwell-ep", "MEM_LOAD_UOPS_L3_HIT_RETIRED.XSNP_HITM"),
             (0x04d2, 0)
@@ -538,7 +540,7 @@ mod tests {
     #[test]
     fn what_a_counter_does_not_mean_goes_with_it() {
         let caveats = |arch: &str, name: &str| {
-            Table::parse(arch)
+            EventTable::parse(arch)
                 .unwrap()
                 .caveats(role(name).unwrap())
                 .join("\n")

@@ -36,11 +36,11 @@ words! {
 
 impl Prefetch {
     /// What the prefetcher is switched to, if anything.
-    pub fn state(self) -> Option<prefetch::State> {
+    pub fn state(self) -> Option<prefetch::Switch> {
         match self {
             Prefetch::AsIs => None,
-            Prefetch::On => Some(prefetch::State::On),
-            Prefetch::Off => Some(prefetch::State::Off),
+            Prefetch::On => Some(prefetch::Switch::On),
+            Prefetch::Off => Some(prefetch::Switch::Off),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How fast a core gets through instructions at this moment.
 //!
-//! Here: one short loop that is bound by how many instructions a core takes a cycle, not by their
+//! Here: one short loop that is bound by how many instructions a core takes per cycle, not by their
 //! latency. An SMT sibling takes a share of just that, and it may be one that this system does not
 //! know: a hypervisor can show siblings as cores, and lend the other half of ours to someone else.
 //! Not here: what follows from a slow reading.
@@ -19,12 +19,12 @@ const TURNS: usize = 3_000;
 const DISTURBED: f64 = 1.3;
 
 #[repr(align(64))]
-struct Line([AtomicU64; WORDS]);
+struct PaceLine([AtomicU64; WORDS]);
 
 /// Nanoseconds of a load that hits L1, the comparison of its value and a branch that is not taken:
 /// one of many that do not wait for each other.
 pub fn pace_ns() -> f64 {
-    let line = Line(Default::default());
+    let line = PaceLine(Default::default());
     let line = black_box(&line);
     let start = Instant::now();
     for _ in 0..TURNS {

@@ -3,7 +3,7 @@
 //! Here: which pairs, and a ring of two pinned threads. Not here: the ring and the modes
 //! (`transfer`), the probe before a sample, which workers run themselves (`backend`).
 
-use super::pin::pin_current_thread;
+use super::pin::{join, pin_current_thread};
 use super::topology::{CpuId, Distance, Topology};
 use super::transfer::Ring;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ pub fn pairs(topology: &Topology) -> Vec<Pair> {
     pairs
 }
 
-/// One-way latencies in ns between the two CPUs, one a `window`, for `duration` in all.
+/// One-way latencies in ns between the two CPUs, one per `window`, for `duration` in all.
 ///
 /// Fewer than asked for, or none, if a thread is kept from its CPU for seconds.
 pub fn measure(pair: Pair, duration: Duration, window: Duration) -> Result<Vec<f64>> {
@@ -85,16 +85,8 @@ pub fn measure(pair: Pair, duration: Duration, window: Duration) -> Result<Vec<f
     })
 }
 
-fn join<T>(thread: std::thread::ScopedJoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 fn pin_or_abandon(ring: &Ring, cpu: CpuId) -> Result<()> {
-    pin_current_thread(cpu)
-        .map(drop)
-        .inspect_err(|_: &Error| ring.abandon())
+    pin_current_thread(cpu).inspect_err(|_: &Error| ring.abandon())
 }
 
 #[cfg(test)]

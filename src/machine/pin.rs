@@ -3,19 +3,10 @@
 use super::CpuId;
 use crate::error::{Error, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
-use serde::Serialize;
-
-/// What the kernel answered after a thread was pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PinProof {
-    /// The only CPU in the thread's affinity mask, read back from the kernel.
-    pub affinity: CpuId,
-    /// The CPU the thread was running on.
-    pub running_on: CpuId,
-}
+use std::thread::ScopedJoinHandle;
 
 /// Pin the calling thread to `cpu`, and read back from the kernel that it is there.
-pub fn pin_current_thread(cpu: CpuId) -> Result<PinProof> {
+pub fn pin_current_thread(cpu: CpuId) -> Result<()> {
     if cpu.0 >= CpuSet::MAX_CPU {
         return Err(Error::Refused(format!(
             "cannot pin to CPU {cpu}: only CPUs below {} are supported",
@@ -41,11 +32,7 @@ pub fn pin_current_thread(cpu: CpuId) -> Result<PinProof> {
             mask.count()
         )));
     }
-    verify(cpu)?;
-    Ok(PinProof {
-        affinity: cpu,
-        running_on: cpu,
-    })
+    verify(cpu)
 }
 
 /// Whether the calling thread runs on `cpu` right now; costs a few nanoseconds (vDSO).
@@ -60,6 +47,18 @@ pub fn verify(cpu: CpuId) -> Result<()> {
     )))
 }
 
+/// What `work` returns on a thread of its own that is pinned to `cpu`: a pin outlives the work.
+pub fn on<T: Send>(cpu: CpuId, work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| join(scope.spawn(|| pin_current_thread(cpu).map(|()| work()))))
+}
+
+/// What the thread returns; a panic of it goes on in this one.
+pub fn join<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,20 +68,17 @@ mod tests {
     fn a_pinned_thread_runs_where_it_was_pinned() {
         let topology = Topology::here().unwrap();
         for cpu in topology.allowed().map(|cpu| cpu.id) {
-            let proof = std::thread::spawn(move || pin_current_thread(cpu))
-                .join()
-                .unwrap()
-                .unwrap();
-            assert_eq!((proof.affinity, proof.running_on), (cpu, cpu));
+            let state = || (sched_getaffinity(None).unwrap(), sched_getcpu());
+            let (affinity, running_on) = on(cpu, state).unwrap();
+            assert_eq!((affinity.count(), running_on), (1, cpu.0));
+            assert!(affinity.is_set(cpu.0));
         }
     }
 
     #[test]
     fn a_cpu_that_does_not_exist_is_refused_in_one_line() {
         for cpu in [CpuSet::MAX_CPU - 1, CpuSet::MAX_CPU] {
-            let result = std::thread::spawn(move || pin_current_thread(CpuId(cpu)))
-                .join()
-                .unwrap();
+            let result = on(CpuId(cpu), || ());
             let Err(Error::Refused(message)) = result else {
                 panic!("pinned to CPU {cpu}: {result:?}");
             };

@@ -3,10 +3,12 @@
 //! A pure function of a [`Topology`], so that every placement can be tested for machines that are
 //! not here. Not here: the pinning itself (`pin`).
 
-use super::topology::{Cpu, CpuId, Topology, plural};
+use super::cpu_list;
+use super::topology::{Cpu, CpuId, Topology};
 use crate::error::{Error, Result};
 use crate::text::serde_as_text;
-use std::collections::BTreeMap;
+use crate::units;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -48,9 +50,6 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// The largest CPU number in an explicit list: `CONFIG_NR_CPUS` of x86-64 ends at 8192.
-const MAX_CPU: usize = 8191;
-
 impl Placement {
     /// The placements that have a name.
     pub const NAMED: [Placement; 6] = [
@@ -62,7 +61,7 @@ impl Placement {
         Placement::CrossSocket,
     ];
 
-    /// One CPU a thread for `threads` threads.
+    /// One CPU for each of `threads` threads.
     ///
     /// # Errors
     ///
@@ -89,7 +88,7 @@ impl Placement {
             warnings.push(format!(
                 "{threads} threads share {}: a waiting thread is switched out, and samples count \
                  as disturbed",
-                plural(order.len(), "CPU"),
+                units::count(order.len(), "CPU"),
             ));
         }
         warnings.extend(mixed_kinds(topology, &cpus));
@@ -209,7 +208,7 @@ fn check_listed(topology: &Topology, id: CpuId) -> Result<()> {
     let usable: Vec<CpuId> = topology.allowed().map(|cpu| cpu.id).collect();
     Err(Error::Refused(format!(
         "CPU {id} {why} from {}",
-        cpu_list(sorted(usable))
+        cpu_list::format(sorted(usable))
     )))
 }
 
@@ -224,7 +223,13 @@ fn mixed_kinds(topology: &Topology, cpus: &[CpuId]) -> Option<String> {
     }
     let kinds: Vec<String> = by_kind
         .into_iter()
-        .map(|(kind, cpus)| format!("{} on CPU {}", topology.kinds[kind], cpu_list(sorted(cpus))))
+        .map(|(kind, cpus)| {
+            format!(
+                "{} on CPU {}",
+                topology.kinds[kind],
+                cpu_list::format(sorted(cpus))
+            )
+        })
         .collect();
     Some(format!(
         "threads run on different kinds of core ({}): threads are not alike; for one kind, list \
@@ -307,25 +312,6 @@ fn sorted(mut cpus: Vec<CpuId>) -> Vec<CpuId> {
     cpus
 }
 
-/// `0,2,4-7`: ascending runs are joined, the order is kept.
-pub fn cpu_list(cpus: impl IntoIterator<Item = CpuId>) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for CpuId(cpu) in cpus {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            _ => runs.push((cpu, cpu)),
-        }
-    }
-    let runs: Vec<String> = runs
-        .into_iter()
-        .map(|(first, last)| match first == last {
-            true => first.to_string(),
-            false => format!("{first}-{last}"),
-        })
-        .collect();
-    runs.join(",")
-}
-
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -335,7 +321,7 @@ impl fmt::Display for Placement {
             Placement::OneLlc => "one-llc",
             Placement::CrossLlc => "cross-llc",
             Placement::CrossSocket => "cross-socket",
-            Placement::Explicit(cpus) => return f.pad(&cpu_list(cpus.iter().copied())),
+            Placement::Explicit(cpus) => return f.pad(&cpu_list::format(cpus.iter().copied())),
         })
     }
 }
@@ -346,7 +332,7 @@ impl FromStr for Placement {
     /// A name, or a list of CPUs such as `0,2,4-7`.
     fn from_str(text: &str) -> Result<Placement> {
         if text.starts_with(|c: char| c.is_ascii_digit()) {
-            return parse_list(text).map(Placement::Explicit);
+            return listed(text).map(Placement::Explicit);
         }
         Placement::NAMED
             .into_iter()
@@ -360,30 +346,15 @@ impl FromStr for Placement {
 
 serde_as_text!(Placement);
 
-fn parse_list(text: &str) -> Result<Vec<CpuId>> {
-    let input = |why: String| Error::Input(format!("CPU list '{text}': {why}"));
-    let number = |part: &str| match part.parse::<usize>() {
-        Ok(cpu) if cpu <= MAX_CPU => Ok(cpu),
-        _ => Err(input(format!(
-            "'{part}' is no CPU number from 0 to {MAX_CPU}; write it like 0,2,4-7"
+/// The CPUs of a list, which may name each only once.
+fn listed(text: &str) -> Result<Vec<CpuId>> {
+    let cpus = cpu_list::parse(text)?;
+    let mut seen = BTreeSet::new();
+    match cpus.iter().find(|cpu| !seen.insert(**cpu)) {
+        None => Ok(cpus),
+        Some(twice) => Err(Error::Input(format!(
+            "CPU list '{text}': CPU {twice} occurs twice; for threads that share a CPU list it \
+             once and give --oversubscribe"
         ))),
-    };
-    let mut cpus = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return Err(input(format!("the range {part} runs backwards")));
-        }
-        for cpu in (first..=last).map(CpuId) {
-            if cpus.contains(&cpu) {
-                return Err(input(format!(
-                    "CPU {cpu} occurs twice; for threads that share a CPU list it once and give \
-                     --oversubscribe"
-                )));
-            }
-            cpus.push(cpu);
-        }
     }
-    Ok(cpus)
 }

@@ -1,17 +1,17 @@
 //! What this process is permitted to do here, found by trying it.
 //!
 //! Here: each check with what was found and what would change it. Not here: doing anything with
-//! it; every check leaves the machine as it was.
+//! it (every check leaves the machine as it was), counters (`counters::preflight`) and
+//! prefetchers (`prefetch::check`).
 
 use super::accounting::StealClock;
-use super::pin::pin_current_thread;
-use super::topology::{CpuId, Topology, plural};
-use perf_event::Builder;
-use perf_event::events::{Event, Hardware, Software};
+use super::files::{Known, describe, read};
+use super::pin::{join, on};
+use super::topology::{CpuId, Topology};
+use crate::units;
 use serde::Serialize;
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// One thing that may or may not be permitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,20 +24,33 @@ pub struct Check {
     pub found: String,
     /// What would make it work.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<&'static str>,
+    pub remedy: Option<String>,
 }
 
 /// A finding: what was seen, or the reason and the remedy.
 type Finding = Result<String, (String, &'static str)>;
 
-/// All checks, in the order of what a run needs most.
+impl Check {
+    /// The check of `what`, with what was seen, or the reason it did not work and the remedy.
+    pub fn of(what: &'static str, finding: Result<String, (String, impl Into<String>)>) -> Check {
+        let (granted, found, remedy) = match finding {
+            Ok(found) => (true, found, None),
+            Err((found, remedy)) => (false, found, Some(remedy.into())),
+        };
+        Check {
+            what,
+            granted,
+            found,
+            remedy,
+        }
+    }
+}
+
+/// All checks of the machine, in the order of what a run needs most.
 pub fn checks(topology: &Topology) -> Vec<Check> {
     let cpus: Vec<CpuId> = topology.allowed().map(|cpu| cpu.id).collect();
     let findings = [
         ("pinning threads", pinning(&cpus)),
-        ("software counters", perf(Software::CONTEXT_SWITCHES.into())),
-        ("hardware counters", perf(Hardware::CPU_CYCLES.into())),
-        ("prefetcher registers", msr(&cpus)),
         ("stolen time", steal(&cpus)),
         ("clock", clock()),
         ("frequency control", governor(&cpus)),
@@ -46,71 +59,15 @@ pub fn checks(topology: &Topology) -> Vec<Check> {
         ("real-time scheduling", real_time()),
         ("slab of the kernel's VMAs", vma_slab()),
     ];
-    findings
-        .into_iter()
-        .map(|(what, finding)| {
-            let granted = finding.is_ok();
-            let (found, remedy) = match finding {
-                Ok(found) => (found, None),
-                Err((found, remedy)) => (found, Some(remedy)),
-            };
-            Check {
-                what,
-                granted,
-                found,
-                remedy,
-            }
-        })
-        .collect()
+    let check = |(what, finding)| Check::of(what, finding);
+    findings.into_iter().map(check).collect()
 }
 
 fn pinning(cpus: &[CpuId]) -> Finding {
     for &cpu in cpus {
-        std::thread::spawn(move || pin_current_thread(cpu))
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            .map_err(|why| (why.to_string(), "free the CPUs of this process"))?;
+        on(cpu, || ()).map_err(|why| (why.to_string(), "free the CPUs of this process"))?;
     }
-    Ok(format!("proven on {}", plural(cpus.len(), "CPU")))
-}
-
-fn perf(event: Event) -> Finding {
-    let is_hardware = matches!(event, Event::Hardware(_));
-    let Err(why) = Builder::new().kind(event).build() else {
-        return Ok("perf_event_open".to_owned());
-    };
-    let remedy = match why.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => {
-            "sysctl kernel.perf_event_paranoid=-1, or run with CAP_PERFMON"
-        }
-        Some(libc::ENOSYS) => "use a kernel with CONFIG_PERF_EVENTS, outside of seccomp filters",
-        _ if is_hardware => {
-            "the kernel sees no PMU, as in most virtual machines: pass one through, or use bare \
-             metal"
-        }
-        _ => "use a kernel with CONFIG_PERF_EVENTS",
-    };
-    Err((format!("perf_event_open: {}", describe(&why)), remedy))
-}
-
-/// Reads the time-stamp counter, register 0x10 on every x86 (Intel SDM volume 4, table 2-2).
-fn msr(cpus: &[CpuId]) -> Finding {
-    const TIME_STAMP_COUNTER: u64 = 0x10;
-    let Some(cpu) = cpus.first() else {
-        return Err(("no usable CPU".to_owned(), "free the CPUs of this process"));
-    };
-    let path = format!("/dev/cpu/{cpu}/msr");
-    let read =
-        File::open(&path).and_then(|file| file.read_exact_at(&mut [0; 8], TIME_STAMP_COUNTER));
-    let Err(why) = read else {
-        return Ok(format!("{path} can be read"));
-    };
-    let remedy = match why.kind() {
-        io::ErrorKind::NotFound => "modprobe msr; a virtual machine has no prefetcher to switch",
-        io::ErrorKind::PermissionDenied => "run as root, with kernel lockdown off",
-        _ => "use bare metal",
-    };
-    Err((format!("{path}: {}", describe(&why)), remedy))
+    Ok(format!("proven on {}", units::count(cpus.len(), "CPU")))
 }
 
 fn steal(cpus: &[CpuId]) -> Finding {
@@ -138,7 +95,7 @@ const FAST_CLOCKS: [&str; 4] = [
 ];
 
 fn clock() -> Finding {
-    let name = read("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    let name = text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
         .map_err(|why| (why, "mount /sys"))?;
     if FAST_CLOCKS.contains(&name.as_str()) {
         return Ok(format!("{name}, read without a system call"));
@@ -152,7 +109,7 @@ fn clock() -> Finding {
 fn governor(cpus: &[CpuId]) -> Finding {
     let cpu = cpus.first().copied().unwrap_or(CpuId(0));
     let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
-    let governor = read(&path).map_err(|why| {
+    let governor = text(&path).map_err(|why| {
         (
             why,
             "the kernel controls no frequency here; the hypervisor or firmware does",
@@ -171,13 +128,13 @@ fn governor(cpus: &[CpuId]) -> Finding {
 }
 
 fn transparent_hugepages() -> Finding {
-    read("/sys/kernel/mm/transparent_hugepage/enabled")
+    text("/sys/kernel/mm/transparent_hugepage/enabled")
         .map_err(|why| (why, "use a kernel with CONFIG_TRANSPARENT_HUGEPAGE"))
 }
 
 fn reserved_hugepages() -> Finding {
     let remedy = "sysctl vm.nr_hugepages=64";
-    let free = read("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+    let free = text("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
         .map_err(|why| (why, "use a kernel with CONFIG_HUGETLBFS"))?;
     match free.as_str() {
         "0" => Err(("no 2 MiB page is reserved".to_owned(), remedy)),
@@ -187,17 +144,15 @@ fn reserved_hugepages() -> Finding {
 
 /// Tries it on a thread of its own, which then ends.
 fn real_time() -> Finding {
-    let tried = std::thread::spawn(|| {
+    let attempt = || {
         let priority = libc::sched_param { sched_priority: 1 };
         // SAFETY: pid 0 is the calling thread, and `priority` outlives the call.
         match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
-    });
-    tried
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    };
+    std::thread::scope(|scope| join(scope.spawn(attempt)))
         .map(|()| "SCHED_FIFO".to_owned())
         .map_err(|why| {
             (
@@ -209,21 +164,14 @@ fn real_time() -> Finding {
 
 fn vma_slab() -> Finding {
     let path = "/sys/kernel/slab/vm_area_struct/slab_size";
-    read(path)
+    text(path)
         .map(|bytes| format!("{bytes} bytes a slot"))
         .map_err(|why| (why, "run as root, on a kernel with SLUB's sysfs"))
 }
 
-fn read(path: &str) -> Result<String, String> {
-    fs::read_to_string(path)
-        .map(|text| text.trim().to_owned())
-        .map_err(|why| format!("{path}: {}", describe(&why)))
-}
-
-/// The message without the number of the error.
-fn describe(why: &io::Error) -> String {
-    let text = why.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
+/// The text of the file, or why there is none.
+fn text(path: &str) -> Known<String> {
+    read(Path::new("/"), path.trim_start_matches('/'))
 }
 
 #[cfg(test)]
@@ -233,7 +181,7 @@ mod tests {
     #[test]
     fn whatever_is_refused_has_a_reason_and_a_remedy() {
         let checks = checks(&Topology::here().unwrap());
-        assert!(checks.iter().any(|check| check.what == "hardware counters"));
+        assert!(checks.iter().any(|check| check.what == "pinning threads"));
         for check in checks {
             assert!(!check.found.is_empty(), "{check:?}");
             assert_eq!(check.granted, check.remedy.is_none(), "{check:?}");

@@ -4,6 +4,7 @@
 //! thread gets (`placement`).
 
 use crate::error::{Error, Result};
+use crate::units;
 use hwlocality::Topology as Hwloc;
 use hwlocality::object::TopologyObject;
 use hwlocality::object::attributes::ObjectAttributes;
@@ -64,7 +65,7 @@ pub struct Llc {
 }
 
 /// How far apart two CPUs are: the nearest thing they share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Distance {
     /// Two hardware threads of one core.
@@ -133,15 +134,7 @@ impl Topology {
     /// A machine written as an hwloc synthetic description, such as
     /// `pack:2 l3:1 core:14 pu:2`.
     pub fn from_synthetic(description: &str) -> Result<Topology> {
-        let input = |why: &dyn fmt::Display| {
-            Error::Input(format!(
-                "'{description}' is no hwloc synthetic description: {why}"
-            ))
-        };
-        let builder = TopologyBuilder::new()
-            .from_synthetic(description)
-            .map_err(|why| input(&why))?;
-        read(&build(builder).map_err(|why| input(&why))?)
+        read(&hwloc_of(description)?)
     }
 
     /// A machine exported by `lstopo --of xml`.
@@ -193,12 +186,12 @@ impl Topology {
 
     /// The machine in one line: `2 sockets, 2 LLCs, 28 cores, 56 CPUs (4 offline, 2 not allowed)`.
     pub fn summary(&self) -> String {
-        let mut parts = vec![plural(self.packages(), "socket")];
+        let mut parts = vec![units::count(self.packages(), "socket")];
         if !self.llcs.is_empty() {
-            parts.push(plural(self.llcs.len(), "LLC"));
+            parts.push(units::count(self.llcs.len(), "LLC"));
         }
-        parts.push(plural(self.cores(), "core"));
-        parts.push(plural(self.cpus.len(), "CPU"));
+        parts.push(units::count(self.cores(), "core"));
+        parts.push(units::count(self.cpus.len(), "CPU"));
         let disallowed = self.cpus.len() - self.allowed().count();
         let apart: Vec<String> = [(self.offline.len(), "offline"), (disallowed, "not allowed")]
             .into_iter()
@@ -231,11 +224,6 @@ impl Cpu {
     }
 }
 
-/// `1 core`, `2 cores`.
-pub(super) fn plural(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 fn count(numbers: impl Iterator<Item = usize>) -> usize {
     numbers.collect::<BTreeSet<_>>().len()
 }
@@ -247,6 +235,17 @@ fn build(builder: TopologyBuilder) -> std::result::Result<Hwloc, String> {
         .map_err(|why| why.to_string())?
         .build()
         .map_err(|why| why.to_string())
+}
+
+/// hwloc's view of a machine written as a synthetic description.
+pub fn hwloc_of(description: &str) -> Result<Hwloc> {
+    let builder = TopologyBuilder::new().from_synthetic(description);
+    let built = builder.map_err(|why| why.to_string()).and_then(build);
+    built.map_err(|why| {
+        Error::Input(format!(
+            "'{description}' is no hwloc synthetic description: {why}"
+        ))
+    })
 }
 
 /// Numbers objects from 0 in the order in which they are first met.

@@ -3,6 +3,7 @@
 //! Here: the ring that threads pass a token round, and the search for modes. Not here: who runs
 //! the ring and when (`backend`, `commands::probe`).
 
+use crate::stats::median;
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 /// compare-and-swap ping-pong, as in core-to-core-latency, shows as one way: interleaved with one
 /// on a Zen 4 guest, 1.00 to 1.09 of it, with the two vCPUs 27 ns and with them 110 ns apart.
 const TRANSFERS_PER_HOP: usize = 2;
-/// Hops between two reads of the clock: at 25 ns a read, that adds 0.1 ns a transfer.
+/// Hops between two reads of the clock: at 25 ns per read, that adds 0.1 ns to a transfer.
 const HOPS_PER_BATCH: usize = 128;
 /// Empty looks at a line before a member begins to yield; a few microseconds.
 const SPINS: u32 = 4096;
@@ -131,8 +132,8 @@ impl Ring {
         }
         go_round(LAST_LAP)?;
         seat.laps.store(lap, Ordering::Relaxed);
-        let middle = batches_ns.len() / 2;
-        Some(*batches_ns.select_nth_unstable_by(middle, f64::total_cmp).1)
+        batches_ns.sort_unstable_by(f64::total_cmp);
+        Some(median(&batches_ns))
     }
 
     fn follow(&self, member: usize) {
@@ -271,7 +272,7 @@ pub fn modes(latencies_ns: &[f64]) -> Vec<Mode> {
             let mode = &sorted[low..high];
             let share = mode.len() as f64 / sorted.len() as f64;
             (share >= SMALLEST_SHARE).then(|| Mode {
-                ns: mode[mode.len() / 2],
+                ns: median(mode),
                 share,
             })
         })

@@ -4,6 +4,7 @@
 //! is read or written (`registers`, `guard`). What has no row is refused by name, never tried.
 
 use crate::error::{Error, Result};
+use crate::machine::cpu::CoreKind;
 use std::fmt;
 use std::str::FromStr;
 
@@ -112,27 +113,6 @@ impl fmt::Display for Which {
 
 crate::text::serde_as_text!(Which);
 
-/// The vendor of a CPU with known registers.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Vendor {
-    /// Intel
-    Intel,
-    /// AMD
-    Amd,
-}
-
-impl fmt::Display for Vendor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Vendor::Intel => "Intel",
-            Vendor::Amd => "AMD",
-        })
-    }
-}
-
 /// One bit of one register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bit {
@@ -176,20 +156,11 @@ impl Bit {
     }
 }
 
-/// Which cores of a hybrid CPU a row is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CoreType {
-    /// P-cores, and every core of a CPU that is not hybrid.
-    Performance,
-    /// E-cores of a hybrid CPU.
-    Efficient,
-}
-
 /// How CPUs are matched to a row.
 #[derive(Clone, Copy, Debug)]
 pub enum Match {
     /// By CPUID family 6 and one of these models.
-    Intel(&'static [u8], CoreType),
+    Intel(&'static [u8], CoreKind),
     /// By bit 13 of CPUID Fn8000_0021 EAX (PrefetchCtlMsr).
     AmdPrefetchControl,
     /// By one of these families, where that bit is 0.
@@ -198,7 +169,7 @@ pub enum Match {
 
 /// Cores whose registers mean the same.
 #[derive(Debug)]
-pub struct Core {
+pub struct Microarchitecture {
     /// Microarchitectures.
     pub name: &'static str,
     /// Which CPUs.
@@ -278,59 +249,40 @@ const fn intel(
     models: &'static [u8],
     bits: &'static [Bit],
     source: &'static str,
-) -> Core {
-    Core {
+) -> Microarchitecture {
+    Microarchitecture {
         name,
-        matches: Match::Intel(models, CoreType::Performance),
+        matches: Match::Intel(models, CoreKind::Performance),
         bits,
         source,
     }
 }
 
-const fn e_core(name: &'static str, models: &'static [u8]) -> Core {
-    Core {
+const fn e_core(name: &'static str, models: &'static [u8]) -> Microarchitecture {
+    Microarchitecture {
         name,
-        matches: Match::Intel(models, CoreType::Efficient),
+        matches: Match::Intel(models, CoreKind::Efficiency),
         bits: E_CORE_BITS,
         source: E_CORE_SOURCE,
     }
 }
 
 /// Every core with known bits. Model numbers: Linux `arch/x86/include/asm/intel-family.h`.
-pub const CORES: &[Core] = &[
-    intel(
-        "Core 2",
-        &[0x0f, 0x16, 0x17, 0x1d],
-        CORE_2_BITS,
-        CORE_2_SOURCE,
-    ),
+#[rustfmt::skip]
+pub const CORES: &[Microarchitecture] = &[
+    intel("Core 2", &[0x0f, 0x16, 0x17, 0x1d], CORE_2_BITS, CORE_2_SOURCE),
     intel("Nehalem", &[0x1a, 0x1e, 0x1f, 0x2e], CORE_BITS, CORE_SOURCE),
     intel("Westmere", &[0x25, 0x2c, 0x2f], CORE_BITS, CORE_SOURCE),
     intel("Sandy Bridge", &[0x2a, 0x2d], CORE_BITS, CORE_SOURCE),
     intel("Ivy Bridge", &[0x3a, 0x3e], CORE_BITS, CORE_SOURCE),
     intel("Haswell", &[0x3c, 0x3f, 0x45, 0x46], CORE_BITS, CORE_SOURCE),
-    intel(
-        "Broadwell",
-        &[0x3d, 0x47, 0x4f, 0x56],
-        CORE_BITS,
-        CORE_SOURCE,
-    ),
+    intel("Broadwell", &[0x3d, 0x47, 0x4f, 0x56], CORE_BITS, CORE_SOURCE),
     intel("Skylake", &[0x4e, 0x5e], CORE_BITS, CORE_SOURCE),
     intel("Skylake-SP, Cascade Lake", &[0x55], CORE_BITS, CORE_SOURCE),
-    intel(
-        "Kaby Lake, Coffee Lake",
-        &[0x8e, 0x9e],
-        CORE_BITS,
-        CORE_SOURCE,
-    ),
+    intel("Kaby Lake, Coffee Lake", &[0x8e, 0x9e], CORE_BITS, CORE_SOURCE),
     intel("Cannon Lake", &[0x66], CORE_BITS, CORE_SOURCE),
     intel("Comet Lake", &[0xa5, 0xa6], CORE_BITS, CORE_SOURCE),
-    intel(
-        "Ice Lake",
-        &[0x6a, 0x6c, 0x7d, 0x7e],
-        CORE_BITS,
-        CORE_SOURCE,
-    ),
+    intel("Ice Lake", &[0x6a, 0x6c, 0x7d, 0x7e], CORE_BITS, CORE_SOURCE),
     intel("Tiger Lake", &[0x8c, 0x8d], CORE_BITS, CORE_SOURCE),
     intel("Rocket Lake", &[0xa7], CORE_BITS, CORE_SOURCE),
     intel("Alder Lake", &[0x97, 0x9a], CORE_BITS, CORE_SOURCE),
@@ -348,19 +300,14 @@ pub const CORES: &[Core] = &[
     intel("Airmont", &[0x4c, 0x5a, 0x75], ATOM_BITS, ATOM_SOURCE),
     intel("Goldmont", &[0x5c, 0x5f, 0x7a], ATOM_BITS, ATOM_SOURCE),
     intel("Tremont", &[0x86, 0x96, 0x9c], ATOM_BITS, ATOM_SOURCE),
-    intel(
-        "Knights Landing, Knights Mill",
-        &[0x57, 0x85],
-        PHI_BITS,
-        PHI_SOURCE,
-    ),
-    Core {
+    intel("Knights Landing, Knights Mill", &[0x57, 0x85], PHI_BITS, PHI_SOURCE),
+    Microarchitecture {
         name: "Zen 3 server, Zen 4, Zen 5",
         matches: Match::AmdPrefetchControl,
         bits: AMD_CONTROL_BITS,
         source: "bits as in CoreFreq amd_reg.h and likwid; announced by CPUID Fn8000_0021 EAX[13], Linux kcpuid cpuid.csv",
     },
-    Core {
+    Microarchitecture {
         name: "Zen, Zen 2, Zen 3 client",
         matches: Match::AmdFamilies(&[0x17, 0x19]),
         bits: AMD_EARLIER_BITS,
@@ -368,7 +315,7 @@ pub const CORES: &[Core] = &[
     },
 ];
 
-impl Core {
+impl Microarchitecture {
     /// The bits that `which` means on these cores; empty if they have none.
     pub fn select(&self, which: Which, unsafe_msr: bool) -> Vec<Bit> {
         self.bits

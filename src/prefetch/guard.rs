@@ -5,36 +5,17 @@
 //! register ends as it began, bit for bit.
 
 use super::catalogue::{Which, is_known};
-use super::journal::{Journal, Saved, Scope};
+use super::control::{Control, Selection, Switch};
+use super::journal::{Journal, Lifetime, Saved};
 use super::place::{Hold, Place};
 use super::registers::{self, MsrFiles, Registers};
 use super::signals::Deferred;
-use super::{Control, Selection, cpulist};
 use crate::error::{Error, Result};
-use crate::machine::CpuId;
+use crate::machine::{CpuId, cpu_list};
 use std::fmt;
 
-/// Of a prefetcher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// It prefetches.
-    On,
-    /// It does not.
-    Off,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            State::On => "on",
-            State::Off => "off",
-        })
-    }
-}
-
 /// A register under control.
-struct Target {
+struct Managed {
     cpu: CpuId,
     register: u32,
     /// The bits to change.
@@ -54,7 +35,7 @@ struct Target {
 /// `std::process::exit` would skip that way; SIGKILL does, and leaves the journal.
 pub struct Guard<'a> {
     control: &'a Control,
-    targets: Vec<Target>,
+    targets: Vec<Managed>,
     without: Vec<CpuId>,
     /// The journal from before, of a change that is to last.
     earlier: Option<Journal>,
@@ -132,19 +113,19 @@ impl Control {
     ///
     /// On return every register was read, and the journal is on disk; nothing is changed yet.
     pub fn guard(&self, which: Which) -> Result<Guard<'_>> {
-        self.begin(which, Scope::Run)
+        self.begin(which, Lifetime::Run)
     }
 
     /// Switch the prefetchers `which` of the selected CPUs, until [`restore`].
     ///
     /// If one CPU fails, all are put back.
-    pub fn apply(&self, which: Which, state: State) -> Result<Applied> {
-        let mut guard = self.begin(which, Scope::UntilRestore)?;
+    pub fn apply(&self, which: Which, state: Switch) -> Result<Applied> {
+        let mut guard = self.begin(which, Lifetime::UntilRestore)?;
         match guard.switch(state) {
             Ok(written) => {
                 let applied = Applied {
-                    cpus: cpulist::format(guard.targets.iter().map(|target| target.cpu)),
-                    without: cpulist::format(guard.without.iter().copied()),
+                    cpus: cpu_list::format(guard.targets.iter().map(|target| target.cpu)),
+                    without: cpu_list::format(guard.without.iter().copied()),
                     written,
                 };
                 guard.keep()?;
@@ -160,7 +141,7 @@ impl Control {
         }
     }
 
-    fn begin(&self, which: Which, scope: Scope) -> Result<Guard<'_>> {
+    fn begin(&self, which: Which, scope: Lifetime) -> Result<Guard<'_>> {
         let place = self.place();
         let selection = self.select(which)?;
         if let Some(why) = place.writes_forbidden() {
@@ -168,8 +149,8 @@ impl Control {
         }
         let hold = place.hold()?;
         let earlier = Journal::load(place)?.filter(|journal| !journal.is_of_another_boot(place));
-        if let (Some(journal), Scope::Run) = (&earlier, scope)
-            && journal.scope == Scope::Run
+        if let (Some(journal), Lifetime::Run) = (&earlier, scope)
+            && journal.scope == Lifetime::Run
         {
             return Err(Error::Refused(format!(
                 "an earlier run (process {}) left prefetchers of CPUs {} changed; put them back \
@@ -209,18 +190,18 @@ impl Control {
     }
 
     /// The registers of `selection`, read.
-    fn targets(&self, selection: &Selection) -> Result<Vec<Target>> {
-        let mut targets: Vec<Target> = Vec::new();
+    fn targets(&self, selection: &Selection) -> Result<Vec<Managed>> {
+        let mut targets: Vec<Managed> = Vec::new();
         for &(cpu, _, bit) in &selection.bits {
             let off = if bit.off { bit.mask() } else { 0 };
-            let same = |of: &&mut Target| of.cpu == cpu && of.register == bit.register;
+            let same = |of: &&mut Managed| of.cpu == cpu && of.register == bit.register;
             if let Some(target) = targets.iter_mut().find(same) {
                 target.managed |= bit.mask();
                 target.off |= off;
                 continue;
             }
             let base = self.read(cpu, bit.register)?;
-            targets.push(Target {
+            targets.push(Managed {
                 cpu,
                 register: bit.register,
                 managed: bit.mask(),
@@ -234,7 +215,7 @@ impl Control {
 
     /// What is to be in the journal: `targets`, and the same registers of the other CPUs, which
     /// may share them.
-    fn snapshot(&self, targets: &[Target]) -> Vec<Saved> {
+    fn snapshot(&self, targets: &[Managed]) -> Vec<Saved> {
         let mut saved: Vec<Saved> = targets
             .iter()
             .map(|target| Saved {
@@ -271,20 +252,20 @@ impl Guard<'_> {
     /// Switch the prefetchers. Registers that are as asked already are read, not written.
     ///
     /// On error some may be switched; drop the guard, which puts all of them back.
-    pub fn set(&mut self, state: State) -> Result<()> {
+    pub fn set(&mut self, state: Switch) -> Result<()> {
         self.switch(state).map(|_| ())
     }
 
     /// The same; returns how many registers were written.
-    fn switch(&mut self, state: State) -> Result<usize> {
+    fn switch(&mut self, state: Switch) -> Result<usize> {
         let mut written = 0;
         for target in &mut self.targets {
             if self.signals.caught() {
                 return Err(Error::Interrupted);
             }
             let bits = match state {
-                State::Off => target.off,
-                State::On => target.managed & !target.off,
+                Switch::Off => target.off,
+                Switch::On => target.managed & !target.off,
             };
             let change = Change {
                 cpu: target.cpu,
@@ -446,7 +427,7 @@ fn make_all(
     Err(Error::Refused(format!(
         "NOT put back: CPUs {}: {first}; the journal {} is kept: when the cause is gone, run \
          `hitm prefetch restore`",
-        cpulist::format(failed.iter().map(|(cpu, _)| *cpu)),
+        cpu_list::format(failed.iter().map(|(cpu, _)| *cpu)),
         place.journal().display()
     )))
 }

@@ -3,10 +3,9 @@
 //! Whatever ends the process, the journal is either absent (nothing was changed, or all was put
 //! back) or whole: it is written to a second file, synced, and renamed into place.
 
-use super::cpulist;
 use super::place::Place;
 use crate::error::{Error, Result};
-use crate::machine::CpuId;
+use crate::machine::{CpuId, cpu_list};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,7 +17,7 @@ const VERSION: u32 = 1;
 /// How long a change is meant to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Scope {
+pub enum Lifetime {
     /// Until `hitm prefetch restore`.
     UntilRestore,
     /// While a process runs; if it is gone, it did not end as it should.
@@ -51,16 +50,16 @@ pub struct Journal {
     /// Boot during which the registers were changed; none for a folder of files.
     pub boot_id: Option<String>,
     /// How long the change is meant to last.
-    pub scope: Scope,
+    pub scope: Lifetime,
     /// The process that wrote this.
     pub pid: u32,
-    /// A register a row.
+    /// One register of one CPU in each row.
     pub registers: Vec<Saved>,
 }
 
 impl Journal {
     /// A journal of `registers`, by this process.
-    pub fn new(place: &Place, scope: Scope, registers: Vec<Saved>) -> Journal {
+    pub fn new(place: &Place, scope: Lifetime, registers: Vec<Saved>) -> Journal {
         Journal {
             version: VERSION,
             boot_id: place.boot_id(),
@@ -104,7 +103,7 @@ impl Journal {
 
     /// Their CPUs, as a list.
     pub fn cpus(&self) -> String {
-        cpulist::format(self.managed().map(|saved| saved.cpu))
+        cpu_list::format(self.managed().map(|saved| saved.cpu))
     }
 
     /// Whether there is a journal of `place`, or the beginnings of one.
@@ -208,6 +207,39 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Say in one line, on standard error, if prefetchers of this machine were not put back.
+///
+/// For the start of every command: one look for a file that is usually not there. Never fails.
+pub fn notice_leftover() {
+    if let Some(note) = leftover(&Place::machine()) {
+        eprintln!("hitm: note: {note}");
+    }
+}
+
+/// What registers of `place` are still changed, by whom, and what to do; none while the process
+/// that changed them is at it, or if they are as they were.
+pub fn leftover(place: &Place) -> Option<String> {
+    let journal = match Journal::load(place) {
+        Ok(journal) => journal?,
+        Err(error) => return Some(error.to_string()),
+    };
+    if journal.is_of_another_boot(place) || place.holder().is_some() {
+        return None;
+    }
+    let cpus = journal.cpus();
+    Some(match journal.scope {
+        Lifetime::UntilRestore => format!(
+            "prefetchers of CPUs {cpus} are as `hitm prefetch` left them; \
+             `hitm prefetch restore` puts them back"
+        ),
+        Lifetime::Run => format!(
+            "a run (process {}) ended before it could put the prefetchers of CPUs {cpus} back; \
+             `hitm prefetch restore` does it",
+            journal.pid
+        ),
+    })
+}
+
 /// Numbers as a person would type them for `wrmsr`.
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -250,7 +282,7 @@ mod tests {
     fn a_journal_is_read_as_it_was_written() {
         let (_folder, place) = place();
         assert_eq!(Journal::load(&place).unwrap(), None);
-        let journal = Journal::new(&place, Scope::Run, vec![saved(3, u64::MAX, 0xf)]);
+        let journal = Journal::new(&place, Lifetime::Run, vec![saved(3, u64::MAX, 0xf)]);
         journal.store(&place).unwrap();
         assert_eq!(Journal::load(&place).unwrap(), Some(journal));
         Journal::remove(&place).unwrap();
@@ -262,9 +294,9 @@ mod tests {
         let (_folder, place) = place();
         // CPU 4 shares its core with CPU 0, and so the register that was changed.
         let first = vec![saved(0, 0x20, 0x2), saved(4, 0x20, 0)];
-        let first = Journal::new(&place, Scope::UntilRestore, first);
+        let first = Journal::new(&place, Lifetime::UntilRestore, first);
         let second = vec![saved(1, 0x1, 0xf), saved(4, 0x22, 0xf)];
-        let second = Journal::new(&place, Scope::UntilRestore, second).after(&first);
+        let second = Journal::new(&place, Lifetime::UntilRestore, second).after(&first);
         assert_eq!(
             second.registers,
             [saved(0, 0x20, 0x2), saved(1, 0x1, 0xf), saved(4, 0x20, 0xf)]
@@ -286,7 +318,7 @@ mod tests {
     fn a_journal_that_cannot_be_written_stops_before_any_change() {
         let (_folder, place) = place();
         fs::create_dir(temporary(place.journal())).unwrap();
-        let journal = Journal::new(&place, Scope::Run, vec![saved(0, 0, 1)]);
+        let journal = Journal::new(&place, Lifetime::Run, vec![saved(0, 0, 1)]);
         let error = journal.store(&place).unwrap_err().to_string();
         assert!(error.contains("left alone"), "{error}");
         assert_eq!(Journal::load(&place).unwrap(), None);
@@ -295,7 +327,7 @@ mod tests {
     #[test]
     fn only_registers_of_the_machine_are_reset_by_a_boot() {
         let (_folder, folder) = place();
-        let mut journal = Journal::new(&Place::machine(), Scope::Run, vec![]);
+        let mut journal = Journal::new(&Place::machine(), Lifetime::Run, vec![]);
         assert!(!journal.is_of_another_boot(&Place::machine()));
         journal.boot_id = Some("another".into());
         assert!(journal.is_of_another_boot(&Place::machine()));

@@ -4,6 +4,7 @@
 //! the lock. Not here: the journal's content (`journal`).
 
 use crate::error::{Error, Result};
+use crate::machine::files::chosen;
 use rustix::fs::{FlockOperation, flock, fstat, major, minor};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -152,11 +153,7 @@ fn holder(folder: &File, locks: &str) -> Option<u32> {
 
 /// Linux `arch/x86/kernel/msr.c`: lockdown beyond `none`, or `allow_writes=off`.
 fn forbidden(lockdown: &str, allow_writes: &str) -> Option<String> {
-    let level = lockdown
-        .split_once('[')
-        .and_then(|(_, rest)| rest.split_once(']'))
-        .map(|(level, _)| level);
-    if let Some(level) = level.filter(|level| *level != "none") {
+    if let Some(level) = chosen(lockdown).filter(|level| *level != "none") {
         return Some(format!(
             "the kernel is locked down (/sys/kernel/security/lockdown: {level}), which forbids \
              register writes: boot without Secure Boot or without lockdown="

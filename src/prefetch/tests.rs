@@ -1,8 +1,10 @@
 //! Promises of register control, on registers that fail as told.
 
-use super::journal::Saved;
+use super::guard::restore_through;
+use super::journal::{Journal, Lifetime, Saved};
 use super::*;
-use guard::restore_through;
+use crate::error::{Error, Result};
+use crate::machine::{CpuId, Vendor};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -119,14 +121,14 @@ impl Registers for Fake {
     }
 }
 
-struct Bench {
+struct Rig {
     fake: Fake,
     place: Place,
     _folder: tempfile::TempDir,
 }
 
-impl Bench {
-    fn new() -> Bench {
+impl Rig {
+    fn new() -> Rig {
         // In memory, where it is: these tests sync the journal a thousand times.
         let memory = std::path::Path::new("/dev/shm");
         let folder = match memory.is_dir() {
@@ -136,7 +138,7 @@ impl Bench {
         let folder = folder.unwrap();
         let root = folder.path().join("cpu");
         std::fs::create_dir(&root).unwrap();
-        Bench {
+        Rig {
             fake: Fake::mixed(),
             place: Place::folder(&root).unwrap(),
             _folder: folder,
@@ -146,7 +148,7 @@ impl Bench {
     fn control(&self) -> Control {
         Control::with_registers(
             self.place.clone(),
-            CpuModel::described(Vendor::Intel, Some((6, 0x4f))),
+            Cpus::described(Vendor::Intel, Some((6, 0x4f))),
             (0..8).map(CpuId).collect(),
             Box::new(self.fake.clone()),
         )
@@ -164,8 +166,8 @@ impl Bench {
 #[test]
 fn each_cpu_gets_its_own_value_back() {
     for (which, mask) in [(ADJACENT, 0x2), (Which::All, ALL)] {
-        for (state, bits) in [(State::Off, mask), (State::On, 0)] {
-            let bench = Bench::new();
+        for (state, bits) in [(Switch::Off, mask), (Switch::On, 0)] {
+            let bench = Rig::new();
             bench.control().apply(which, state).unwrap();
             for (cpu, value) in bench.fake.values().into_iter().enumerate() {
                 assert_eq!(value & mask, bits);
@@ -180,8 +182,8 @@ fn each_cpu_gets_its_own_value_back() {
 
 #[test]
 fn a_bit_that_another_changed_meanwhile_stays() {
-    let bench = Bench::new();
-    bench.control().apply(ADJACENT, State::Off).unwrap();
+    let bench = Rig::new();
+    bench.control().apply(ADJACENT, Switch::Off).unwrap();
     bench
         .fake
         .with(|inner| *inner.values.get_mut(&3).unwrap() ^= 1 << 60);
@@ -193,10 +195,10 @@ fn a_bit_that_another_changed_meanwhile_stays() {
 
 #[test]
 fn a_cpu_that_fails_on_write_puts_every_cpu_back() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     bench.fake.with(|inner| inner.fails_on_write.push(5));
     // CPU 5 has the adjacent bit clear, so switching it off needs the write.
-    let error = bench.control().apply(Which::All, State::Off).unwrap_err();
+    let error = bench.control().apply(Which::All, Switch::Off).unwrap_err();
     assert!(matches!(error, Error::Refused(_)));
     let message = error.to_string();
     assert!(
@@ -209,18 +211,18 @@ fn a_cpu_that_fails_on_write_puts_every_cpu_back() {
 
 #[test]
 fn an_ignored_write_is_noticed() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     bench.fake.with(|inner| inner.ignores_writes.push(4));
-    let error = bench.control().apply(Which::All, State::Off).unwrap_err();
+    let error = bench.control().apply(Which::All, Switch::Off).unwrap_err();
     assert!(error.to_string().contains("CPU 4 ignored"), "{error}");
     assert!(bench.is_as_at_the_start());
 }
 
 #[test]
 fn a_cpu_that_cannot_be_read_stops_before_any_write() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     bench.fake.with(|inner| inner.failing = Some((7..8, None)));
-    bench.control().apply(Which::All, State::Off).unwrap_err();
+    bench.control().apply(Which::All, Switch::Off).unwrap_err();
     assert_eq!(bench.fake.with(|inner| inner.calls), 8, "reads alone");
     assert!(bench.is_as_at_the_start());
     assert!(!bench.place.journal().exists());
@@ -228,10 +230,10 @@ fn a_cpu_that_cannot_be_read_stops_before_any_write() {
 
 #[test]
 fn a_register_that_drifts_is_named_with_its_cpu() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     let control = bench.control();
     let mut guard = control.guard(ADJACENT).unwrap();
-    for state in [State::Off, State::On, State::Off] {
+    for state in [Switch::Off, Switch::On, Switch::Off] {
         guard.set(state).unwrap();
         assert!(guard.verify().unwrap().is_none());
     }
@@ -241,7 +243,7 @@ fn a_register_that_drifts_is_named_with_its_cpu() {
     let drift = guard.verify().unwrap();
     assert_eq!(drift.cpus().collect::<Vec<_>>(), [CpuId(6)]);
     assert!(drift.to_string().contains("CPU 6"), "{drift}");
-    guard.set(State::Off).unwrap();
+    guard.set(Switch::Off).unwrap();
     assert!(guard.verify().unwrap().is_none());
     drop(guard);
     assert!(bench.is_as_at_the_start());
@@ -249,11 +251,11 @@ fn a_register_that_drifts_is_named_with_its_cpu() {
 
 #[test]
 fn a_guard_puts_everything_back_on_drop_error_and_panic() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     let control = bench.control();
     let mut guard = control.guard(Which::All).unwrap();
     assert!(bench.place.journal().exists(), "before the first write");
-    guard.set(State::Off).unwrap();
+    guard.set(Switch::Off).unwrap();
     assert!(!bench.is_as_at_the_start());
     drop(guard);
     assert!(bench.is_as_at_the_start());
@@ -261,7 +263,7 @@ fn a_guard_puts_everything_back_on_drop_error_and_panic() {
     let panicked = std::panic::catch_unwind(|| {
         let control = bench.control();
         let mut guard = control.guard(Which::All).unwrap();
-        guard.set(State::On).unwrap();
+        guard.set(Switch::On).unwrap();
         assert!(!bench.is_as_at_the_start());
         panic!("a sample went wrong");
     });
@@ -272,15 +274,15 @@ fn a_guard_puts_everything_back_on_drop_error_and_panic() {
 
 #[test]
 fn a_guard_leaves_a_lasting_change_as_it_found_it() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     let control = bench.control();
     control
-        .apply(Which::One(Prefetcher::Dcu), State::Off)
+        .apply(Which::One(Prefetcher::Dcu), Switch::Off)
         .unwrap();
     let lasting = bench.fake.values();
     let mut guard = control.guard(ADJACENT).unwrap();
-    guard.set(State::On).unwrap();
-    guard.set(State::Off).unwrap();
+    guard.set(Switch::On).unwrap();
+    guard.set(Switch::Off).unwrap();
     guard.restore().unwrap();
     assert_eq!(bench.fake.values(), lasting);
     assert_eq!(bench.restore().unwrap(), Restored::PutBack("0-7".into()));
@@ -289,27 +291,27 @@ fn a_guard_leaves_a_lasting_change_as_it_found_it() {
 
 #[test]
 fn a_second_change_does_not_overwrite_what_the_first_saved() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     let control = bench.control();
-    control.apply(ADJACENT, State::Off).unwrap();
-    control.apply(Which::All, State::Off).unwrap();
-    control.apply(Which::All, State::On).unwrap();
+    control.apply(ADJACENT, Switch::Off).unwrap();
+    control.apply(Which::All, Switch::Off).unwrap();
+    control.apply(Which::All, Switch::On).unwrap();
     bench.restore().unwrap();
     assert!(bench.is_as_at_the_start());
 }
 
 #[test]
 fn siblings_that_share_a_register_are_put_back_to_what_it_held_first() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     // CPUs 4-7 are the second threads of CPUs 0-3.
     bench
         .fake
         .with(|inner| inner.shared_with = (4..8).map(|cpu| (cpu, cpu - 4)).collect());
     let mut control = bench.control();
     control.selected = [0, 1].map(CpuId).to_vec();
-    control.apply(Which::All, State::Off).unwrap();
+    control.apply(Which::All, Switch::Off).unwrap();
     control.selected = [4, 5].map(CpuId).to_vec();
-    control.apply(Which::All, State::Off).unwrap();
+    control.apply(Which::All, Switch::Off).unwrap();
     assert_eq!(
         bench.restore().unwrap(),
         Restored::PutBack("0-1,4-5".into())
@@ -319,66 +321,69 @@ fn siblings_that_share_a_register_are_put_back_to_what_it_held_first() {
 
 #[test]
 fn a_change_that_ends_where_it_began_leaves_no_journal() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     bench
         .fake
         .with(|inner| inner.values.values_mut().for_each(|value| *value = 0x20));
     let control = bench.control();
-    assert_eq!(control.apply(Which::All, State::On).unwrap().written, 0);
+    assert_eq!(control.apply(Which::All, Switch::On).unwrap().written, 0);
     assert!(!bench.place.journal().exists());
-    control.apply(Which::All, State::Off).unwrap();
+    control.apply(Which::All, Switch::Off).unwrap();
     assert!(bench.place.journal().exists());
-    control.apply(Which::All, State::On).unwrap();
+    control.apply(Which::All, Switch::On).unwrap();
     assert!(!bench.place.journal().exists());
 }
 
 #[test]
 fn e_cores_are_left_alone_and_named() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     let mut control = bench.control();
-    control.model = CpuModel::described(Vendor::Intel, Some((6, 0x97)));
-    control.model.efficient = [6, 7].map(CpuId).into();
-    let applied = control.apply(ADJACENT, State::Off).unwrap();
+    control.cpus = Cpus::described(Vendor::Intel, Some((6, 0x97)));
+    control.cpus.efficient = [6, 7].map(CpuId).into();
+    let applied = control.apply(ADJACENT, Switch::Off).unwrap();
     assert_eq!((&*applied.cpus, &*applied.without), ("0-5", "6-7"));
     assert_eq!(bench.fake.values()[6..], [mixed(6), mixed(7)]);
     control.selected = [6, 7].map(CpuId).to_vec();
-    let error = control.apply(ADJACENT, State::Off).unwrap_err().to_string();
+    let error = control
+        .apply(ADJACENT, Switch::Off)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("Gracemont"), "{error}");
 }
 
 #[test]
 fn two_instances_exclude_each_other() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     let control = bench.control();
     let guard = control.guard(Which::All).unwrap();
     let pid = std::process::id().to_string();
     for error in [
         control.guard(ADJACENT).err().unwrap(),
-        control.apply(ADJACENT, State::Off).unwrap_err(),
+        control.apply(ADJACENT, Switch::Off).unwrap_err(),
         bench.restore().unwrap_err(),
     ] {
         assert!(matches!(error, Error::Refused(_)));
         assert!(error.to_string().contains(&pid), "{error}");
     }
     drop(guard);
-    control.apply(ADJACENT, State::Off).unwrap();
+    control.apply(ADJACENT, Switch::Off).unwrap();
 }
 
 /// A journal as a killed `run` leaves it.
-fn orphan(bench: &Bench) {
+fn orphan(bench: &Rig) {
     let saved = |cpu| Saved {
         cpu: CpuId(cpu),
         register: CONTROL,
         original: mixed(cpu),
         managed: 0x2,
     };
-    let journal = Journal::new(&bench.place, Scope::Run, (0..8).map(saved).collect());
+    let journal = Journal::new(&bench.place, Lifetime::Run, (0..8).map(saved).collect());
     journal.store(&bench.place).unwrap();
 }
 
 #[test]
 fn what_a_killed_run_left_behind_is_noticed_and_put_back_first() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     assert_eq!(leftover(&bench.place), None);
     orphan(&bench);
     bench
@@ -399,7 +404,7 @@ fn what_a_killed_run_left_behind_is_noticed_and_put_back_first() {
 
 #[test]
 fn a_run_under_way_is_no_leftover() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     let control = bench.control();
     let _guard = control.guard(ADJACENT).unwrap();
     assert!(bench.place.journal().exists());
@@ -408,7 +413,7 @@ fn a_run_under_way_is_no_leftover() {
 
 #[test]
 fn a_journal_of_foreign_registers_is_not_obeyed() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     for (register, managed) in [(0x1a4, 0x20), (0x10, 1), (0x1a0, 0xf)] {
         let saved = Saved {
             cpu: CpuId(0),
@@ -416,7 +421,7 @@ fn a_journal_of_foreign_registers_is_not_obeyed() {
             original: u64::MAX,
             managed,
         };
-        let journal = Journal::new(&bench.place, Scope::UntilRestore, vec![saved]);
+        let journal = Journal::new(&bench.place, Lifetime::UntilRestore, vec![saved]);
         journal.store(&bench.place).unwrap();
         let error = bench.restore().unwrap_err();
         assert!(error.to_string().contains("nothing was written"), "{error}");
@@ -427,8 +432,8 @@ fn a_journal_of_foreign_registers_is_not_obeyed() {
 
 #[test]
 fn a_cpu_that_cannot_be_put_back_keeps_the_journal_and_the_others_are() {
-    let bench = Bench::new();
-    bench.control().apply(Which::All, State::Off).unwrap();
+    let bench = Rig::new();
+    bench.control().apply(Which::All, Switch::Off).unwrap();
     bench.fake.with(|inner| inner.fails_on_write.push(2));
     let error = bench.restore().unwrap_err().to_string();
     assert!(error.contains("NOT put back: CPUs 2:"), "{error}");
@@ -448,19 +453,19 @@ fn a_cpu_that_cannot_be_put_back_keeps_the_journal_and_the_others_are() {
 #[test]
 fn any_failing_access_leaves_registers_that_can_be_put_back() {
     let calls = {
-        let bench = Bench::new();
-        bench.control().apply(Which::All, State::Off).unwrap();
+        let bench = Rig::new();
+        bench.control().apply(Which::All, Switch::Off).unwrap();
         bench.restore().unwrap();
         bench.fake.with(|inner| inner.calls)
     };
     for first in 0..calls {
         for last in [first, usize::MAX - 1] {
-            let bench = Bench::new();
+            let bench = Rig::new();
             let error = ERRORS[first % ERRORS.len()];
             bench
                 .fake
                 .with(|inner| inner.failing = Some((first..last + 1, error)));
-            let applied = bench.control().apply(Which::All, State::Off);
+            let applied = bench.control().apply(Which::All, Switch::Off);
             let restored = bench.restore();
             for message in [applied.err(), restored.err()].into_iter().flatten() {
                 assert_explains(&message.to_string());
@@ -474,7 +479,7 @@ fn any_failing_access_leaves_registers_that_can_be_put_back() {
 
 #[test]
 fn every_error_is_explained() {
-    let bench = Bench::new();
+    let bench = Rig::new();
     for place in [&bench.place, &Place::machine()] {
         for access in [Access::Open, Access::Read, Access::Write] {
             for code in ERRORS {

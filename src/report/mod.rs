@@ -4,12 +4,13 @@
 //! run is the one that `hitm plot` draws later. Not here: measuring and judging.
 
 pub mod arms;
+pub mod columns;
 pub mod explain;
 mod html;
 mod plot;
 mod record;
 pub mod table;
-pub mod units;
+pub use crate::units;
 pub mod why;
 
 pub use html::page;

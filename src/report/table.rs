@@ -20,9 +20,9 @@ pub enum Format {
     /// Aligned, for reading
     #[default]
     Table,
-    /// The columns of verdicts.csv, then the times per fault
+    /// Comma-separated rows with a header
     Csv,
-    /// An array of objects with the same names
+    /// Objects with the same names
     Json,
 }
 

@@ -3,11 +3,12 @@
 //! Here: which counters are shown, and which of them move with the layout. Not here: how they are
 //! shown (`table`, `html`, `plot::why`).
 
-use super::arms::{Site, baseline, in_order, median, sites};
+use super::arms::{Site, baseline, in_order, sites};
 use super::{Record, units};
 use crate::backend;
 use crate::counters::{Metric, metrics, role};
 use crate::experiment::{Arm, BackendKind, Sample};
+use crate::stats::median;
 use std::collections::BTreeMap;
 
 /// Rarer than this per fault, a transfer of 100 ns costs a tenth of a nanosecond: it explains

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::{BackendKind, Design, Ending, Flaw, Limits, Remarks, Unmeasured};
-use crate::prefetch::Vendor;
+use crate::machine::Vendor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use super::location::Ordered;
+use super::quantile;
 
 /// Resamples behind one interval. With 2000 an end of the 95 % interval moves by about 2 % of the
 /// width from one seed to the next.
@@ -189,14 +190,6 @@ fn resampled_means(ordered: &Ordered, seed: u64) -> Vec<f64> {
         .collect();
     means.sort_unstable_by(f64::total_cmp);
     means
-}
-
-/// Quantile of sorted values at `share`, interpolated between neighbours.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let last = (sorted.len() - 1) as f64;
-    let at = (share * (sorted.len() + 1) as f64 - 1.0).clamp(0.0, last);
-    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    below + at.fract() * (above - below)
 }
 
 #[cfg(test)]

@@ -5,6 +5,20 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
+/// The errors that calls of counters are made to fail with.
+pub const ERRNOS: [(i32, &str); 10] = [
+    (libc::EPERM, "EPERM"),
+    (libc::EACCES, "EACCES"),
+    (libc::ENOENT, "ENOENT"),
+    (libc::EIO, "EIO"),
+    (libc::EINVAL, "EINVAL"),
+    (libc::EMFILE, "EMFILE"),
+    (libc::ENODEV, "ENODEV"),
+    (libc::ENOSPC, "ENOSPC"),
+    (libc::ENOSYS, "ENOSYS"),
+    (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+];
+
 /// From now on `call` fails with `errno`: always, or where the argument of that index has that
 /// 32-bit value.
 pub fn refuse(call: i64, argument: Option<(u8, u32)>, errno: i32) {

@@ -8,7 +8,7 @@ pub mod memory;
 pub mod pool;
 mod rendezvous;
 
-use crate::counters::{Missing, Plan, Readings};
+use crate::counters::{Missing, Readings, Rotation};
 use crate::error::{Error, Result};
 use crate::experiment::{
     Arm, Backend, Design, Invalid, Measured, Permille, PlannedSample, Point, Remarks, ThreadFaults,
@@ -147,7 +147,7 @@ pub struct Native<'g, B> {
     arenas: Arenas,
     /// One clock a design point.
     steal: Vec<StealClock>,
-    counters: Arc<Plan>,
+    counters: Arc<Rotation>,
     /// Roles that a thread could not count, and those it counted for a part of a window.
     missing: BTreeSet<Missing>,
     scaled: BTreeSet<&'static str>,
@@ -166,7 +166,7 @@ impl<'g, B: Build> Native<'g, B> {
             timing,
             pool: Pool::default(),
             arenas: Arenas::shared(bytes),
-            counters: Arc::new(Plan::default()),
+            counters: Arc::new(Rotation::default()),
             missing: BTreeSet::new(),
             scaled: BTreeSet::new(),
             prefetchers: None,
@@ -174,7 +174,7 @@ impl<'g, B: Build> Native<'g, B> {
     }
 
     /// Count these in every window.
-    pub fn count(&mut self, counters: Plan) {
+    pub fn count(&mut self, counters: Rotation) {
         self.counters = Arc::new(counters);
     }
 
@@ -310,7 +310,7 @@ impl<B: Build> Backend for Native<'_, B> {
 
 /// Missing roles as a run records them: each reason once.
 pub fn unmeasured(missing: &[Missing]) -> Vec<Unmeasured> {
-    Plan::reasons(missing)
+    Rotation::reasons(missing)
         .into_iter()
         .map(|(why, roles)| Unmeasured {
             what: roles.join(", "),

@@ -5,7 +5,7 @@
 
 use super::loaded::{Loaded, Seat};
 use super::rendezvous::{Failed, Rendezvous};
-use crate::counters::{Open, Plan, Readings};
+use crate::counters::{Open, Readings, Rotation};
 use crate::error::{Error, Result};
 use crate::machine::accounting::{ThreadCounts, ThreadWatch};
 use crate::machine::transfer::Ring;
@@ -79,7 +79,7 @@ pub struct Job {
     /// For everything random in it.
     pub seed: u64,
     /// What is counted, and the block that decides which of it this time.
-    pub counters: Arc<Plan>,
+    pub counters: Arc<Rotation>,
     /// See `counters`.
     pub block: u64,
 }
@@ -182,9 +182,9 @@ impl Worker {
         let handle = std::thread::Builder::new()
             .name(format!("hitm-cpu{}", cpu.0))
             .spawn(move || {
-                let proof = pin::pin_current_thread(cpu);
-                let stop = proof.is_err();
-                let _ = ready.send(proof.map(|_| ()));
+                let pinned = pin::pin_current_thread(cpu);
+                let stop = pinned.is_err();
+                let _ = ready.send(pinned);
                 if !stop {
                     serve(cpu, &inbox);
                 }

@@ -3,7 +3,7 @@
 //! Here: the slab attributes of sysfs, and the size alone from BTF, which needs no privilege.
 //! Not here: its fields (`layout`).
 
-use super::sources::{Found, read};
+use crate::machine::files::{Known, read};
 use serde::Serialize;
 use std::path::Path;
 
@@ -29,12 +29,12 @@ pub struct KernelStruct {
 }
 
 /// The struct `name`, from its slab cache (readable by root only) or from BTF.
-pub(super) fn find(root: &Path, name: &str) -> Found<KernelStruct> {
+pub(super) fn find(root: &Path, name: &str) -> Known<KernelStruct> {
     from_slab(root, name)
         .or_else(|slab| from_btf(root, name).map_err(|btf| format!("{slab}; {btf}")))
 }
 
-fn from_slab(root: &Path, name: &str) -> Found<KernelStruct> {
+fn from_slab(root: &Path, name: &str) -> Known<KernelStruct> {
     let folder = format!("sys/kernel/slab/{name}");
     let number = |attribute: &str| {
         let text = read(root, &format!("{folder}/{attribute}"))?;
@@ -51,7 +51,7 @@ fn from_slab(root: &Path, name: &str) -> Found<KernelStruct> {
     })
 }
 
-fn from_btf(root: &Path, name: &str) -> Found<KernelStruct> {
+fn from_btf(root: &Path, name: &str) -> Known<KernelStruct> {
     let path = "sys/kernel/btf/vmlinux";
     let btf = std::fs::read(root.join(path)).map_err(|why| format!("/{path}: {why}"))?;
     let bytes = btf_size(&btf, name).ok_or_else(|| format!("/{path} has no struct {name}"))?;

@@ -7,9 +7,10 @@
 mod kernel_struct;
 mod sources;
 
-use super::Topology;
+use super::cpu::Processor;
+use super::topology::Topology;
 use serde::Serialize;
-use sources::{Found, Sources};
+use sources::Sources;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
@@ -30,9 +31,9 @@ pub struct Environment {
     /// When the record was made: UTC, RFC 3339.
     pub date: String,
     /// The processor.
-    pub cpu: CpuModel,
+    pub cpu: ProcessorRecord,
     /// The computer it is in.
-    pub machine: Machine,
+    pub machine: Computer,
     /// CPUs and what they share.
     pub topology: TopologyRecord,
     /// The running kernel.
@@ -45,9 +46,9 @@ pub struct Environment {
     pub unavailable: BTreeMap<String, String>,
 }
 
-/// The processor, as `/proc/cpuinfo` names it.
+/// What the processor says of itself; see [`Processor`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CpuModel {
+pub struct ProcessorRecord {
     /// `GenuineIntel`, `AuthenticAMD`, …
     pub vendor: Option<String>,
     /// The marketing name.
@@ -64,7 +65,7 @@ pub struct CpuModel {
 
 /// The computer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Machine {
+pub struct Computer {
     /// `none` on bare metal.
     pub hypervisor: Option<String>,
     /// Maker and product.
@@ -136,10 +137,22 @@ impl Environment {
             (Some(family), Some(model)) => format!(" (family {family}, model {model})"),
             _ => String::new(),
         };
-        match self.machine.hypervisor.as_deref() {
-            None | Some("none") => format!("{model}{family}"),
+        match self.machine.guest_of() {
+            None => format!("{model}{family}"),
             Some(hypervisor) => format!("{model}{family} under {hypervisor}"),
         }
+    }
+}
+
+/// What stands for the hypervisor of a machine that has none.
+const BARE_METAL: &str = "none";
+
+impl Computer {
+    /// The hypervisor that is known to be there.
+    pub fn guest_of(&self) -> Option<&str> {
+        self.hypervisor
+            .as_deref()
+            .filter(|name| *name != BARE_METAL)
     }
 }
 
@@ -166,6 +179,9 @@ const PARAMETERS: [&str; 16] = [
 /// The record of a machine whose `/proc` and `/sys` lie below `root`.
 fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environment {
     let mut from = Sources::new(root);
+    let cpu = Processor::below(root);
+    let hypervisor = cpu.hypervisor;
+    let vma = kernel_struct::find(root, "vm_area_struct");
     let uname = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     Environment {
@@ -175,9 +191,19 @@ fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environme
             .collect(),
         seed,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        cpu: from.cpu_model(),
-        machine: Machine {
-            hypervisor: from.note("machine.hypervisor", hypervisor()),
+        cpu: ProcessorRecord {
+            vendor: from.note("cpu.vendor", cpu.vendor),
+            model_name: from.note("cpu.model_name", cpu.name),
+            family: from.note("cpu.family", cpu.family),
+            model: from.note("cpu.model", cpu.model),
+            stepping: from.note("cpu.stepping", cpu.stepping),
+            microcode: from.note("cpu.microcode", cpu.microcode),
+        },
+        machine: Computer {
+            hypervisor: from.note(
+                "machine.hypervisor",
+                hypervisor.map(|name| name.unwrap_or_else(|| BARE_METAL.to_owned())),
+            ),
             product: from.product(),
             memory_bytes: from.memory_bytes(),
         },
@@ -189,7 +215,7 @@ fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environme
             release: text(uname.release()),
             version: text(uname.version()),
             parameters: from.parameters(&PARAMETERS),
-            vm_area_struct: from.kernel_struct("kernel.vm_area_struct", "vm_area_struct"),
+            vm_area_struct: from.note("kernel.vm_area_struct", vma),
         },
         settings: Settings {
             governor: from.governor(topology),
@@ -213,33 +239,6 @@ fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environme
         loadavg: from.loadavg(),
         unavailable: from.into_unavailable(),
     }
-}
-
-/// The hypervisor by CPUID leaf 0x4000_0000, or `none`.
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-fn hypervisor() -> Found<String> {
-    use raw_cpuid::{CpuId, Hypervisor};
-    let cpuid = CpuId::new();
-    let is_guest = cpuid
-        .get_feature_info()
-        .is_some_and(|features| features.has_hypervisor());
-    if !is_guest {
-        return Ok("none".to_owned());
-    }
-    match cpuid.get_hypervisor_info().map(|info| info.identify()) {
-        Some(Hypervisor::Unknown(b, c, d)) => {
-            let signature: Vec<u8> = [b, c, d].into_iter().flat_map(u32::to_le_bytes).collect();
-            Ok(format!("unknown ({})", signature.escape_ascii()))
-        }
-        Some(known) => Ok(format!("{known:?}")),
-        None => Err("a hypervisor is there, but does not say which".to_owned()),
-    }
-}
-
-/// As above, where there is no CPUID.
-#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-fn hypervisor() -> Found<String> {
-    Err("found by CPUID, which only x86 has".to_owned())
 }
 
 #[cfg(test)]

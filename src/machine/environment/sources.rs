@@ -1,21 +1,17 @@
 //! Reading `/proc` and `/sys`, remembering what could not be read and why.
 
-use super::CpuModel;
-use super::kernel_struct::{self, KernelStruct};
 use crate::machine::cpu_list;
+use crate::machine::files::{Known, chosen, read, value_of};
 use crate::machine::topology::Topology;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A machine's `/proc` and `/sys`, and what was not to be had there.
 pub(super) struct Sources<'r> {
     root: &'r Path,
     unavailable: BTreeMap<String, String>,
 }
-
-/// A value, or why there is none.
-pub(super) type Found<T> = Result<T, String>;
 
 impl<'r> Sources<'r> {
     pub(super) fn new(root: &'r Path) -> Sources<'r> {
@@ -30,7 +26,7 @@ impl<'r> Sources<'r> {
     }
 
     /// Keep a value, or note under the dotted path `entry` why there is none.
-    pub(super) fn note<T>(&mut self, entry: &str, found: Found<T>) -> Option<T> {
+    pub(super) fn note<T>(&mut self, entry: &str, found: Known<T>) -> Option<T> {
         found
             .map_err(|why| self.unavailable.insert(entry.to_owned(), why))
             .ok()
@@ -40,27 +36,6 @@ impl<'r> Sources<'r> {
     pub(super) fn text(&mut self, entry: &str, path: &str) -> Option<String> {
         let found = read(self.root, path);
         self.note(entry, found)
-    }
-
-    pub(super) fn cpu_model(&mut self) -> CpuModel {
-        let cpuinfo = read(self.root, "proc/cpuinfo");
-        let field = |name: &str| {
-            let text = cpuinfo.as_ref().map_err(String::clone)?;
-            value_of(text, name).ok_or_else(|| format!("no '{name}' in /proc/cpuinfo"))
-        };
-        let number = |name: &str| {
-            let text = field(name)?;
-            text.parse::<u32>()
-                .map_err(|why| format!("'{name}' in /proc/cpuinfo is '{text}': {why}"))
-        };
-        CpuModel {
-            vendor: self.note("cpu.vendor", field("vendor_id")),
-            model_name: self.note("cpu.model_name", field("model name")),
-            family: self.note("cpu.family", number("cpu family")),
-            model: self.note("cpu.model", number("model")),
-            stepping: self.note("cpu.stepping", number("stepping")),
-            microcode: self.note("cpu.microcode", field("microcode")),
-        }
     }
 
     pub(super) fn product(&mut self) -> Option<String> {
@@ -91,12 +66,6 @@ impl<'r> Sources<'r> {
         self.note("kernel.parameters", found)
     }
 
-    /// A struct of the running kernel that has a slab cache of its own name.
-    pub(super) fn kernel_struct(&mut self, entry: &str, name: &str) -> Option<KernelStruct> {
-        let found = kernel_struct::find(self.root, name);
-        self.note(entry, found)
-    }
-
     pub(super) fn governor(&mut self, topology: &Topology) -> Option<BTreeMap<String, String>> {
         let mut by_governor: BTreeMap<String, Vec<_>> = BTreeMap::new();
         let mut cpus: Vec<_> = topology.cpus.iter().map(|cpu| cpu.id).collect();
@@ -114,7 +83,7 @@ impl<'r> Sources<'r> {
             .map(|()| {
                 by_governor
                     .into_iter()
-                    .map(|(governor, cpus)| (governor, cpu_list(cpus)))
+                    .map(|(governor, cpus)| (governor, cpu_list::format(cpus)))
                     .collect()
             });
         self.note("settings.governor", found)
@@ -151,11 +120,8 @@ impl<'r> Sources<'r> {
     pub(super) fn transparent_hugepages(&mut self) -> Option<String> {
         let path = "sys/kernel/mm/transparent_hugepage/enabled";
         let found = read(self.root, path).and_then(|text| {
-            let chosen = text
-                .split_once('[')
-                .and_then(|(_, rest)| rest.split_once(']'));
-            chosen
-                .map(|(chosen, _)| chosen.to_owned())
+            chosen(&text)
+                .map(str::to_owned)
                 .ok_or_else(|| format!("/{path} marks no choice: {text}"))
         });
         self.note("settings.transparent_hugepages", found)
@@ -196,19 +162,4 @@ impl<'r> Sources<'r> {
         });
         self.note("loadavg", found)
     }
-}
-
-/// The text of `/path`, without white space around it.
-pub(super) fn read(root: &Path, path: &str) -> Found<String> {
-    let text = fs::read_to_string(PathBuf::from(root).join(path));
-    text.map(|text| text.trim().to_owned())
-        .map_err(|why| format!("/{path}: {why}"))
-}
-
-/// The value in the first line `name : value`.
-fn value_of(text: &str, name: &str) -> Option<String> {
-    text.lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(key, _)| key.trim() == name)
-        .map(|(_, value)| value.trim().to_owned())
 }

@@ -6,8 +6,9 @@
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, colour, short};
 use crate::experiment::{Arm, Point, Sample};
-use crate::report::arms::{in_order, median};
+use crate::report::arms::in_order;
 use crate::report::units;
+use crate::stats::median;
 use plotters::style::RGBColor;
 use std::collections::HashMap;
 

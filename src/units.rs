@@ -1,5 +1,29 @@
-//! Figures as a person reads them: times in a unit fit for the size, ratios as a change in per
-//! cent. CSV and JSON carry the bare numbers instead.
+//! Figures as a person reads and writes them: times in a unit fit for the size, sizes, ratios as a
+//! change in per cent. CSV and JSON carry the bare numbers instead.
+
+use std::time::Duration;
+
+/// The duration that a person wrote: a number and its unit, as in `60s`, `2m`, `500ms`, `200ns`,
+/// `1us`; seconds where there is no unit. Above 0 and below some 100 days.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no time; write 60s, 2m or 500ms");
+    let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.trim_end().parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    } * number;
+    if !seconds.is_finite() || seconds <= 0.0 || seconds > 1e7 {
+        return Err(format!("'{text}' must be above 0 and below 100 days"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
 
 /// A time in a unit fit for its size, with three significant digits: `41.2 ns`, `1.31 µs`.
 pub fn time(ns: f64) -> String {
@@ -72,6 +96,14 @@ pub fn per_fault(count: f64) -> String {
     format!("{count:.decimals$}")
 }
 
+/// A size in whole KiB or MiB.
+pub fn bytes(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mib => format!("{mib} MiB"),
+    }
+}
+
 /// `1 thread`, `2 threads`.
 pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
@@ -96,6 +128,35 @@ mod tests {
         ];
         for (ns, expected) in cases {
             assert_eq!(time(ns), expected);
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_in_every_unit_it_is_printed_in() {
+        let read = |text: &str| parse_duration(text).map(|time| time.as_nanos());
+        let texts = [
+            "517ns", "1us", "1.5µs", "500ms", "2", "60s", "2m", "1min", "1h",
+        ];
+        let seconds = [517e-9, 1e-6, 1.5e-6, 0.5, 2.0, 60.0, 120.0, 60.0, 3600.0];
+        for (text, seconds) in texts.into_iter().zip(seconds) {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs_f64(seconds)));
+        }
+        for ns in [41.2, 1.31e3, 162e3, 2.5e6, 3e9] {
+            assert_eq!(read(&time(ns)), Ok((ns + 0.5) as u128), "{ns}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "0",
+            "nan",
+            "inf",
+            "1e9",
+            "1d",
+            "1e3s",
+            "11574000s",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 

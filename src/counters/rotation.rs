@@ -1,12 +1,12 @@
 //! How roles share the counters of a core, so that nothing is multiplexed.
 //!
 //! Here: which event each role becomes, why a role becomes none, and the groups that are taken
-//! in turn, one a block. Not here: opening and reading them (`open`).
+//! in turn, one per block. Not here: opening and reading them (`open`).
 
-use super::machine::Machine;
-use super::open::Open;
+use super::open::{Missing, Open, PerfEvent};
+use super::pmu::Pmu;
 use super::refusal::Conditions;
-use super::table::{Role, Table, role};
+use super::table::{EventTable, Role, role, roles};
 use crate::error::Result;
 use std::collections::BTreeMap;
 
@@ -20,39 +20,12 @@ pub enum Scope {
     UserAndKernel,
 }
 
-/// A role without a value, and why.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
-    /// The role.
-    pub role: &'static str,
-    /// What happened, the likely cause, what to do: one line.
-    pub reason: String,
-}
-
-/// A role with the event that serves it, in perf's numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// The role.
-    pub role: &'static str,
-    /// `perf_event_attr.type`.
-    pub kind: u32,
-    /// `perf_event_attr.config`.
-    pub config: u64,
-    /// `perf_event_attr.config1`.
-    pub config1: u64,
-    /// The kernel is excluded.
-    pub exclude_kernel: bool,
-}
-
-/// Events that count at once.
-pub type Group = Vec<Planned>;
-
 /// Which roles are counted in which block.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Rotation {
     /// The groups; block `n` is counted with group `n % groups.len()`. Roles that cost no
     /// general-purpose counter are in every group.
-    pub groups: Vec<Group>,
+    pub groups: Vec<Vec<PerfEvent>>,
     /// Roles that no group has.
     pub missing: Vec<Missing>,
     conditions: Conditions,
@@ -61,15 +34,15 @@ pub struct Plan {
 /// `PERF_TYPE_SOFTWARE` of `linux/perf_event.h`.
 const SOFTWARE: u32 = 1;
 
-impl Plan {
-    /// Plan to count `roles` on `machine`. Err: a name that is no role.
-    pub fn new(machine: &Machine, roles: &[&str], scope: Scope) -> Result<Plan> {
+impl Rotation {
+    /// For counting `roles` on `pmu`. Err: a name that is no role.
+    pub fn new(pmu: &Pmu, roles: &[&str], scope: Scope) -> Result<Rotation> {
         let mut missing = Vec::new();
-        let mut everywhere = Group::new();
+        let mut everywhere = Vec::new();
         let mut limited: Vec<Limited> = Vec::new();
         for name in roles {
             let role = role(name)?;
-            let mut planned = Planned {
+            let mut planned = PerfEvent {
                 role: &role.name,
                 kind: SOFTWARE,
                 config: 0,
@@ -82,7 +55,7 @@ impl Plan {
                 everywhere.push(planned);
                 continue;
             }
-            match hardware(machine, role) {
+            match hardware(pmu, role) {
                 Err(reason) => missing.push(Missing {
                     role: &role.name,
                     reason,
@@ -104,31 +77,28 @@ impl Plan {
                 }
             }
         }
-        let groups = match machine.table {
-            Some(table) => pack(limited, table, machine.conditions.nmi_watchdog),
+        let groups = match pmu.table {
+            Some(table) => pack(limited, table, pmu.conditions.nmi_watchdog),
             None => Vec::new(),
         };
-        let mut groups: Vec<Group> = groups
+        let mut groups: Vec<Vec<PerfEvent>> = groups
             .into_iter()
             .map(|group| everywhere.iter().cloned().chain(group).collect())
             .collect();
         if groups.is_empty() && !everywhere.is_empty() {
             groups.push(everywhere);
         }
-        Ok(Plan {
+        Ok(Rotation {
             groups,
             missing,
-            conditions: machine.conditions.clone(),
+            conditions: pmu.conditions.clone(),
         })
     }
 
     /// Every role that this machine or, without a PMU, its kernel can count.
-    pub fn everything(machine: &Machine, scope: Scope) -> Plan {
-        let names: Vec<&str> = super::roles()
-            .iter()
-            .map(|role| role.name.as_str())
-            .collect();
-        Plan::new(machine, &names, scope).expect("all names are roles")
+    pub fn everything(pmu: &Pmu, scope: Scope) -> Rotation {
+        let names: Vec<&str> = roles().iter().map(|role| role.name.as_str()).collect();
+        Rotation::new(pmu, &names, scope).expect("all names are roles")
     }
 
     /// The roles that some group counts.
@@ -171,9 +141,9 @@ impl Plan {
 }
 
 /// The PMU and table that count a role on a machine, or why none does.
-fn hardware(machine: &Machine, role: &Role) -> std::result::Result<(u32, &'static Table), String> {
-    let Some(table) = machine.table else {
-        return Err(match &machine.cpu {
+fn hardware(pmu: &Pmu, role: &Role) -> std::result::Result<(u32, &'static EventTable), String> {
+    let Some(table) = pmu.table else {
+        return Err(match &pmu.cpu {
             Some(cpu) => format!(
                 "no event table for this CPU ({cpu}); 'hitm counters list --arch' shows those \
                  there are"
@@ -184,18 +154,18 @@ fn hardware(machine: &Machine, role: &Role) -> std::result::Result<(u32, &'stati
     if table.event(role).is_none() {
         return Err(table.why_absent(role));
     }
-    let kind = machine.pmu.ok_or_else(|| machine.conditions.no_pmu())?;
+    let kind = pmu.number.ok_or_else(|| pmu.conditions.no_pmu())?;
     Ok((kind, table))
 }
 
 struct Limited {
-    planned: Planned,
+    planned: PerfEvent,
     mask: u64,
     offcore: Option<u64>,
 }
 
 /// First fit: each event goes into the first group that the core can hold with it.
-fn pack(events: Vec<Limited>, table: &Table, nmi_watchdog: bool) -> Vec<Group> {
+fn pack(events: Vec<Limited>, table: &EventTable, nmi_watchdog: bool) -> Vec<Vec<PerfEvent>> {
     let room = table.general_counters - usize::from(nmi_watchdog);
     let mut groups: Vec<Vec<Limited>> = Vec::new();
     for event in events {
@@ -245,27 +215,28 @@ fn assignable(masks: &[u64]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::tables;
     use super::*;
 
-    fn machine(arch: &str) -> Machine {
-        Machine {
+    fn pmu(arch: &str) -> Pmu {
+        Pmu {
             cpu: None,
-            table: Some(Table::parse(arch).unwrap()),
-            pmu: Some(4),
+            table: Some(EventTable::parse(arch).unwrap()),
+            number: Some(4),
             conditions: Conditions::default(),
         }
     }
 
     #[test]
     fn no_group_needs_more_than_the_core_has() {
-        for table in super::super::tables() {
+        for table in tables() {
             for nmi_watchdog in [false, true] {
-                let mut machine = machine(&table.arch);
-                machine.conditions.nmi_watchdog = nmi_watchdog;
-                let plan = Plan::everything(&machine, Scope::User);
-                let counted: usize = plan.groups.iter().map(Vec::len).sum();
+                let mut pmu = pmu(&table.arch);
+                pmu.conditions.nmi_watchdog = nmi_watchdog;
+                let rotation = Rotation::everything(&pmu, Scope::User);
+                let counted: usize = rotation.groups.iter().map(Vec::len).sum();
                 assert!(counted >= table.roles.len(), "{}", table.arch);
-                for group in &plan.groups {
+                for group in &rotation.groups {
                     let general: Vec<_> = group
                         .iter()
                         .filter(|planned| planned.kind == 4)
@@ -295,11 +266,19 @@ mod tests {
 
     #[test]
     fn every_role_is_counted_or_missing_for_one_reason() {
-        for table in super::super::tables() {
-            let plan = Plan::everything(&machine(&table.arch), Scope::User);
-            for role in super::super::roles() {
-                let counted = plan.groups.iter().flatten().any(|p| p.role == role.name);
-                let missing = plan.missing.iter().filter(|m| m.role == role.name).count();
+        for table in tables() {
+            let rotation = Rotation::everything(&pmu(&table.arch), Scope::User);
+            for role in roles() {
+                let counted = rotation
+                    .groups
+                    .iter()
+                    .flatten()
+                    .any(|p| p.role == role.name);
+                let missing = rotation
+                    .missing
+                    .iter()
+                    .filter(|m| m.role == role.name)
+                    .count();
                 assert_eq!(
                     usize::from(counted) + missing,
                     1,
@@ -313,30 +292,30 @@ mod tests {
 
     #[test]
     fn blocks_take_the_groups_in_turn() {
-        let plan = Plan::everything(&machine("broadwell-ep"), Scope::User);
-        let groups = plan.groups.len() as u64;
+        let rotation = Rotation::everything(&pmu("broadwell-ep"), Scope::User);
+        let groups = rotation.groups.len() as u64;
         assert!(groups > 1);
         let turn: Vec<_> = (0..groups)
-            .filter_map(|block| plan.group_of(block))
+            .filter_map(|block| rotation.group_of(block))
             .collect();
         assert_eq!(turn, (0..groups as usize).collect::<Vec<_>>());
-        assert_eq!(plan.group_of(groups), Some(0));
+        assert_eq!(rotation.group_of(groups), Some(0));
     }
 
     #[test]
     fn without_a_pmu_the_software_roles_stay_and_the_others_say_why() {
-        let mut machine = machine("amdzen4");
-        machine.pmu = None;
-        machine.conditions.hypervisor = true;
-        let plan = Plan::new(
-            &machine,
+        let mut pmu = pmu("amdzen4");
+        pmu.number = None;
+        pmu.conditions.hypervisor = true;
+        let rotation = Rotation::new(
+            &pmu,
             &["page_faults", "fill_local_ccx", "hitm_local"],
             Scope::User,
         )
         .unwrap();
-        assert_eq!(plan.groups.len(), 1);
-        assert_eq!(plan.groups[0].len(), 1);
-        let reasons = Plan::reasons(&plan.missing);
+        assert_eq!(rotation.groups.len(), 1);
+        assert_eq!(rotation.groups[0].len(), 1);
+        let reasons = Rotation::reasons(&rotation.missing);
         assert_eq!(reasons.len(), 2);
         assert!(reasons.iter().any(|(why, roles)| {
             why.contains("no PMU in this virtual machine") && roles == &["fill_local_ccx"]
@@ -348,13 +327,13 @@ mod tests {
 
     #[test]
     fn the_kernel_is_excluded_except_from_what_only_the_kernel_raises() {
-        let plan = Plan::new(
-            &machine("broadwell-ep"),
+        let rotation = Rotation::new(
+            &pmu("broadwell-ep"),
             &["context_switches", "page_faults", "hitm_local"],
             Scope::User,
         )
         .unwrap();
-        let excluded: Vec<_> = plan.groups[0]
+        let excluded: Vec<_> = rotation.groups[0]
             .iter()
             .map(|p| (p.role, p.exclude_kernel))
             .collect();
@@ -370,7 +349,7 @@ mod tests {
 
     #[test]
     fn an_unknown_role_names_the_nearest() {
-        let error = Plan::new(&machine("broadwell-ep"), &["hitm_locl"], Scope::User).unwrap_err();
+        let error = Rotation::new(&pmu("broadwell-ep"), &["hitm_locl"], Scope::User).unwrap_err();
         assert!(error.to_string().contains("hitm_local"), "{error}");
     }
 }

@@ -1,0 +1,34 @@
+//! What every command prints through: finished text, rows as CSV, values as JSON.
+
+use crate::error::{Error, Result};
+use std::io::{ErrorKind, Write};
+
+/// Write a finished text to stdout, its colours only where they are wanted: on a terminal, with
+/// `NO_COLOR` not set. A reader that has gone (`| head`) is no failure.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Refused(format!(
+            "cannot write to standard output: {error}; is the disk full?"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Rows as CSV with a header.
+pub fn csv<T: serde::Serialize>(rows: &[T]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        // Writing plain fields to memory cannot fail.
+        let _ = writer.serialize(row);
+    }
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+/// A value, or rows as an array, as JSON.
+pub fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
