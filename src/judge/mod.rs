@@ -269,6 +269,6 @@ pub fn ending_of(samples: &[&Sample]) -> Option<Ending> {
             *at = sample;
         }
     }
-    let taken = |s: &&Sample| s.blocks_planned == Some(s.block + 1);
+    let taken = |s: &&Sample| s.blocks_planned.and_then(|n| n.checked_sub(1)) == Some(s.block);
     (!last.is_empty() && last.values().all(taken)).then_some(Ending::BlocksTaken)
 }
