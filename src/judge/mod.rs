@@ -123,7 +123,10 @@ impl Judge {
             })
         };
         let entries = self.points.entry(first.point.clone()).or_default();
-        let arms = samples.iter().filter(|s| s.arm != self.baseline);
+        // A row that is there twice is one sample.
+        let arms = samples.iter().filter(|s| {
+            s.arm != self.baseline && find(&s.arm, s.prefetch).is_some_and(|f| std::ptr::eq(f, *s))
+        });
         for sample in arms {
             let arm = &sample.arm;
             let mut push = |compared: Compared, effect: Option<Effect>| {

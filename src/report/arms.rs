@@ -5,7 +5,7 @@
 
 use crate::experiment::{Arm, BackendKind, Point, Sample};
 use crate::judge::{Compared, VerdictRow, rank};
-use statrs::distribution::{Binomial, DiscreteCDF};
+use crate::stats::Summary;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -117,22 +117,18 @@ pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<ArmTime> {
     let mut arms = Vec::new();
     for (site, mut times) in times {
         for arm in in_order(times.keys().cloned(), baseline(&site, verdicts)) {
-            let mut slots = times.remove(&arm).unwrap_or_default();
-            for times in slots.values_mut() {
-                times.sort_by(f64::total_cmp);
-            }
-            let slots: Vec<Vec<f64>> = slots.into_values().collect();
-            let intervals: Option<Vec<(f64, f64)>> =
-                slots.iter().map(|times| median_interval(times)).collect();
+            let slots = times.remove(&arm).unwrap_or_default();
+            let slots: Vec<Summary> = slots.values().filter_map(|t| Summary::of(t)).collect();
+            let intervals: Option<Vec<(f64, f64)>> = slots.iter().map(|s| s.interval).collect();
             arms.push(ArmTime {
                 site: site.clone(),
                 arm,
-                median_ns: geometric_mean(slots.iter().map(|times| median(times))),
+                median_ns: geometric_mean(slots.iter().map(|s| s.median)),
                 interval_ns: intervals.map(|ends| {
                     let mean = |end: fn(&(f64, f64)) -> f64| geometric_mean(ends.iter().map(end));
                     (mean(|ends| ends.0), mean(|ends| ends.1))
                 }),
-                samples: slots.iter().map(Vec::len).sum(),
+                samples: slots.iter().map(|s| s.samples).sum(),
             });
         }
     }
@@ -160,25 +156,6 @@ fn geometric_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     (values.map(f64::ln).sum::<f64>() / count).exp()
 }
 
-/// The median of sorted values, of which there is at least one.
-pub fn median(sorted: &[f64]) -> f64 {
-    let half = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[half]
-    } else {
-        (sorted[half - 1] + sorted[half]) / 2.0
-    }
-}
-
-/// The k-th smallest and k-th largest value, k as large as 95 % allow: how many of n values lie
-/// below the median is binomial(n, 1/2).
-fn median_interval(sorted: &[f64]) -> Option<(f64, f64)> {
-    let n = sorted.len();
-    let below = Binomial::new(0.5, n as u64).ok()?;
-    let k = below.inverse_cdf(0.025) as usize;
-    (k > 0).then(|| (sorted[k - 1], sorted[n - k]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,17 +181,6 @@ mod tests {
         let arms = arms(&samples, &[]);
         assert!((arms[0].median_ns - 20.0).abs() < 1e-9);
         assert_eq!((arms[0].samples, arms[0].interval_ns), (4, None));
-    }
-
-    #[test]
-    fn the_interval_of_a_median_has_the_ranks_of_the_binomial_table() {
-        let values = |n: usize| (1..=n).map(|v| v as f64).collect::<Vec<_>>();
-        // Ranks for 95 %: Conover, Practical Nonparametric Statistics, table A3 (p = 0.5).
-        assert_eq!(median_interval(&values(5)), None);
-        assert_eq!(median_interval(&values(6)), Some((1.0, 6.0)));
-        assert_eq!(median_interval(&values(10)), Some((2.0, 9.0)));
-        assert_eq!(median_interval(&values(20)), Some((6.0, 15.0)));
-        assert_eq!(median_interval(&values(100)), Some((40.0, 61.0)));
     }
 
     #[test]
