@@ -45,7 +45,8 @@ impl Error {
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
         let near: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
         Error::Input(format!(
-            "unknown {what} '{given}'; the nearest valid names are: {}",
+            "unknown {what} '{}'; the nearest valid names are: {}",
+            given.escape_debug(),
             near.join(", ")
         ))
     }

@@ -44,7 +44,8 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "as-is")]
     pub prefetch: PrefetchMode,
 
-    /// Stop after so long (60s, 2m, 500ms) [default: 60s, none with --blocks]
+    /// Stop after so long (60s, 2m, 500ms) [default: 60s for `run`, 10
+    /// blocks for `sim`]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<Duration>,
 
@@ -82,7 +83,7 @@ pub struct Options {
     #[arg(long, value_name = "WORK", default_value = "none", value_parser = page_work)]
     pub page_work: PageWork,
 
-    /// Slab slot of the first VMA in use [default: slots 0 and 1 in turn]
+    /// Slab slot of the first VMA in use, 0 or 1 [default: slots 0 and 1 in turn]
     #[arg(long, value_name = "SLOT")]
     pub first_slot: Option<usize>,
 

@@ -92,7 +92,7 @@ pub fn drive(
             });
             let counted = limits.blocks.map_or(0.0, |blocks| {
                 let taken: u64 = taken.iter().sum();
-                taken as f64 / (blocks * design.points.len() as u64) as f64
+                taken as f64 / (blocks as f64 * design.points.len() as f64)
             });
             watch.progress(time.max(counted).min(1.0));
             if time >= 1.0 {

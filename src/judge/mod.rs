@@ -123,7 +123,10 @@ impl Judge {
             })
         };
         let entries = self.points.entry(first.point.clone()).or_default();
-        let arms = samples.iter().filter(|s| s.arm != self.baseline);
+        // A row that is there twice is one sample.
+        let arms = samples.iter().filter(|s| {
+            s.arm != self.baseline && find(&s.arm, s.prefetch).is_some_and(|f| std::ptr::eq(f, *s))
+        });
         for sample in arms {
             let arm = &sample.arm;
             let mut push = |compared: Compared, effect: Option<Effect>| {
@@ -269,6 +272,6 @@ pub fn ending_of(samples: &[&Sample]) -> Option<Ending> {
             *at = sample;
         }
     }
-    let taken = |s: &&Sample| s.blocks_planned == Some(s.block + 1);
+    let taken = |s: &&Sample| s.blocks_planned.and_then(|n| n.checked_sub(1)) == Some(s.block);
     (!last.is_empty() && last.values().all(taken)).then_some(Ending::BlocksTaken)
 }

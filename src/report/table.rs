@@ -346,11 +346,11 @@ pub fn disturbed(samples: &[Sample]) -> Option<String> {
         return None;
     }
     let with = |code: &&Code| invalid().filter(|s| s.invalid_code.contains(code)).count();
-    let most = Code::ALL.iter().max_by_key(with);
+    let most = Code::ALL.iter().max_by_key(with)?;
     Some(format!(
         "{count} of {} samples were disturbed and set aside; mostly, {}",
         samples.len(),
-        most.map_or("", |code| code.advice())
+        most.advice()
     ))
 }
 

@@ -8,7 +8,7 @@ use super::{Record, units};
 use crate::backend;
 use crate::counters::{Metric, metrics, role};
 use crate::experiment::{Arm, BackendKind, Sample};
-use crate::stats::median;
+use crate::stats::Summary;
 use std::collections::BTreeMap;
 
 /// Rarer than this per fault, a transfer of 100 ns costs a tenth of a nanosecond: it explains
@@ -205,10 +205,9 @@ fn medians(samples: &[&Sample], roles: &[&str]) -> BTreeMap<String, f64> {
     let mut medians = BTreeMap::new();
     for role in roles {
         let per_fault = |s: &&Sample| Some(s.counters.get(*role)? / s.faults as f64);
-        let mut values: Vec<f64> = samples.iter().filter_map(per_fault).collect();
-        if !values.is_empty() {
-            values.sort_by(f64::total_cmp);
-            medians.insert((*role).to_owned(), median(&values));
+        let values: Vec<f64> = samples.iter().filter_map(per_fault).collect();
+        if let Some(summary) = Summary::of(&values) {
+            medians.insert((*role).to_owned(), summary.median);
         }
     }
     medians

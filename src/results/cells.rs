@@ -4,9 +4,12 @@
 //! are (`row`, `files`).
 
 use crate::error::{Error, Result};
+use crate::experiment::{Arm, BackendKind, Code, Prefetch, Scenario, TransferBin};
+use crate::judge::Compared;
+use crate::machine::Placement;
+use crate::stats::Verdict;
 use csv::{ReaderBuilder, StringRecord, WriterBuilder};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// A CSV file in memory.
 pub(super) struct CsvFile {
@@ -140,72 +143,141 @@ impl<'a> CsvLine<'a> {
             self.cell(column).unwrap_or_default().escape_debug()
         ))
     }
+}
 
-    pub fn text(&self, column: &str) -> Result<String> {
-        let text = self.cell(column).unwrap_or_default();
+/// What a cell holds: how it is printed, and read with an error that says where.
+pub(super) trait CellValue: Sized {
+    fn print(&self) -> String;
+    fn read(line: &CsvLine, column: &str) -> Result<Self>;
+}
+
+impl CellValue for String {
+    fn print(&self) -> String {
+        self.clone()
+    }
+
+    fn read(line: &CsvLine, column: &str) -> Result<String> {
+        let text = line.cell(column).unwrap_or_default();
         if text.contains(char::is_control) {
-            return Err(self.wrong(column, "text without control characters"));
+            return Err(line.wrong(column, "text without control characters"));
         }
         Ok(text.to_owned())
     }
+}
 
-    /// A cell of a type that says itself what is wrong.
-    pub fn parsed<T: FromStr<Err = Error>>(&self, column: &str) -> Result<T> {
-        self.text(column)?.parse().map_err(|why| {
-            Error::Input(format!(
-                "{}, line {}, column {column}: {why}",
-                self.file.path.display(),
-                self.line
-            ))
-        })
+impl CellValue for bool {
+    fn print(&self) -> String {
+        self.to_string()
     }
 
-    pub fn parsed_or_empty<T: FromStr<Err = Error>>(&self, column: &str) -> Result<Option<T>> {
-        match self.cell(column).unwrap_or_default() {
-            "" => Ok(None),
-            _ => self.parsed(column).map(Some),
-        }
-    }
-
-    pub fn whole<T: FromStr>(&self, column: &str) -> Result<T> {
-        self.whole_or_empty(column)?
-            .ok_or_else(|| self.wrong(column, "a whole number"))
-    }
-
-    pub fn whole_or_empty<T: FromStr>(&self, column: &str) -> Result<Option<T>> {
-        match self.cell(column).unwrap_or_default() {
-            "" => Ok(None),
-            text => match text.parse() {
-                Ok(value) => Ok(Some(value)),
-                Err(_) => Err(self.wrong(column, "a whole number")),
-            },
-        }
-    }
-
-    pub fn number(&self, column: &str) -> Result<f64> {
-        self.number_or_empty(column)?
-            .ok_or_else(|| self.wrong(column, "a number"))
-    }
-
-    pub fn number_or_empty(&self, column: &str) -> Result<Option<f64>> {
-        match self.cell(column).unwrap_or_default() {
-            "" => Ok(None),
-            text => match text.parse::<f64>() {
-                Ok(value) if value.is_finite() => Ok(Some(value)),
-                _ => Err(self.wrong(column, "a number or an empty cell")),
-            },
-        }
-    }
-
-    pub fn truth(&self, column: &str) -> Result<bool> {
-        match self.cell(column) {
+    fn read(line: &CsvLine, column: &str) -> Result<bool> {
+        match line.cell(column) {
             // Spreadsheets write them in capitals.
             Some("true" | "TRUE") => Ok(true),
             Some("false" | "FALSE") => Ok(false),
-            _ => Err(self.wrong(column, "true or false")),
+            _ => Err(line.wrong(column, "true or false")),
         }
     }
 }
+
+/// A number that may not have been measured: not a number, and an empty cell.
+impl CellValue for f64 {
+    /// The shortest digits that read back as the same number.
+    fn print(&self) -> String {
+        match self.abs() {
+            size if !size.is_finite() => String::new(),
+            size if size != 0.0 && !(1e-5..1e17).contains(&size) => format!("{self:e}"),
+            _ => self.to_string(),
+        }
+    }
+
+    fn read(line: &CsvLine, column: &str) -> Result<f64> {
+        match line.cell(column).unwrap_or_default() {
+            "" => Ok(f64::NAN),
+            text => match text.parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok(value),
+                _ => Err(line.wrong(column, "a number or an empty cell")),
+            },
+        }
+    }
+}
+
+/// An empty cell is none.
+impl<T: CellValue> CellValue for Option<T> {
+    fn print(&self) -> String {
+        self.as_ref().map(T::print).unwrap_or_default()
+    }
+
+    fn read(line: &CsvLine, column: &str) -> Result<Option<T>> {
+        match line.cell(column).unwrap_or_default() {
+            "" => Ok(None),
+            _ => T::read(line, column).map(Some),
+        }
+    }
+}
+
+impl CellValue for Vec<Code> {
+    fn print(&self) -> String {
+        let codes: Vec<&str> = self.iter().map(|code| code.name()).collect();
+        codes.join(";")
+    }
+
+    fn read(line: &CsvLine, column: &str) -> Result<Vec<Code>> {
+        let codes = String::read(line, column)?;
+        let codes = codes.split(';').filter(|code| !code.is_empty());
+        let codes: Result<Vec<Code>> = codes.map(str::parse).collect();
+        codes.map_err(|_| {
+            let known: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+            line.wrong(column, &format!("some of {}", known.join(";")))
+        })
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($type:ty),*) => {
+        $(impl CellValue for $type {
+            fn print(&self) -> String {
+                self.to_string()
+            }
+
+            fn read(line: &CsvLine, column: &str) -> Result<$type> {
+                let text = line.cell(column).unwrap_or_default();
+                text.parse().map_err(|_| line.wrong(column, "a whole number"))
+            }
+        })*
+    };
+}
+
+whole_numbers!(u32, u64, usize);
+
+/// Types that say themselves what is wrong with a text.
+macro_rules! parsed {
+    ($($type:ty),*) => {
+        $(impl CellValue for $type {
+            fn print(&self) -> String {
+                self.to_string()
+            }
+
+            fn read(line: &CsvLine, column: &str) -> Result<$type> {
+                String::read(line, column)?.parse().map_err(|why| {
+                    let (file, line) = (line.file.path.display(), line.line);
+                    Error::Input(format!("{file}, line {line}, column {column}: {why}"))
+                })
+            }
+        })*
+    };
+}
+
+parsed!(
+    Arm,
+    BackendKind,
+    Compared,
+    Placement,
+    Prefetch,
+    Scenario,
+    TransferBin,
+    Verdict
+);
 
 /// The bytes of CSV lines.
 pub(super) fn lines<R, C>(rows: R) -> Vec<u8>
@@ -234,20 +306,6 @@ fn one_line(text: String) -> String {
     } else {
         text
     }
-}
-
-/// The shortest digits that read back as the same number; empty if there is none.
-pub(super) fn number(value: f64) -> String {
-    match value.abs() {
-        size if !size.is_finite() => String::new(),
-        size if size != 0.0 && !(1e-5..1e17).contains(&size) => format!("{value:e}"),
-        _ => value.to_string(),
-    }
-}
-
-/// A cell that may be empty.
-pub(super) fn or_empty<T>(value: Option<T>, print: impl FnOnce(T) -> String) -> String {
-    value.map(print).unwrap_or_default()
 }
 
 fn damaged(path: &Path, line: usize, error: &csv::Error) -> Error {

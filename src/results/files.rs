@@ -3,10 +3,12 @@
 //! Here: the order and meaning of the columns. Not here: CSV itself (`cells`), the folder the
 //! files lie in (`folder`).
 
-use super::cells::{self, CsvFile, CsvLine, number, or_empty};
+use super::cells::{self, CellValue, CsvFile, CsvLine};
 use crate::error::{Error, Result};
-use crate::experiment::{Code, Point, Sample, Stratum};
-use crate::judge::VerdictRow;
+use crate::experiment::{Arm, BackendKind, Point, Sample, Scenario, Stratum};
+use crate::judge::{Compared, VerdictRow};
+use crate::machine::Placement;
+use crate::stats::Verdict;
 use std::path::{Path, PathBuf};
 
 /// Version of `samples.csv`, in its column `schema`. A file without that column is of version 1,
@@ -14,69 +16,114 @@ use std::path::{Path, PathBuf};
 /// words, makes a new version.
 pub const SCHEMA: u32 = 2;
 
-/// The columns that every `samples.csv` begins with.
-pub const SAMPLE_COLUMNS: [&str; 19] = [
-    "run",
-    "backend",
-    "machine",
-    "layout",
-    "scenario",
-    "placement",
-    "threads",
-    "prefetch",
-    "block",
-    "order",
-    "faults",
-    "seconds",
-    "faults_per_second",
-    "ns_per_fault",
-    "slowest_thread_faults",
-    "fastest_thread_faults",
-    "probe_ns",
-    "valid",
-    "invalid_reason",
-];
+/// Columns in their order, each with the field that it shows: names, cells, and cells read.
+macro_rules! columns {
+    ($(#[$meta:meta])* $names:ident, $print:ident, $read:ident: $row:ty {
+        $($name:literal $($field:ident).+,)*
+    }) => {
+        $(#[$meta])*
+        pub const $names: &[&str] = &[$($name),*];
 
-/// The columns that follow [`SAMPLE_COLUMNS`]; `hitm` writes them all, a file from elsewhere may
-/// lack them. Whatever stands after them is a counter.
-pub const SAMPLE_FURTHER_COLUMNS: [&str; 14] = [
-    "accesses",
-    "wall_seconds",
-    "first_slot",
-    "schema",
-    "host",
-    "label",
-    "boot_id",
-    "baseline",
-    "blocks_planned",
-    "slot",
-    "transfer_ns",
-    "pace",
-    "role",
-    "invalid_code",
-];
+        fn $print(row: &$row) -> Vec<String> {
+            vec![$(row.$($field).+.print()),*]
+        }
 
-/// The columns of `verdicts.csv`. Files of version 1 end with `blocks_invalid`.
-pub const VERDICT_COLUMNS: [&str; 18] = [
-    "backend",
-    "machine",
-    "scenario",
-    "placement",
-    "threads",
-    "prefetch",
-    "baseline",
-    "layout",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "verdict",
-    "blocks",
-    "blocks_invalid",
-    "slot",
-    "transfer_ns",
-    "pace",
-    "role",
-];
+        fn $read(line: &CsvLine, row: &mut $row) -> Result<()> {
+            $(row.$($field).+ = CellValue::read(line, $name)?;)*
+            Ok(())
+        }
+    };
+}
+
+columns! {
+    /// The columns that every `samples.csv` begins with.
+    SAMPLE_COLUMNS, print_sample, read_sample: Sample {
+        "run" run,
+        "backend" backend,
+        "machine" machine,
+        "layout" arm,
+        "scenario" point.scenario,
+        "placement" point.placement,
+        "threads" point.threads,
+        "prefetch" prefetch,
+        "block" block,
+        "order" order,
+        "faults" faults,
+        "seconds" seconds,
+        "faults_per_second" faults_per_second,
+        "ns_per_fault" ns_per_fault,
+        "slowest_thread_faults" slowest_thread_faults,
+        "fastest_thread_faults" fastest_thread_faults,
+        "probe_ns" probe_ns,
+        "valid" valid,
+        "invalid_reason" invalid_reason,
+    }
+}
+
+columns! {
+    /// The columns that follow [`SAMPLE_COLUMNS`] in version 1.
+    SAMPLE_COLUMNS_1, print_sample_1, read_sample_1: Sample {
+        "accesses" accesses,
+        "wall_seconds" wall_seconds,
+        "first_slot" first_slot,
+    }
+}
+
+/// The column that tells versions apart; it follows those of version 1.
+const VERSION: &str = "schema";
+
+columns! {
+    /// The columns that follow `schema`.
+    SAMPLE_COLUMNS_2, print_sample_2, read_sample_2: Sample {
+        "host" host,
+        "label" label,
+        "boot_id" boot_id,
+        "baseline" baseline,
+        "blocks_planned" blocks_planned,
+        "slot" stratum.slot,
+        "transfer_ns" stratum.transfer_ns,
+        "pace" stratum.pace,
+        "role" role,
+        "invalid_code" invalid_code,
+    }
+}
+
+columns! {
+    /// The columns that every `verdicts.csv` begins with.
+    VERDICT_COLUMNS, print_verdict, read_verdict: VerdictRow {
+        "backend" backend,
+        "machine" machine,
+        "scenario" point.scenario,
+        "placement" point.placement,
+        "threads" point.threads,
+        "prefetch" prefetch,
+        "baseline" baseline,
+        "layout" arm,
+        "ratio" ratio,
+        "ratio_low" ratio_low,
+        "ratio_high" ratio_high,
+        "verdict" verdict,
+        "blocks" blocks,
+        "blocks_invalid" blocks_invalid,
+    }
+}
+
+columns! {
+    /// The columns that follow them since version 2.
+    VERDICT_COLUMNS_2, print_verdict_2, read_verdict_2: VerdictRow {
+        "slot" stratum.slot,
+        "transfer_ns" stratum.transfer_ns,
+        "pace" stratum.pace,
+        "role" role,
+    }
+}
+
+/// The columns between those that every `samples.csv` begins with and the counters. `hitm` writes
+/// them all, a file from elsewhere may lack some.
+pub fn further_sample_columns() -> impl Iterator<Item = &'static str> {
+    let (first, second) = (SAMPLE_COLUMNS_1.iter(), SAMPLE_COLUMNS_2.iter());
+    first.chain([&VERSION]).chain(second).copied()
+}
 
 /// What a `samples.csv` holds.
 #[derive(Debug)]
@@ -105,11 +152,11 @@ pub fn samples_path(path: &Path) -> PathBuf {
 /// Read a `samples.csv`. A last line that was cut off is dropped and a warning says so; anything
 /// else that is not as the contract has it is an [`Error::Input`] with file, line and column.
 pub fn read_samples(path: &Path) -> Result<SamplesFile> {
-    let file = CsvFile::read(path, &SAMPLE_COLUMNS)?;
+    let file = CsvFile::read(path, SAMPLE_COLUMNS)?;
     for row in file.rows() {
-        match row.whole_or_empty::<u32>("schema")?.unwrap_or(1) {
+        match Option::<u32>::read(&row, VERSION)?.unwrap_or(1) {
             1..=SCHEMA => {}
-            0 => return Err(row.wrong("schema", "at least 1")),
+            0 => return Err(row.wrong(VERSION, "at least 1")),
             _ => {
                 return Err(Error::Input(format!(
                     "{}: written by a later version of hitm, which has schema {SCHEMA} at most here",
@@ -119,21 +166,21 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
         }
     }
     let rest = &file.header[SAMPLE_COLUMNS.len()..];
-    let mut further = SAMPLE_FURTHER_COLUMNS.iter();
+    let mut further = further_sample_columns();
     let counters: Vec<String> = rest
         .iter()
-        .skip_while(|name| further.any(|column| column == name))
+        .skip_while(|name| further.any(|column| column == name.as_str()))
         .cloned()
         .collect();
     if let Some(stray) = counters
         .iter()
-        .find(|name| SAMPLE_FURTHER_COLUMNS.contains(&name.as_str()))
+        .find(|name| further_sample_columns().any(|column| column == *name))
     {
         return Err(Error::Input(format!(
             "{}: the column '{stray}' stands among the counters; after {} come {}, then counters",
             path.display(),
             SAMPLE_COLUMNS[SAMPLE_COLUMNS.len() - 1],
-            SAMPLE_FURTHER_COLUMNS.join(",")
+            further_sample_columns().collect::<Vec<_>>().join(",")
         )));
     }
     let samples = file
@@ -143,7 +190,7 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
     Ok(SamplesFile {
         samples,
         counters,
-        schema: match file.header.iter().any(|name| name == "schema") {
+        schema: match file.header.iter().any(|name| name == VERSION) {
             true => SCHEMA,
             false => 1,
         },
@@ -153,189 +200,85 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
 }
 
 fn sample(row: &CsvLine, counters: &[String]) -> Result<Sample> {
-    let seconds = row.number("seconds")?;
-    if seconds < 0.0 {
+    let mut sample = Sample::new(Arm::Again, nowhere());
+    read_sample(row, &mut sample)?;
+    read_sample_1(row, &mut sample)?;
+    read_sample_2(row, &mut sample)?;
+    check_threads(row, &sample.point)?;
+    if sample.seconds.is_nan() || sample.seconds < 0.0 {
         return Err(row.wrong("seconds", "at least 0"));
     }
-    let codes = row.text("invalid_code")?;
-    let codes = codes.split(';').filter(|code| !code.is_empty());
-    Ok(Sample {
-        run: row.text("run")?,
-        backend: row.parsed("backend")?,
-        machine: row.text("machine")?,
-        arm: row.parsed("layout")?,
-        point: point(row)?,
-        prefetch: row.parsed("prefetch")?,
-        block: row.whole("block")?,
-        order: row.whole("order")?,
-        faults: row.whole("faults")?,
-        seconds,
-        faults_per_second: row
-            .number_or_empty("faults_per_second")?
-            .unwrap_or(f64::NAN),
-        ns_per_fault: row.number_or_empty("ns_per_fault")?.unwrap_or(f64::NAN),
-        slowest_thread_faults: row.whole("slowest_thread_faults")?,
-        fastest_thread_faults: row.whole("fastest_thread_faults")?,
-        probe_ns: row.number_or_empty("probe_ns")?,
-        valid: row.truth("valid")?,
-        invalid_reason: row.text("invalid_reason")?,
-        invalid_code: codes
-            .map(|code| code.parse::<Code>())
-            .collect::<Result<_>>()
-            .map_err(|_| {
-                let known: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
-                row.wrong("invalid_code", &format!("some of {}", known.join(";")))
-            })?,
-        accesses: row.whole_or_empty("accesses")?,
-        wall_seconds: row.number_or_empty("wall_seconds")?,
-        first_slot: row.whole_or_empty("first_slot")?,
-        host: row.text("host")?,
-        label: row.text("label")?,
-        boot_id: row.text("boot_id")?,
-        baseline: row.parsed_or_empty("baseline")?,
-        blocks_planned: row.whole_or_empty("blocks_planned")?,
-        stratum: stratum(row)?,
-        role: row.text("role")?,
-        counters: counters
-            .iter()
-            .filter_map(|role| match row.number_or_empty(role) {
-                Ok(value) => value.map(|value| Ok((role.clone(), value))),
-                Err(error) => Some(Err(error)),
-            })
-            .collect::<Result<_>>()?,
-    })
-}
-
-fn point(row: &CsvLine) -> Result<Point> {
-    let threads = row.whole("threads")?;
-    if threads == 0 {
-        return Err(row.wrong("threads", "at least 1"));
+    for role in counters {
+        if let Some(value) = Option::read(row, role)? {
+            sample.counters.insert(role.clone(), value);
+        }
     }
-    Ok(Point {
-        scenario: row.parsed("scenario")?,
-        placement: row.parsed("placement")?,
-        threads,
-    })
+    Ok(sample)
 }
 
-/// Three cells of samples and verdicts alike.
-fn stratum(row: &CsvLine) -> Result<Stratum> {
-    Ok(Stratum {
-        slot: row.whole_or_empty("slot")?,
-        transfer_ns: row.parsed_or_empty("transfer_ns")?,
-        pace: row.text("pace")?,
-    })
+/// A point that cells are still to be read into.
+fn nowhere() -> Point {
+    Point {
+        scenario: Scenario::Case(String::new()),
+        placement: Placement::Compact,
+        threads: 0,
+    }
 }
 
-fn stratum_cells(stratum: &Stratum) -> [String; 3] {
-    [
-        or_empty(stratum.slot, |slot| slot.to_string()),
-        or_empty(stratum.transfer_ns, |bin| bin.to_string()),
-        stratum.pace.clone(),
-    ]
+fn check_threads(row: &CsvLine, point: &Point) -> Result<()> {
+    match point.threads {
+        0 => Err(row.wrong("threads", "at least 1")),
+        _ => Ok(()),
+    }
 }
 
 /// The header line of a `samples.csv` with these counters.
 pub(super) fn samples_header(counters: &[String]) -> Vec<u8> {
-    let columns = SAMPLE_COLUMNS.iter().chain(&SAMPLE_FURTHER_COLUMNS);
-    cells::lines([columns
-        .map(|name| name.to_string())
-        .chain(counters.iter().cloned())])
+    let columns = SAMPLE_COLUMNS.iter().copied();
+    let columns = columns.chain(further_sample_columns()).map(str::to_owned);
+    cells::lines([columns.chain(counters.iter().cloned())])
 }
 
 /// The lines of `samples`, without the header.
 pub(super) fn samples_lines(samples: &[Sample], counters: &[String]) -> Vec<u8> {
-    cells::lines(samples.iter().map(|s| {
-        let mut cells = vec![
-            s.run.clone(),
-            s.backend.to_string(),
-            s.machine.clone(),
-            s.arm.to_string(),
-            s.point.scenario.to_string(),
-            s.point.placement.to_string(),
-            s.point.threads.to_string(),
-            s.prefetch.to_string(),
-            s.block.to_string(),
-            s.order.to_string(),
-            s.faults.to_string(),
-            number(s.seconds),
-            number(s.faults_per_second),
-            number(s.ns_per_fault),
-            s.slowest_thread_faults.to_string(),
-            s.fastest_thread_faults.to_string(),
-            or_empty(s.probe_ns, number),
-            s.valid.to_string(),
-            s.invalid_reason.clone(),
-            or_empty(s.accesses, |n| n.to_string()),
-            or_empty(s.wall_seconds, number),
-            or_empty(s.first_slot, |n| n.to_string()),
-            SCHEMA.to_string(),
-            s.host.clone(),
-            s.label.clone(),
-            s.boot_id.clone(),
-            or_empty(s.baseline.as_ref(), |arm| arm.to_string()),
-            or_empty(s.blocks_planned, |n| n.to_string()),
-        ];
-        cells.extend(stratum_cells(&s.stratum));
-        cells.push(s.role.clone());
-        let codes: Vec<&str> = s.invalid_code.iter().map(|code| code.name()).collect();
-        cells.push(codes.join(";"));
-        cells.extend(
-            counters
-                .iter()
-                .map(|role| or_empty(s.counters.get(role).copied(), number)),
-        );
-        cells
+    cells::lines(samples.iter().map(|sample| {
+        let counters = counters.iter();
+        let counters = counters.map(|role| sample.counters.get(role).copied().print());
+        print_sample(sample)
+            .into_iter()
+            .chain(print_sample_1(sample))
+            .chain([SCHEMA.to_string()])
+            .chain(print_sample_2(sample))
+            .chain(counters)
     }))
 }
 
 /// Read a `verdicts.csv`; columns after those of the contract are passed over.
 pub fn read_verdicts(path: &Path) -> Result<Vec<VerdictRow>> {
-    // What follows `blocks_invalid` came with version 2.
-    let file = CsvFile::read(path, &VERDICT_COLUMNS[..14])?;
-    file.rows()
-        .map(|row| {
-            Ok(VerdictRow {
-                backend: row.parsed("backend")?,
-                machine: row.text("machine")?,
-                point: point(&row)?,
-                prefetch: row.parsed("prefetch")?,
-                baseline: row.parsed("baseline")?,
-                arm: row.parsed("layout")?,
-                ratio: row.number_or_empty("ratio")?,
-                ratio_low: row.number_or_empty("ratio_low")?,
-                ratio_high: row.number_or_empty("ratio_high")?,
-                verdict: row.parsed("verdict")?,
-                blocks: row.whole("blocks")?,
-                blocks_invalid: row.whole("blocks_invalid")?,
-                stratum: stratum(&row)?,
-                role: row.text("role")?,
-            })
-        })
-        .collect()
-}
-
-/// The cells of one verdict, in the order of [`VERDICT_COLUMNS`].
-fn verdict_cells(v: &VerdictRow) -> Vec<String> {
-    let mut cells = vec![
-        v.backend.to_string(),
-        v.machine.clone(),
-        v.point.scenario.to_string(),
-        v.point.placement.to_string(),
-        v.point.threads.to_string(),
-        v.prefetch.to_string(),
-        v.baseline.to_string(),
-        v.arm.to_string(),
-        or_empty(v.ratio, number),
-        or_empty(v.ratio_low, number),
-        or_empty(v.ratio_high, number),
-        v.verdict.to_string(),
-        v.blocks.to_string(),
-        v.blocks_invalid.to_string(),
-    ];
-    cells.extend(stratum_cells(&v.stratum));
-    cells.push(v.role.clone());
-    cells
+    let file = CsvFile::read(path, VERDICT_COLUMNS)?;
+    let read = |row: CsvLine| {
+        let mut verdict = VerdictRow {
+            backend: BackendKind::Native,
+            machine: String::new(),
+            point: nowhere(),
+            prefetch: Compared::AsIs,
+            baseline: Arm::Again,
+            arm: Arm::Again,
+            ratio: None,
+            ratio_low: None,
+            ratio_high: None,
+            verdict: Verdict::Inconclusive,
+            blocks: 0,
+            blocks_invalid: 0,
+            stratum: Stratum::default(),
+            role: String::new(),
+        };
+        read_verdict(&row, &mut verdict)?;
+        read_verdict_2(&row, &mut verdict)?;
+        check_threads(&row, &verdict.point)?;
+        Ok(verdict)
+    };
+    file.rows().map(read).collect()
 }
 
 /// A `verdicts.csv`. `further` names columns to put after those of the contract, and gives their
@@ -345,20 +288,13 @@ pub fn verdicts_csv(
     further: &[&str],
     figure: impl Fn(&VerdictRow, &str) -> Option<f64>,
 ) -> String {
-    let header: Vec<String> = VERDICT_COLUMNS
-        .iter()
-        .chain(further)
-        .map(|name| name.to_string())
-        .collect();
+    let columns = VERDICT_COLUMNS.iter().chain(VERDICT_COLUMNS_2);
+    let header = columns.chain(further).map(|name| name.to_string());
     let body = rows.iter().map(|row| {
-        let mut cells = verdict_cells(row);
-        cells.extend(
-            further
-                .iter()
-                .map(|name| or_empty(figure(row, name), number)),
-        );
-        cells
+        let figures = further.iter().map(|name| figure(row, name).print());
+        let cells = print_verdict(row).into_iter().chain(print_verdict_2(row));
+        cells.chain(figures).collect()
     });
-    let bytes = cells::lines(std::iter::once(header).chain(body));
-    String::from_utf8(bytes).expect("cells are strings")
+    let lines: Vec<Vec<String>> = std::iter::once(header.collect()).chain(body).collect();
+    String::from_utf8(cells::lines(lines)).expect("cells are strings")
 }

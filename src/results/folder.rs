@@ -4,7 +4,7 @@
 //! contents (`files`, `report`).
 
 use super::environment::EnvironmentFile;
-use super::files::{self, SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, SCHEMA, SamplesFile};
+use super::files::{self, SAMPLE_COLUMNS, SCHEMA, SamplesFile, further_sample_columns};
 use crate::error::{Error, Result};
 use crate::experiment::{Design, Sample};
 use crate::judge::VerdictRow;
@@ -76,9 +76,11 @@ impl RunFolder {
             )));
         }
         for role in counters {
-            let taken = SAMPLE_COLUMNS.iter().chain(&SAMPLE_FURTHER_COLUMNS);
+            let taken = SAMPLE_COLUMNS.iter().copied();
             assert!(
-                !taken.into_iter().any(|column| column == role),
+                !taken
+                    .chain(further_sample_columns())
+                    .any(|column| column == role),
                 "{role} is no counter"
             );
         }

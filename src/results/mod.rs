@@ -11,8 +11,8 @@ mod folder;
 
 pub use environment::{EnvironmentFile, RegisterSettings, RunRecord, RunSettings};
 pub use files::{
-    SAMPLE_COLUMNS, SAMPLE_FURTHER_COLUMNS, SCHEMA, SamplesFile, VERDICT_COLUMNS, read_samples,
-    read_verdicts, samples_path, verdicts_csv,
+    SAMPLE_COLUMNS, SCHEMA, SamplesFile, VERDICT_COLUMNS, read_samples, read_verdicts,
+    samples_path, verdicts_csv,
 };
 pub use folder::{RunFolder, run_id, write_whole};
 pub(crate) use folder::{slug, unwritable};

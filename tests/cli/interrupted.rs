@@ -47,7 +47,7 @@ fn blocks_in(out: &Path) -> u64 {
 
 #[test]
 fn an_interrupted_run_keeps_its_blocks_and_goes_on_from_there() {
-    for signalled in [libc::SIGINT, libc::SIGTERM] {
+    for signalled in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let dir = TempDir::new().unwrap();
         let out = dir.path().join("out");
         let child = started(dir.path());

@@ -114,6 +114,7 @@ fn a_hostile_environment_is_refused_by_file_and_key_and_changes_nothing() {
         ("/settings/budget_seconds", json!(-1.0), "budget_seconds"),
         ("/settings/budget_seconds", json!(1e300), "budget_seconds"),
         ("/settings/counters", json!(["no_such_role"]), "counters"),
+        ("/settings/counters", json!(["two\nlines"]), "counters"),
         ("/settings/counters", json!("all"), "counters"),
         ("/settings/oversubscribe", json!("yes"), "oversubscribe"),
         ("/settings/registers", json!({"cpus": "0"}), "registers"),

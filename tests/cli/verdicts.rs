@@ -160,6 +160,17 @@ fn three_shards_together_are_the_whole_run() {
 }
 
 #[test]
+fn a_row_that_is_there_twice_is_one_sample() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --blocks 10 --out out"));
+    let text = fs::read_to_string(dir.path().join("out/samples.csv")).unwrap();
+    fs::write(dir.path().join("twice.csv"), text.repeat(2)).unwrap();
+    let once = judged(dir.path(), "out");
+    assert_eq!(judged(dir.path(), "twice.csv"), once);
+    assert_eq!(judged(dir.path(), "out twice.csv"), once);
+}
+
+#[test]
 fn four_runs_of_one_second_in_one_folder_are_four_runs() {
     let dir = TempDir::new().unwrap();
     let args = "sim --machine plain-mesi --scenario one-vma --threads 1 --blocks 1";

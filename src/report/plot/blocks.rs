@@ -8,7 +8,7 @@ use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, colo
 use crate::experiment::{Arm, Point, Sample};
 use crate::report::arms::in_order;
 use crate::report::units;
-use crate::stats::median;
+use crate::stats::Summary;
 use plotters::style::RGBColor;
 use std::collections::HashMap;
 
@@ -113,8 +113,7 @@ fn spread(placed: &[Placed], layouts: &[Arm]) -> f64 {
     let mut away: Vec<f64> = Vec::new();
     for layout in layouts {
         let times = valid_times(placed.iter().filter(|(_, s)| s.arm == *layout));
-        if !times.is_empty() {
-            let middle = median(&times);
+        if let Some(Summary { median: middle, .. }) = Summary::of(&times) {
             away.extend(times.iter().map(|time| (time / middle - 1.0).abs()));
         }
     }
@@ -123,14 +122,10 @@ fn spread(placed: &[Placed], layouts: &[Arm]) -> f64 {
     most.map_or(0.02, |most| (most * 1.15).max(0.02))
 }
 
-/// The times per fault of the valid samples, sorted.
+/// The times per fault of the valid samples.
 fn valid_times<'a>(placed: impl Iterator<Item = &'a Placed<'a>>) -> Vec<f64> {
-    let mut times: Vec<f64> = placed
-        .filter(|(_, s)| s.valid && s.ns_per_fault.is_finite())
-        .map(|(_, s)| s.ns_per_fault)
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times
+    let valid = placed.filter(|(_, s)| s.valid && s.ns_per_fault.is_finite());
+    valid.map(|(_, s)| s.ns_per_fault).collect()
 }
 
 fn legend(canvas: &Canvas) {
@@ -173,7 +168,7 @@ struct Strip<'a, 'c> {
 impl Strip<'_, '_> {
     fn arm(&self, layout: &str, placed: &[Placed], spread: f64, colour: RGBColor) {
         let times = valid_times(placed.iter());
-        let Some(middle) = (!times.is_empty()).then(|| median(&times)) else {
+        let Some(Summary { median: middle, .. }) = Summary::of(&times) else {
             self.frame(&short(layout), "no valid sample", &[], None);
             return;
         };
