@@ -11,7 +11,7 @@ use hitm::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::error::Result;
 use hitm::experiment::{
     Arm, Backend, BackendKind, Design, Ending, Invalid, Limits, Measured, PlannedSample, Point,
-    Sample, Scenario, Totals, Watch, drive,
+    Sample, Scenario, Watch, drive,
 };
 use hitm::judge::{self, Terms, VerdictRow};
 use hitm::machine::{CpuModel, Distance, Placement, Topology, Vendor};
@@ -19,6 +19,7 @@ use hitm::program::fault;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
+use hitm::program::totals::Totals;
 use hitm::sim::Machine;
 use hitm::sim::run::{Spec, run};
 use hitm::stats::{Spread, Verdict};

@@ -1,7 +1,6 @@
 //! What the native backend promises whatever else the machine does: which threads fault, what is
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
-use hitm::backend;
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
 use hitm::backend::native::{Build, Faults, Native};
@@ -203,7 +202,10 @@ fn a_handicap_executes_exactly_its_share_more_than_it_counts() {
 fn an_arm_with_a_handicap_is_named_after_its_layout() {
     let arm: Arm = "split-packed+0.5%".parse().unwrap();
     let (layout, handicap) = arm.measured(&arm).unwrap();
-    assert_eq!(backend::layout(layout).unwrap(), VmaLayout::SplitPacked);
+    assert_eq!(
+        VmaLayout::parse(layout.as_str()).unwrap(),
+        VmaLayout::SplitPacked
+    );
     assert_eq!(handicap.get(), 5);
     for wrong in ["split-packed+", "split-packed+0.05%", "split-packed+101%"] {
         assert!(matches!(wrong.parse::<Arm>(), Err(Error::Input(_))));

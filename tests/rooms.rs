@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rooms from the bottom: a file uses its own room and rooms below it, never one above.
-const ROOMS: [&[&str]; 14] = [
-    &["error", "units"],
+const ROOMS: [&[&str]; 16] = [
+    &["error", "text", "units"],
     &["space"],
     &["layout"],
     &["stats"],
@@ -17,59 +17,13 @@ const ROOMS: [&[&str]; 14] = [
     &["prefetch"],
     &["program"],
     &["sim"],
-    &["results", "experiment"],
+    &["experiment"],
+    &["judge"],
+    &["results"],
     &["backend"],
     &["calibrate"],
     &["report"],
     &["commands"],
-];
-
-/// Arrows that still go up or close a circle, each to be deleted when it is gone.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    // The simulator returns what the experiment defines.
-    ("sim::published", "experiment"),
-    ("sim::run", "experiment"),
-    // What a backend is, and which there are, in one file.
-    ("backend::native", "backend"),
-    // The types of an experiment stand in the file that brings its parts together.
-    ("experiment::drive", "experiment"),
-    ("experiment::plan", "experiment"),
-    ("experiment::verdicts", "experiment"),
-    ("experiment::drive", "experiment::verdicts"),
-    // What a scenario is, and the list of all, in one file.
-    (
-        "program::fault::scenario::churn",
-        "program::fault::scenario",
-    ),
-    (
-        "program::fault::scenario::one_vma",
-        "program::fault::scenario",
-    ),
-    (
-        "program::fault::scenario::random_vma",
-        "program::fault::scenario",
-    ),
-    (
-        "program::fault::scenario::readers_writer",
-        "program::fault::scenario",
-    ),
-    (
-        "program::fault::scenario::rmap_neighbour",
-        "program::fault::scenario",
-    ),
-    (
-        "program::fault::scenario::swap_in",
-        "program::fault::scenario",
-    ),
-    (
-        "program::fault::scenario::vma_per_thread",
-        "program::fault::scenario",
-    ),
-    ("program::fault::vma::field", "program::fault::vma::table"),
-    // The simulator's machine and the reading of its file; the charge and its explanation.
-    ("sim::machine::file", "sim::machine"),
-    ("sim::machine::source", "sim::machine"),
-    ("sim::explain", "sim::coherence"),
 ];
 
 /// A module by its path from the crate: `["machine", "cpu"]`.
@@ -225,14 +179,8 @@ fn tree(text: &str, mut base: Module, found: &mut Vec<Module>) -> usize {
     }
 }
 
-/// The arrows that are no exceptions.
 fn arrows() -> Vec<(String, String)> {
-    let excepted = |(from, to): &(String, String)| EXCEPTIONS.contains(&(from, to));
-    let arrows = House::read().arrows();
-    arrows
-        .into_iter()
-        .filter(|arrow| !excepted(arrow))
-        .collect()
+    House::read().arrows()
 }
 
 fn floor(module: &str) -> usize {
@@ -266,18 +214,6 @@ fn no_files_use_each_other_in_a_circle() {
     };
     let circles: Vec<_> = arrows.iter().filter(leads_back).collect();
     assert!(circles.is_empty(), "{circles:#?}");
-}
-
-#[test]
-fn every_exception_is_still_one() {
-    let all = House::read().arrows();
-    for (from, to) in EXCEPTIONS {
-        let arrow = (from.to_string(), to.to_string());
-        assert!(
-            all.contains(&arrow),
-            "{from} no longer uses {to}: delete it"
-        );
-    }
 }
 
 #[test]

@@ -6,13 +6,14 @@
 
 use hitm::backend::native::pool::Timing;
 use hitm::error::{Error, Result};
-use hitm::experiment::{Backend, Invalid, Measured, PlannedSample, ThreadFaults};
+use hitm::experiment::{Backend, Invalid, Measured, PlannedSample};
 use hitm::machine::accounting::{StealClock, ThreadWatch};
 use hitm::machine::{CpuId, pin};
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::world::{VMA_SPAN, World, start_of};
 use hitm::program::fault::{Spec, scenario};
+use hitm::program::totals::ThreadFaults;
 use hitm::space::arena::Arena;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

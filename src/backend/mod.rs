@@ -4,15 +4,8 @@
 pub mod native;
 pub mod sim;
 
-use crate::error::Result;
-use crate::experiment::{BackendKind, LayoutName};
+use crate::experiment::BackendKind;
 use crate::program::fault::TALLIES;
-use crate::program::fault::layouts::VmaLayout;
-
-/// The layout of that name, as both backends make programs of it.
-pub fn layout(name: &LayoutName) -> Result<VmaLayout> {
-    VmaLayout::parse(name.as_str())
-}
 
 /// What a counter says that this backend counts by itself; `None` for the others,
 /// which have a [`role`](crate::counters::role).

@@ -36,7 +36,7 @@ impl Sim {
     /// The backend of `design` on `machine`. Every layout and placement is checked here.
     pub fn new(machine: Machine, design: &Design) -> Result<Sim> {
         let layout = |arm: &Arm| match arm.measured(&design.arms[0]) {
-            Some((layout, handicap)) if handicap.get() == 0 => super::layout(layout),
+            Some((layout, handicap)) if handicap.get() == 0 => VmaLayout::parse(layout.as_str()),
             _ => Err(Error::Input(format!(
                 "'{arm}' cannot be simulated: a machine model has no noise that a handicap would \
                  be measured against; name the layout alone"

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use clap::Subcommand;
-use output::{csv, json, print};
+use output::{csv, first_error, json, print};
 
 mod counters;
 mod layout;
@@ -59,37 +59,5 @@ impl Command {
             Command::Sim(args) => sim::run(*args),
             Command::Verdicts(args) => verdicts::run(args),
         }
-    }
-}
-
-/// The first error of several steps, in their order. Of the others, those that say something else
-/// are said on stderr.
-fn first_error(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-    let mut errors = steps.into_iter().filter_map(Result::err);
-    let Some(first) = errors.next() else {
-        return Ok(());
-    };
-    let mut said = vec![first.to_string()];
-    for error in errors.map(|error| error.to_string()) {
-        if !said.contains(&error) {
-            eprintln!("hitm: {error}");
-            said.push(error);
-        }
-    }
-    Err(first)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Error;
-
-    #[test]
-    fn the_first_error_is_the_one_reported() {
-        let refused = || Err(Error::Refused("no".to_owned()));
-        let found = first_error([Ok(()), Err(Error::Interrupted), refused(), refused()]);
-        assert!(matches!(found, Err(Error::Interrupted)));
-        assert!(matches!(first_error([refused()]), Err(Error::Refused(_))));
-        assert!(first_error([Ok(()), Ok(())]).is_ok());
     }
 }

@@ -32,3 +32,35 @@ pub fn csv<T: serde::Serialize>(rows: &[T]) -> String {
 pub fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
+
+/// The first error of several steps, in their order. Of the others, those that say something else
+/// are said on stderr.
+pub fn first_error(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let mut errors = steps.into_iter().filter_map(Result::err);
+    let Some(first) = errors.next() else {
+        return Ok(());
+    };
+    let mut said = vec![first.to_string()];
+    for error in errors.map(|error| error.to_string()) {
+        if !said.contains(&error) {
+            eprintln!("hitm: {error}");
+            said.push(error);
+        }
+    }
+    Err(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn the_first_error_is_the_one_reported() {
+        let refused = || Err(Error::Refused("no".to_owned()));
+        let found = first_error([Ok(()), Err(Error::Interrupted), refused(), refused()]);
+        assert!(matches!(found, Err(Error::Interrupted)));
+        assert!(matches!(first_error([refused()]), Err(Error::Refused(_))));
+        assert!(first_error([Ok(()), Ok(())]).is_ok());
+    }
+}

@@ -7,8 +7,9 @@ use super::verdicts::conclude;
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
 use crate::experiment::{
-    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, Totals, drive,
+    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, drive,
 };
+use crate::program::totals::Totals;
 use crate::report::explain::explain;
 use crate::results::{EnvironmentFile, RunFolder, write_whole};
 use crate::sim::pattern::{self, Pattern};

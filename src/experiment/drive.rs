@@ -2,9 +2,10 @@
 
 use super::{
     Backend, Block, Design, Invalid, Limits, Measured, PlannedSample, Point, Sample, Stratum,
-    Totals, TransferBin,
+    TransferBin,
 };
 use crate::error::{Error, Result};
+use crate::program::totals::Totals;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 

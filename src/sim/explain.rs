@@ -3,8 +3,8 @@
 //! Here: raw tallies by line and word. Not here: the names of fields and objects, which the caller
 //! of the simulation knows, and the table that a person reads.
 
-use super::coherence::Origin;
 use super::machine::{Distance, Picos};
+use super::request::Origin;
 use std::collections::BTreeMap;
 
 /// One way in which a line went from one core to another.

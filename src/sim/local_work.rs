@@ -6,9 +6,9 @@
 use super::machine::Machine;
 use super::run::{self, Spec};
 use crate::error::{Error, Result};
-use crate::experiment::Totals;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::{self, scenario};
+use crate::program::totals::Totals;
 use std::time::Duration;
 
 /// Local work of a fault.

@@ -16,6 +16,7 @@ pub mod machine;
 pub mod pattern;
 mod prefetch;
 pub mod published;
+pub mod request;
 pub mod run;
 pub mod state;
 pub mod timeline;

@@ -3,9 +3,10 @@
 //! Here: the patterns, run through the same model with its timing on, one access after the other
 //! in the order the pattern defines. Not here: programs whose order the timing decides (`engine`).
 
-use super::coherence::{Coherence, Origin, Want, words};
+use super::coherence::Coherence;
 use super::counts::Counts;
 use super::machine::{Machine, Picos};
+use super::request::{Origin, Want, words};
 use crate::error::{Error, Result};
 use crate::space::LINE;
 use rand::{Rng, SeedableRng};

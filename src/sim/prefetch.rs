@@ -4,8 +4,8 @@
 //! to other cores (`coherence`), and when they get there (`engine`). None crosses a 4 KiB page
 //! (Intel Optimization Manual, Sandy Bridge, 2.3.5.4; McCalpin's measurements agree).
 
-use super::coherence::Want;
 use super::machine::{AdjacentLine, Prefetchers};
+use super::request::Want;
 use crate::space::LINE;
 use crate::space::PAGE;
 use rand::{Rng, SeedableRng};

@@ -1,7 +1,7 @@
 //! A record of line transfers that Perfetto and `chrome://tracing` open.
 
-use super::coherence::{From, Origin, Want};
 use super::machine::Picos;
+use super::request::{From, Origin, Want};
 use serde_json::json;
 use std::io::{self, Write};
 

@@ -1,6 +1,6 @@
 //! One access of the program and what it does to the values in the arena.
 
-use super::coherence::{Want, words};
+use super::request::{Want, words};
 use crate::space::LINE;
 use crate::space::arena::Arena;
 use crate::space::memory::Addr;

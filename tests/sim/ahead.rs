@@ -1,8 +1,9 @@
 //! What a core that runs ahead of its misses may change, and what it may not.
 
 use super::{Ways, ZEN4, machine, run};
-use hitm::sim::coherence::{Coherence, Origin, Want, words};
+use hitm::sim::coherence::Coherence;
 use hitm::sim::machine::{CacheSpec, OutOfOrder};
+use hitm::sim::request::{Origin, Want, words};
 use hitm::sim::{Counts, Machine, Picos, SimMemory};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;

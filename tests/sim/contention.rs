@@ -1,11 +1,11 @@
 //! What a line that all cores contend for must not come to, on any machine.
 
 use super::machine;
-use hitm::experiment::Totals;
 use hitm::machine::Placement;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::{self, scenario};
+use hitm::program::totals::Totals;
 use hitm::sim::run::{self, Spec};
 use hitm::sim::{Machine, SimMemory, Simulation};
 use hitm::space::PAGE;

@@ -5,9 +5,10 @@ mod contention;
 mod programs;
 mod protocol;
 
-use hitm::sim::coherence::{Coherence, Origin, Want, words};
+use hitm::sim::coherence::Coherence;
 use hitm::sim::explain::Ledger;
 use hitm::sim::machine::{AdjacentLine, OutOfOrder, picos};
+use hitm::sim::request::{Origin, Want, words};
 use hitm::sim::{Counts, Machine, Picos, SimMemory, Simulation};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;

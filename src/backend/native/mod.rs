@@ -11,8 +11,7 @@ mod rendezvous;
 use crate::counters::{Missing, Readings, Rotation};
 use crate::error::{Error, Result};
 use crate::experiment::{
-    Arm, Backend, Design, Invalid, Measured, Permille, PlannedSample, Point, Remarks, ThreadFaults,
-    Unmeasured,
+    Arm, Backend, Design, Invalid, Measured, Permille, PlannedSample, Point, Remarks, Unmeasured,
 };
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
@@ -21,6 +20,7 @@ use crate::program::fault::Spec;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
+use crate::program::totals::ThreadFaults;
 use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
 use crate::space::arena::Arena;
@@ -83,7 +83,7 @@ impl Faults {
         work: PageWork,
     ) -> Result<Faults> {
         let arm = |arm: &Arm| match arm.measured(&arms[0]) {
-            Some((layout, handicap)) => Ok((super::layout(layout)?, handicap)),
+            Some((layout, handicap)) => Ok((VmaLayout::parse(layout.as_str())?, handicap)),
             None => Err(Error::Input(format!("{arm} needs a baseline before it"))),
         };
         Ok(Faults {

@@ -65,7 +65,7 @@ impl Footprint {
 
 /// The world in which the tree is walked for [`walk`].
 pub const FOOTPRINT_SIZE: Size = Size {
-    vmas: super::scenario::FEWEST_VMAS,
+    vmas: super::scenario::script::FEWEST_VMAS,
     spare_slots: 0,
     threads: 1,
     pages: false,

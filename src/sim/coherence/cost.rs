@@ -1,7 +1,8 @@
 //! What a line costs that comes from elsewhere: distances between cores, and the nearest copy.
 
-use super::{Coherence, From, NONE};
+use super::{Coherence, NONE};
 use crate::sim::machine::{Distance, Picos};
+use crate::sim::request::From;
 
 impl Coherence {
     /// Where a line that no core owns comes from, and what that costs.

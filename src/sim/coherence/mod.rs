@@ -11,6 +11,7 @@ use crate::sim::cache::Cache;
 use crate::sim::counts::Counts;
 use crate::sim::explain::Ledger;
 use crate::sim::machine::{Machine, Picos, Protocol};
+use crate::sim::request::{From, Origin, Want};
 use std::rc::Rc;
 
 /// No core.
@@ -35,44 +36,6 @@ const L2_WAY: u32 = 10;
 /// In state `INVALID`: a prefetch of another core took the line.
 const LOST_TO_PREFETCH: u32 = 1 << 15;
 const TOUCHED: u32 = 16;
-
-/// The 4-byte words that an access of `bytes` bytes at `offset` in its line touches.
-#[inline(always)]
-pub fn words(offset: usize, bytes: usize) -> u32 {
-    let count = bytes.div_ceil(4) as u32;
-    (u32::MAX >> (32 - count)) << (offset / 4)
-}
-
-/// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// A copy to read.
-    Read,
-    /// The only copy, to write: an RFO, or an upgrade where the core holds a copy.
-    Own,
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// An access of the program.
-    Demand,
-    /// A prefetcher.
-    Prefetch,
-}
-
-/// Where the data came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// The core held it; only leave to write was asked for.
-    Itself,
-    /// Another core's cache.
-    Core(u16),
-    /// A last-level cache.
-    Llc,
-    /// DRAM.
-    Memory,
-}
 
 /// What a request got.
 #[derive(Clone, Copy, Debug)]

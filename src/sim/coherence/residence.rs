@@ -4,9 +4,10 @@
 
 use super::{
     Coherence, EXCLUSIVE, FORWARD, IN_L1, IN_L2, INVALID, L1_WAY, L2_WAY, MODIFIED, NONE, OWNED,
-    Origin, PREFETCHED, STATE, TOUCHED,
+    PREFETCHED, STATE, TOUCHED,
 };
 use crate::sim::machine::LlcPolicy;
+use crate::sim::request::Origin;
 
 impl Coherence {
     /// Put a line into a core that does not hold it.

@@ -1,10 +1,11 @@
 //! A machine file: what may stand in it, and what is wrong with one, by file, line and key.
 
 use super::keys::MAX_LATENCY_NS;
-use super::source::{Count, Number, Source};
-use super::{
-    AdjacentLine, LlcPolicy, Machine, OutOfOrder, Prefetchers, Protocol, Shape, Transfers, picos,
+use super::model::{
+    AdjacentLine, LlcPolicy, Machine, OutOfOrder, Prefetchers, Protocol, Transfers, picos,
 };
+use super::source::{Count, Number, Source};
+use super::topology::Shape;
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::path::Path;

@@ -4,7 +4,7 @@
 //! the ranges (`keys`).
 
 use super::keys::{self, LINE, MAX_LATENCY_NS};
-use super::{CacheSpec, Picos, picos};
+use super::model::{CacheSpec, Picos, picos};
 use crate::error::{Error, Result};
 use toml::Spanned;
 

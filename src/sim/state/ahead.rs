@@ -6,8 +6,8 @@
 //! with it the next time. Not here: how requests are served (`lines`), and prefetchers, which guess.
 
 use super::{Job, NEVER, Op, State, WaitsFor};
-use crate::sim::coherence::Want;
 use crate::sim::machine::Picos;
+use crate::sim::request::Want;
 
 /// Accesses that a core runs ahead: reorder buffers hold 190 to 510 instructions, and about three
 /// belong to an access.

@@ -1,9 +1,9 @@
 //! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
 
 use super::{Job, Op, Request, SLOT_BITS, State, WaitsFor};
-use crate::sim::coherence::{From, Origin, Want};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
+use crate::sim::request::{From, Origin, Want};
 use crate::sim::value::Kind;
 use rand::Rng;
 use std::cmp::Reverse;

@@ -1,8 +1,8 @@
 //! What a thread does without waiting for a line: local work, fences, pages of its own.
 
 use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, Op, STORES_PER_LINE, State, WaitsFor};
-use crate::sim::coherence::{Origin, Want};
 use crate::sim::machine::Picos;
+use crate::sim::request::{Origin, Want};
 use crate::space::LINE;
 use crate::space::PAGE;
 use crate::space::memory::NodeKind;

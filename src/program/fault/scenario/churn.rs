@@ -4,14 +4,13 @@
 //! comes back: after a grace period (`call_rcu`), or at once from a type-stable slab
 //! (`SLAB_TYPESAFE_BY_RCU`). Slots belong to threads in turn, as a slab looks after a while.
 
-use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
 use crate::program::fault::lock::{self, Layout, Lock, mmap_lock};
 use crate::program::fault::tree;
 use crate::program::fault::vma::Field;
 use crate::program::fault::vma::mm::MAP_COUNT;
 use crate::program::fault::world::{Size, VMA_SPAN, start_of};
 use crate::space::memory::{Addr, Memory};
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// When a freed VMA may be allocated again.
@@ -29,16 +28,6 @@ const FAULTS_PER_VMA: usize = 8;
 const SLOTS_PER_THREAD: usize = 16;
 /// Freed VMAs that wait together for one grace period.
 const GRACE_BATCH: usize = 4;
-
-/// The VMAs a thread may allocate, and those that wait for a grace period.
-#[derive(Clone, Debug, Default)]
-pub struct Shelf {
-    stocked: bool,
-    free: Vec<usize>,
-    waiting: Vec<usize>,
-    /// Freed slots with the quiescent counts of all threads at that time.
-    grace: VecDeque<(Vec<usize>, Vec<u64>)>,
-}
 
 /// `churn-call-rcu`: freed objects come back after a grace period.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! `one-vma`: all threads fault in one VMA, as mmtests' pft does.
 
-use super::{Counts, Cx, Scenario, Thread};
+use super::script::{Counts, Cx, Scenario, Thread};
 use crate::program::fault::lock::Layout;
 use crate::space::memory::Memory;
 

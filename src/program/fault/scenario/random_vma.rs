@@ -1,6 +1,6 @@
 //! `random-vma`: each fault is in a VMA chosen at random among 64.
 
-use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::world::Size;
 use crate::space::memory::Memory;

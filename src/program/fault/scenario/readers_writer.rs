@@ -3,7 +3,7 @@
 //! `mm_lock_seq`, `mmap_lock` and the tree.
 
 use super::churn::{self, Reclaim};
-use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::world::Size;
 use crate::space::memory::Memory;

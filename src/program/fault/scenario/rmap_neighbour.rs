@@ -2,7 +2,7 @@
 //! the last one inserts and erases those idle VMAs in the interval tree of the file they map,
 //! which writes `shared.rb` of the neighbours that are being faulted in.
 
-use super::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::vma::Field;
 use crate::program::fault::world::Size;

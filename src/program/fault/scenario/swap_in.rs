@@ -1,7 +1,7 @@
 //! `swap-in`: all threads fault in one VMA, and each fault stores to `swap_readahead_info`, as
 //! swap-in does (mm/swap_state.c): a write into a line that is otherwise only read.
 
-use super::{Counts, Cx, Scenario, Thread};
+use super::script::{Counts, Cx, Scenario, Thread};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::vma::Field;
 use crate::space::memory::Memory;

@@ -1,7 +1,7 @@
 //! `vma-per-thread`: each thread faults in a VMA of its own, in neighbouring slab slots, as
 //! will-it-scale's page_fault tests do. Whatever is shared here is shared by accident.
 
-use super::{Counts, Cx, Scenario, Thread};
+use super::script::{Counts, Cx, Scenario, Thread};
 use crate::program::fault::lock::Layout;
 use crate::space::memory::Memory;
 
