@@ -179,7 +179,7 @@ fn tree(text: &str, mut base: Module, found: &mut Vec<Module>) -> usize {
     }
 }
 
-fn arrows() -> Vec<(String, String)> {
+fn arrows() -> BTreeSet<(String, String)> {
     House::read().arrows()
 }
 
