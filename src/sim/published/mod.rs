@@ -104,7 +104,7 @@ pub const TABLES: &[Table] = &[
                      latencies between CCXs and sockets, which are Genoa's core-to-core figures, \
                      are taken to leave out waiting for a rival's hold; were they to contain it, \
                      as in zen4's file, rows from 7 threads on would come out 10 to 29 % too high. \
-                     METHODOLOGY.md says how the rows follow other assumptions",
+                     METHODOLOGY.md says what else was tried, and what came of it",
         change: None,
         text: include_str!("zen5-split.csv"),
         series: &[("split", "split-packed")],
