@@ -1,12 +1,12 @@
 //! What a line that all cores contend for must not come to, on any machine.
 
-use super::machine;
+use super::{machine, run};
 use hitm::machine::Placement;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::{self, scenario};
 use hitm::program::totals::Totals;
-use hitm::sim::run::{self, Spec};
+use hitm::sim::run::{self as sample, Spec};
 use hitm::sim::{Machine, SimMemory, Simulation};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
@@ -59,6 +59,27 @@ fn a_compare_and_swap_loop_at_all_cores_takes_at_most_8_times_as_long_as_an_addi
     }
 }
 
+#[test]
+fn a_core_that_holds_a_line_longer_adds_to_it_more_often_before_it_goes() {
+    let additions_a_visit = |hold_share| {
+        let machine = Machine {
+            hold_share,
+            ..machine("plain-mesi")
+        };
+        let mut arena = Arena::new(PAGE).unwrap();
+        let word = arena.alloc(64, 64);
+        let (counts, ..) = run(machine, Rc::new(arena), &[0, 1, 2, 3], 1, move |_, m| {
+            for _ in 0..500 {
+                add(m, word);
+            }
+        });
+        2000.0 / counts.invalidations as f64
+    };
+    assert!((1.0..1.1).contains(&additions_a_visit(0.0)));
+    // 40 ns of way, half of them at the core, at 6 ns an addition.
+    assert!((3.0..5.0).contains(&additions_a_visit(0.5)));
+}
+
 /// Faults a second of all threads in one VMA, and what the slowest made of what the fastest did.
 fn one_vma(machine: &Machine, threads: usize) -> (f64, f64) {
     let spec = Spec {
@@ -78,7 +99,7 @@ fn one_vma(machine: &Machine, threads: usize) -> (f64, f64) {
         timeline: false,
         check: false,
     };
-    let threads = run::run(machine, &spec).unwrap().threads;
+    let threads = sample::run(machine, &spec).unwrap().threads;
     let faults = threads.iter().map(|t| t.faults);
     let (slowest, fastest) = (faults.clone().min().unwrap(), faults.max().unwrap());
     let fairness = slowest as f64 / fastest as f64;

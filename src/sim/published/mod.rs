@@ -98,12 +98,14 @@ pub const TABLES: &[Table] = &[
         unit: "faults/s",
         calibrated: "the row of one thread: a fault takes 517 ns, and local work makes up what its \
                      accesses do not take, spread along the path as calibrated on broadwell-pft. \
-                     No number was searched for in the other rows, but they were in view: how a \
-                     contended line is handed on was modelled with them as a test, and zen5's \
+                     No number was fitted to the other rows, but they were in view: how a \
+                     contended line is handed on was modelled with them as a test; of holds that \
+                     vary by a twentieth, by half and by all of themselves (12, 7 and 7 % off) the \
+                     second was kept; and zen5's \
                      latencies between CCXs and sockets, which are Genoa's core-to-core figures, \
                      are taken to leave out waiting for a rival's hold; were they to contain it, \
                      as in zen4's file, rows from 7 threads on would come out 10 to 29 % too high. \
-                     METHODOLOGY.md says how the rows follow other assumptions",
+                     METHODOLOGY.md says what else was tried, and what came of it",
         change: None,
         text: include_str!("zen5-split.csv"),
         series: &[("split", "split-packed")],
