@@ -8,12 +8,12 @@ use super::verdicts::conclude;
 use crate::backend::native::{Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::{self, Missing, Pmu, Rotation, Scope, preflight};
 use crate::error::{Error, Result};
-use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Unmeasured, drive};
+use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Unmeasured, drive};
 use crate::machine::{CpuId, Topology, environment::Environment};
 use crate::prefetch::{Control, Which};
 use crate::program::fault::TALLIES;
-use crate::results::address_map::{self, AddressMap};
-use crate::results::{EnvironmentFile, RegisterSettings, RunFolder};
+use crate::results::address_map::{self, AddressMap, Mapped};
+use crate::results::{EnvironmentFile, RegisterSettings, RunFolder, RunSettings};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,22 +63,19 @@ const DEFAULT_LIMITS: Limits = Limits {
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
     let machine = Environment::record(&topology, args.options.seed);
-    let mut environment = match &args.resume {
+    let (mut environment, mut design, settings) = match &args.resume {
         Some(dir) => resumed(&args, dir, &machine.name())?,
         None => new(&args, &topology, &machine)?,
     };
-    let (Some(design), Some(settings)) = (&mut environment.design, &environment.settings) else {
-        unreachable!("a run begins and goes on with both");
-    };
     (design.host, design.boot_id) = (host(), boot_id());
-    let cpus = cpus(design, &topology, settings.oversubscribe)?;
+    let cpus = cpus(&design, &topology, settings.oversubscribe)?;
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
     let control = match &settings.registers {
         Some(registers) => Some(control(registers, used, design.prefetcher)?),
         None => None,
     };
-    let mut backend = Native::new(Faults::of(design)?, cpus, Timing::default())?;
+    let mut backend = Native::new(Faults::of(&design)?, cpus, Timing::default())?;
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
         design.prefetcher = Some(*which);
@@ -89,45 +86,21 @@ pub fn run(args: Args) -> Result<()> {
     let own = TALLIES.iter().map(|tally| tally.name).chain(own);
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
-    let design = design.clone();
-    let (limits, map) = (settings.limits(), settings.address_map.clone());
-    let places = match map {
+    let places = match settings.address_map.as_deref() {
         Some(path) => Some((path, backend.fix_places(&design)?)),
         None => None,
     };
 
     let interrupted = interrupted()?;
-    let out = args.options.out.as_deref();
-    let (folder, there, mut taken) = match &args.resume {
-        Some(dir) => {
-            let (mut folder, mut there) = RunFolder::open_for_resume(dir)?;
-            for warning in &there.warnings {
-                eprintln!("hitm: {warning}");
-            }
-            let taken = folder.go_on(&design, &mut there)?;
-            (folder, there.samples, taken)
-        }
-        None => {
-            let folder = RunFolder::create(out, &design.run, &columns)?;
-            (folder, Vec::new(), vec![0; design.points.len()])
-        }
-    };
-    // Not before there is a folder, which may be refused, and may be where the map goes.
-    if let Some((path, places)) = places
-        && let Err(error) = address_map::write(&path, &places)
-    {
-        if args.resume.is_none() {
-            folder.discard();
-        }
-        return Err(error);
-    }
-    // Written at once, so that a run that is killed can go on.
+    let (folder, there, mut taken) = folder(&args, &design, &columns, places)?;
+    environment.design = Some(design.clone());
+    // At once, so that a run that is killed can go on.
     folder.write_environment(&environment)?;
     let mut progress = Progress::new(&design, folder, &there);
     drop(there);
     let ended = drive(
         &design,
-        limits,
+        settings.limits(),
         &mut taken,
         &mut backend,
         &mut progress,
@@ -146,9 +119,41 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     environment.run.end(ending, remarks);
-    let print = (args.options.format, args.options.fail_on);
-    let concluded = conclude(progress.finish(), &environment, &design, ending, print);
+    let concluded = conclude(
+        progress.finish(),
+        &environment,
+        &design,
+        ending,
+        &args.options,
+    );
     first_error([ended.and_then(Ending::finished), back, concluded])
+}
+
+/// The folder to write, with the rows that are there and the blocks that they make at each design
+/// point; and the address map, where one is asked for.
+fn folder(
+    args: &Args,
+    design: &Design,
+    columns: &[String],
+    places: Option<(&Path, Vec<Mapped>)>,
+) -> Result<(RunFolder, Vec<Sample>, Vec<u64>)> {
+    // Not before there is a folder, which may be refused, and may be where the map goes.
+    let map = || places.map_or(Ok(()), |(path, places)| address_map::write(path, &places));
+    if let Some(dir) = &args.resume {
+        let (mut folder, mut there) = RunFolder::open_for_resume(dir)?;
+        for warning in &there.warnings {
+            eprintln!("hitm: {warning}");
+        }
+        let taken = folder.go_on(design, &mut there)?;
+        map()?;
+        return Ok((folder, there.samples, taken));
+    }
+    let folder = RunFolder::create(args.options.out.as_deref(), &design.run, columns)?;
+    if let Err(error) = map() {
+        folder.discard();
+        return Err(error);
+    }
+    Ok((folder, Vec::new(), vec![0; design.points.len()]))
 }
 
 /// The registers of `used` CPUs, and which prefetcher to switch: that of the design, or the one
@@ -219,8 +224,11 @@ fn counters(asked: &[String]) -> Result<(Rotation, Vec<Unmeasured>)> {
     Ok((plan, unmeasured(&missing)))
 }
 
+/// What is asked of a run: the file that says so, and its parts.
+type Asked = (EnvironmentFile, Design, RunSettings);
+
 /// Everything that the arguments ask for.
-fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<EnvironmentFile> {
+fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Asked> {
     let options = &args.options;
     let room = options.placement()?.order(topology)?.len();
     let mut design = options.design(
@@ -238,7 +246,7 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Enviro
         (design.prefetch.len() > 1).then(|| RegisterSettings::from(&args.registers));
     let recorded = serde_json::to_value(machine)
         .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
-    let mut environment = EnvironmentFile::begin(design, settings, recorded);
+    let mut environment = EnvironmentFile::begin(design.clone(), settings.clone(), recorded);
     let unavailable = machine.unavailable.iter();
     environment
         .run
@@ -246,7 +254,7 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Enviro
             what: what.clone(),
             why: why.clone(),
         }));
-    Ok(environment)
+    Ok((environment, design, settings))
 }
 
 /// Nanoseconds of the day: enough, and short enough to type.
@@ -269,7 +277,7 @@ fn boot_id() -> String {
 
 /// What was asked of the run in `dir`, if it can go on here; a new budget or number of blocks
 /// takes the place of the old one.
-fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<EnvironmentFile> {
+fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Asked> {
     let path = dir.join("environment.json");
     let mut environment = EnvironmentFile::read(&path)?;
     let (design, mut settings) = environment.resumable(&path)?;
@@ -302,9 +310,9 @@ fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<EnvironmentFile> {
     }
     let asked = args.options.settings(settings.limits());
     (settings.budget_seconds, settings.blocks) = (asked.budget_seconds, asked.blocks);
-    environment.settings = Some(settings);
+    environment.settings = Some(settings.clone());
     environment.run.ended = None;
-    Ok(environment)
+    Ok((environment, design, settings))
 }
 
 /// CPUs of each design point; what a reader has to know about them is said once.

@@ -123,8 +123,7 @@ pub fn run(args: Args) -> Result<()> {
     );
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     environment.run.end(ending, sim.remarks());
-    let print = (options.format, options.fail_on);
-    let concluded = conclude(progress.finish(), &environment, &design, ending, print);
+    let concluded = conclude(progress.finish(), &environment, &design, ending, options);
     first_error([ended.and_then(Ending::finished), concluded])
 }
 

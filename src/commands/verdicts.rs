@@ -1,6 +1,6 @@
 //! `hitm verdicts`: verdicts from rows alone; and the end of a run, which says the same.
 
-use super::options::{FailOn, Format, percent};
+use super::options::{FailOn, Format, Options, percent};
 use super::{first_error, print};
 use crate::error::{Error, Result};
 use crate::experiment::{Arm, DEFAULT_MARGIN, Design, Ending, Sample};
@@ -148,9 +148,9 @@ pub fn conclude(
     environment: &EnvironmentFile,
     design: &Design,
     ending: Ending,
-    (format, asked): (Format, Option<FailOn>),
+    options: &Options,
 ) -> Result<()> {
-    let dir = folder.path().to_owned();
+    let (dir, format) = (folder.path().to_owned(), options.format);
     let recorded = folder.write_environment(environment);
     let samples = match read_samples(&samples_path(&dir)) {
         Ok(file) => file.samples,
@@ -181,7 +181,7 @@ pub fn conclude(
         }
         _ => Ok(()),
     };
-    let found = fail_on(asked, &rows);
+    let found = fail_on(options.fail_on, &rows);
     first_error([recorded, written, printed, reported, end, found])
 }
 
