@@ -11,7 +11,7 @@
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use hitm::backend::native::loaded::{Load, Loaded};
-use hitm::counters::{Open, Pmu, Role, Rotation, Scope, role};
+use hitm::counters::{CounterRole, Open, Pmu, Rotation, Scope, role};
 use hitm::error::Result;
 use hitm::machine::{CpuId, Placement, Topology, pin};
 use hitm::program::fault::layouts::VmaLayout;
@@ -85,7 +85,7 @@ struct Events {
 
 impl Events {
     /// Open the counter and see that it counts; or why it does not, in one line.
-    fn of(role: &'static Role) -> std::result::Result<Events, String> {
+    fn of(role: &'static CounterRole) -> std::result::Result<Events, String> {
         let pmu = Pmu::here();
         let plan = Rotation::new(&pmu, &[&role.name], Scope::User).map_err(|e| e.to_string())?;
         if let Some(missing) = plan.missing.first() {

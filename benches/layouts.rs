@@ -10,7 +10,7 @@ mod windows;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Faults, Native, OWN_COUNTERS};
+use hitm::backend::native::{FaultArms, Native, OWN_COUNTERS};
 use hitm::error::Result;
 use hitm::experiment::{BackendKind, Design, Point, Sample, Scenario, Unmeasured};
 use hitm::machine::environment::Environment;
@@ -106,7 +106,7 @@ impl Run {
             Some(windows) => windows,
             None => {
                 let design = self.design(scenario, layout, cpus.len())?;
-                let build = Faults::of(&design)?;
+                let build = FaultArms::of(&design)?;
                 let native = Native::new(build, vec![cpus.to_vec()], Timing::default())?;
                 windows.insert(Windows::new(design, native))
             }

@@ -14,7 +14,7 @@ use by_hand::ByHand;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Build, Faults, Native};
+use hitm::backend::native::{Build, FaultArms, Native};
 use hitm::error::Result;
 use hitm::experiment::{BackendKind, Design, PlannedSample, Point};
 use hitm::machine::{Placement, Topology};
@@ -46,7 +46,7 @@ fn all(criterion: &mut Criterion) -> Result<()> {
     // More iterations are more windows, not longer ones: there is no slope to fit.
     group.sampling_mode(SamplingMode::Flat);
 
-    let faults = Faults::new(
+    let faults = FaultArms::new(
         &["split-packed".parse()?],
         vec![(scenario::BuiltIn::OneVma, 1)],
         PageWork::None,

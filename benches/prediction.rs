@@ -6,7 +6,7 @@
 //! Nothing is fitted to time per fault.
 
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Faults, Native, PACE};
+use hitm::backend::native::{FaultArms, Native, PACE};
 use hitm::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::error::Result;
 use hitm::experiment::{
@@ -21,7 +21,7 @@ use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
 use hitm::program::totals::Totals;
 use hitm::sim::Machine;
-use hitm::sim::run::{Spec, run};
+use hitm::sim::run::{SampleSpec, run};
 use hitm::stats::{Spread, Verdict};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +36,7 @@ const ROUNDS: usize = 100;
 const TRIES: usize = 20;
 /// Probes are told apart in steps of 3 %: as many simulations as that needs.
 const STEP: f64 = 1.03;
-/// Faults of a thread in a simulated window; 500 change no figure by 1 %.
+/// FaultArms of a thread in a simulated window; 500 change no figure by 1 %.
 const FAULTS: u64 = 2000;
 /// Shorter than `hitm run`'s, so that more samples of a busy machine are undisturbed.
 const WINDOW: Duration = Duration::from_micros(1500);
@@ -84,7 +84,7 @@ impl Session {
 /// A round of the calibration before every block. The file describes cores that have all of
 /// themselves, so a sample taken beside a working sibling is taken again.
 struct Interleaved<'g> {
-    native: Native<'g, Faults>,
+    native: Native<'g, FaultArms>,
     calibration: Calibration,
     undisturbed_ns: f64,
 }
@@ -158,7 +158,7 @@ fn measure(blocks: u64) -> Result<Session> {
         .iter()
         .map(|point| Ok(placement.plan(&topology, point.threads, false)?.cpus))
         .collect::<Result<_>>()?;
-    let build = Faults::of(&design)?;
+    let build = FaultArms::of(&design)?;
     let timing = Timing {
         window: WINDOW,
         ..Timing::default()
@@ -232,7 +232,7 @@ impl Case {
     }
 
     fn nanoseconds(&self, session: &Session) -> Result<f64> {
-        let spec = Spec {
+        let spec = SampleSpec {
             program: fault::Spec {
                 layout: VmaLayout::parse(&self.layout)?,
                 scenario: self.scenario.built_in()?,

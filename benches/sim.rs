@@ -7,7 +7,7 @@ use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
 use hitm::sim::pattern::{self, Pattern};
-use hitm::sim::run::{self, Spec};
+use hitm::sim::run::{self, SampleSpec};
 use hitm::sim::{Machine, Simulation};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
@@ -44,7 +44,7 @@ fn faults(c: &mut Criterion) {
     let mut group = c.benchmark_group("one-vma");
     group.sample_size(10);
     for threads in [1, 12, 56] {
-        let spec = Spec {
+        let spec = SampleSpec {
             program: fault::Spec {
                 layout: VmaLayout::SplitPacked,
                 scenario: scenario::BuiltIn::OneVma,

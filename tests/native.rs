@@ -3,7 +3,7 @@
 
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
-use hitm::backend::native::{Build, Faults, Native};
+use hitm::backend::native::{Build, FaultArms, Native};
 use hitm::counters::Rotation;
 use hitm::error::Error;
 use hitm::experiment::{Arm, Backend, PlannedSample};
@@ -118,7 +118,7 @@ fn every_scenario_faults_on_every_layout_in_the_threads_that_fault() {
         .map(|l| l.name().parse().unwrap())
         .collect();
     for work in [PageWork::None, PageWork::ClearPage] {
-        let build = Faults::new(&arms, points.clone(), work).unwrap();
+        let build = FaultArms::new(&arms, points.clone(), work).unwrap();
         let plans = points.iter().map(|(_, threads)| cpus(*threads)).collect();
         let mut native = Native::new(build, plans, SHORT).unwrap();
         for (point, (scenario, threads)) in points.iter().enumerate() {
@@ -217,7 +217,7 @@ fn the_baseline_again_is_the_same_program_in_the_same_memory() {
     const STEPS: u32 = 3_000;
     let arm: Arm = "embedded-rwsem-256".parse().unwrap();
     let points = vec![(scenario::BuiltIn::RandomVma, 1)];
-    let faults = Faults::new(&[arm, Arm::Again], points, PageWork::None).unwrap();
+    let faults = FaultArms::new(&[arm, Arm::Again], points, PageWork::None).unwrap();
     let mut arena = Arena::new(faults.bytes()).unwrap();
     let mut contents = Vec::new();
     for arm in [0, 1] {

@@ -2,7 +2,7 @@
 //! the machine code that a release build measures.
 #![cfg(target_arch = "x86_64")]
 
-use hitm::backend::native::memory::Native;
+use hitm::backend::native::memory::NativeMemory;
 use hitm::program::fault::layouts::literal::{EmbeddedRefcount192, SplitPacked};
 use hitm::program::fault::lock::Layout;
 use hitm::program::fault::path;
@@ -13,15 +13,15 @@ use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
 /// The loads of an anonymous write fault, as code.
-type Code = extern "C" fn(&Native<'_>, u64);
+type Code = extern "C" fn(&NativeMemory<'_>, u64);
 
 #[inline(never)]
-extern "C" fn split_packed(m: &Native<'_>, vma: u64) {
+extern "C" fn split_packed(m: &NativeMemory<'_>, vma: u64) {
     path::anonymous_write(m, &SplitPacked, Addr(vma));
 }
 
 #[inline(never)]
-extern "C" fn embedded_refcount_192(m: &Native<'_>, vma: u64) {
+extern "C" fn embedded_refcount_192(m: &NativeMemory<'_>, vma: u64) {
     path::anonymous_write(m, &EmbeddedRefcount192, Addr(vma));
 }
 
@@ -91,7 +91,7 @@ fn every_load_of_the_path_is_an_instruction_of_its_own_in_the_same_order() {
     // Executed once, so that neither function is left out of the program.
     let arena = Arena::new(4096).unwrap();
     // SAFETY: both functions load inside the first page.
-    let m = unsafe { Native::new(&arena) };
+    let m = unsafe { NativeMemory::new(&arena) };
     for (code, expected) in [
         (split_packed as Code, expected(SplitPacked)),
         (embedded_refcount_192, expected(EmbeddedRefcount192)),

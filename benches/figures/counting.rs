@@ -2,7 +2,7 @@
 
 use crate::conduct::{Args, Either, cpus, design};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Faults, Native};
+use hitm::backend::native::{FaultArms, Native};
 use hitm::counters::{Pmu, Rotation, Scope, roles};
 use hitm::error::{Error, Result};
 use hitm::experiment::{Arm, Backend, PlannedSample};
@@ -26,7 +26,7 @@ pub fn figure(args: &Args) -> Result<String> {
     }
     let cpus = cpus(1)?;
     let native = || {
-        let faults = Faults::new(
+        let faults = FaultArms::new(
             &["split-packed".parse()?],
             vec![(scenario::BuiltIn::OneVma, 1)],
             PageWork::None,

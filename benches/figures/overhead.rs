@@ -7,7 +7,7 @@
 use crate::by_hand::ByHand;
 use crate::conduct::{Args, Either, cpus, design};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Faults, Native};
+use hitm::backend::native::{FaultArms, Native};
 use hitm::error::Result;
 use hitm::experiment::{Arm, Backend, PlannedSample};
 use hitm::program::fault::path::PageWork;
@@ -19,7 +19,7 @@ const ARMS: [&str; 3] = ["by-hand", Arm::AGAIN, "harness"];
 /// The figure.
 pub fn figure(args: &Args) -> Result<String> {
     let cpus = cpus(1)?;
-    let faults = Faults::new(
+    let faults = FaultArms::new(
         &["split-packed".parse()?],
         vec![(scenario::BuiltIn::OneVma, 1)],
         PageWork::None,

@@ -5,7 +5,7 @@
 
 use crate::conduct::{Args, cpus, design};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Faults, Native};
+use hitm::backend::native::{FaultArms, Native};
 use hitm::error::Result;
 use hitm::experiment::Arm;
 
@@ -15,7 +15,7 @@ const ARMS: [&str; 3] = ["split-aligned", Arm::AGAIN, "split-packed"];
 /// The figure.
 pub fn figure(args: &Args) -> Result<String> {
     let design = design(&ARMS, &[(POINT, 2)])?;
-    let faults = Faults::of(&design)?;
+    let faults = FaultArms::of(&design)?;
     let mut native = Native::new(faults, vec![cpus(2)?], Timing::default())?;
     let figure = args.conduct(design, &mut native)?;
     Ok(format!(

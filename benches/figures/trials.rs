@@ -2,7 +2,7 @@
 
 use crate::conduct::{Disturbed, conduct, design, ratio};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Faults, Native};
+use hitm::backend::native::{FaultArms, Native};
 use hitm::error::{Error, Result};
 use hitm::experiment::{Arm, Design, Limits};
 use hitm::judge::VerdictRow;
@@ -102,7 +102,7 @@ impl Tally<'_> {
                 margin: args.margin / 100.0,
                 ..design(arms, &[(scenario.name(), threads)])?
             };
-            let faults = Faults::of(&design)?;
+            let faults = FaultArms::of(&design)?;
             let mut native = Native::new(faults, vec![cpus], Timing::default())?;
             let (rows, samples) = conduct(&design, limits, &mut native)?;
             tally.disturbed.add(&samples);

@@ -91,9 +91,9 @@ impl Sim {
     }
 
     /// What `sim::run` needs for a sample.
-    pub fn spec(&self, planned: &PlannedSample) -> run::Spec {
+    pub fn spec(&self, planned: &PlannedSample) -> run::SampleSpec {
         let (scenario, placement, threads) = &self.points[planned.point];
-        let spec = run::Spec {
+        let spec = run::SampleSpec {
             program: fault::Spec {
                 layout: self.arms[planned.arm],
                 scenario: *scenario,

@@ -5,7 +5,7 @@
 
 use super::chain::{Chain, ChainLine, Visit};
 use super::geometry::{CacheGeometry, Geometry};
-use crate::backend::native::memory::Native;
+use crate::backend::native::memory::NativeMemory;
 use crate::error::Result;
 use crate::machine::accounting::ThreadWatch;
 use crate::machine::pace::{never, pace_ns};
@@ -267,7 +267,7 @@ impl Bench {
     #[inline(always)]
     fn walk(&self, region: usize) {
         // SAFETY: a walk takes every address from this world.
-        let memory = unsafe { Native::new(self.world.arena()) };
+        let memory = unsafe { NativeMemory::new(self.world.arena()) };
         black_box(tree::walk(
             &memory,
             self.world.mm(),

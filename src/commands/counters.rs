@@ -3,7 +3,9 @@
 use super::options::Format;
 use super::{csv, json, print};
 use crate::counters::preflight::{self, Checked};
-use crate::counters::{Event, EventTable, Pmu, Role, Rotation, Scope, metrics, roles, tables};
+use crate::counters::{
+    CounterRole, Event, EventTable, Pmu, Rotation, Scope, metrics, roles, tables,
+};
 use crate::error::{Error, Result};
 use crate::report::columns::{Columns, wrap};
 use std::collections::BTreeMap;
@@ -147,7 +149,7 @@ fn survey(pmu: &mut Pmu, here: bool) -> (Vec<RoleRow>, Vec<MetricRow>) {
 }
 
 fn row(
-    role: &'static Role,
+    role: &'static CounterRole,
     table: Option<&'static EventTable>,
     status: &'static str,
     reason: String,

@@ -2,7 +2,7 @@
 
 use super::options::Format;
 use crate::error::Result;
-use crate::sim::published::{self, Cell, TABLES, Table};
+use crate::sim::published::{self, PublishedFigure, PublishedTable, TABLES};
 use std::fmt::Write as _;
 
 /// Arguments of `hitm reproduce`.
@@ -34,7 +34,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// Published beside simulated, with residuals.
-fn beside(table: &Table, cells: &[Cell]) -> String {
+fn beside(table: &PublishedTable, cells: &[PublishedFigure]) -> String {
     let mut out = format!("{}\n{}, {}\n\n", table.about, table.name, table.unit);
     let _ = writeln!(
         out,
@@ -78,7 +78,7 @@ fn beside(table: &Table, cells: &[Cell]) -> String {
 }
 
 /// The change from one layout to another, published and simulated.
-fn changes(cells: &[Cell], from: &str, to: &str) -> String {
+fn changes(cells: &[PublishedFigure], from: &str, to: &str) -> String {
     let mut out = format!("\nchange from {from} to {to}\n");
     let _ = writeln!(
         out,

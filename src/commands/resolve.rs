@@ -25,7 +25,7 @@ pub struct Args {
 
 /// A resolved address, with how often it was met.
 #[derive(Serialize)]
-struct Row {
+struct ResolvedRow {
     address: String,
     times: usize,
     layout: String,
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result<String> {
     if !outside.is_empty() {
         eprintln!("hitm: not in the map: {}", outside.join(", "));
     }
-    let rows: Vec<Row> = met
+    let rows: Vec<ResolvedRow> = met
         .into_iter()
         .filter_map(|(address, times)| Some(row(address, times, &map.find(address)?)))
         .collect();
@@ -91,9 +91,9 @@ pub fn run(args: &Args) -> Result<String> {
     })
 }
 
-fn row(address: u64, times: usize, found: &Found<'_>) -> Row {
+fn row(address: u64, times: usize, found: &Found<'_>) -> ResolvedRow {
     let mapped = found.row;
-    Row {
+    ResolvedRow {
         address: format!("{address:#x}"),
         times,
         layout: mapped.layout.clone(),
@@ -109,7 +109,7 @@ fn row(address: u64, times: usize, found: &Found<'_>) -> Row {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[ResolvedRow]) -> String {
     let mut text = format!(
         "{:<18} {:>5}  {:<24} {:<15} {:>3}  {:<26} {:>6}  {:<16} {}\n",
         "address", "times", "layout", "scenario", "thr", "object", "offset", "pair", "half"

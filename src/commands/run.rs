@@ -5,7 +5,7 @@ use super::options::Options;
 use super::prefetch::RegisterArgs;
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
-use crate::backend::native::{Faults, Native, OWN_COUNTERS, pool::Timing, unmeasured};
+use crate::backend::native::{FaultArms, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::{self, Missing, Pmu, Rotation, Scope, preflight};
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Unmeasured, drive};
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<()> {
         Some(registers) => Some(control(registers, used, design.prefetcher)?),
         None => None,
     };
-    let mut backend = Native::new(Faults::of(&design)?, cpus, Timing::default())?;
+    let mut backend = Native::new(FaultArms::of(&design)?, cpus, Timing::default())?;
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
         design.prefetcher = Some(*which);
@@ -225,10 +225,10 @@ fn counters(asked: &[String]) -> Result<(Rotation, Vec<Unmeasured>)> {
 }
 
 /// What is asked of a run: the file that says so, and its parts.
-type Asked = (EnvironmentFile, Design, RunSettings);
+type Request = (EnvironmentFile, Design, RunSettings);
 
 /// Everything that the arguments ask for.
-fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Asked> {
+fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Request> {
     let options = &args.options;
     let room = options.placement()?.order(topology)?.len();
     let mut design = options.design(
@@ -277,7 +277,7 @@ fn boot_id() -> String {
 
 /// What was asked of the run in `dir`, if it can go on here; a new budget or number of blocks
 /// takes the place of the old one.
-fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Asked> {
+fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Request> {
     let path = dir.join("environment.json");
     let mut environment = EnvironmentFile::read(&path)?;
     let (design, mut settings) = environment.resumable(&path)?;

@@ -11,7 +11,7 @@ use crate::experiment::{
 };
 use crate::program::totals::Totals;
 use crate::report::explain::explain;
-use crate::results::{EnvironmentFile, RunFolder, write_whole};
+use crate::results::{EnvironmentFile, RunFolder, RunSettings, write_whole};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
 use crate::space::map::Map;
@@ -104,7 +104,10 @@ pub fn run(args: Args) -> Result<()> {
     if args.explain || args.timeline.is_some() {
         return look_inside(&args, &design, &sim);
     }
-    let settings = options.settings(DEFAULT_LIMITS);
+    let settings = RunSettings {
+        fault_time_ns: args.fault_time.map(|time| time.as_secs_f64() * 1e9),
+        ..options.settings(DEFAULT_LIMITS)
+    };
     let limits = settings.limits();
     let model = json!({ "model": name, "file": Machine::source(name)? });
     let mut environment = EnvironmentFile::begin(design.clone(), settings, model);
@@ -139,7 +142,7 @@ fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
         };
         for (i, planned) in samples.iter().enumerate() {
             let last = point + 1 == design.points.len() && i + 1 == samples.len();
-            let spec = run::Spec {
+            let spec = run::SampleSpec {
                 explain: args.explain,
                 timeline: last && args.timeline.is_some(),
                 ..sim.spec(planned)

@@ -14,8 +14,8 @@ mod rotation;
 mod table;
 
 pub use metric::{Metric, metrics};
-pub use open::{Missing, Open, PerfEvent, Readings, Tally};
+pub use open::{CounterValue, Missing, Open, PerfEvent, Readings};
 pub use pmu::Pmu;
 pub use refusal::{Call, Conditions};
 pub use rotation::{Rotation, Scope};
-pub use table::{Event, EventTable, Proof, Role, Served, role, roles, select, tables};
+pub use table::{CounterRole, Event, EventTable, Proof, Served, role, roles, select, tables};

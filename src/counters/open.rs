@@ -45,7 +45,7 @@ pub struct Open {
 
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tally {
+pub struct CounterValue {
     /// Events in the window, in the role's unit.
     pub value: f64,
     /// The counter shared its hardware, and the value was scaled up to the whole window.
@@ -56,7 +56,7 @@ pub struct Tally {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Readings {
     /// By role. A role that was not measured is not here.
-    pub values: BTreeMap<&'static str, Tally>,
+    pub values: BTreeMap<&'static str, CounterValue>,
     /// The roles of the group that were not measured.
     pub missing: Vec<Missing>,
 }
@@ -68,7 +68,7 @@ impl Readings {
         let mut total = Readings::default();
         for thread in threads {
             for (role, count) in thread.values {
-                let sum = total.values.entry(role).or_insert(Tally {
+                let sum = total.values.entry(role).or_insert(CounterValue {
                     value: 0.0,
                     scaled: false,
                 });
@@ -187,7 +187,7 @@ impl Open {
                     } else {
                         count
                     };
-                    values.insert(*role, Tally { value, scaled });
+                    values.insert(*role, CounterValue { value, scaled });
                 }
                 self.last = now;
             }
@@ -270,8 +270,8 @@ fn open_one(event: &PerfEvent, group: &mut perf_event::Group) -> io::Result<Coun
 mod tests {
     use super::*;
 
-    fn count(value: f64, scaled: bool) -> Tally {
-        Tally { value, scaled }
+    fn count(value: f64, scaled: bool) -> CounterValue {
+        CounterValue { value, scaled }
     }
 
     #[test]

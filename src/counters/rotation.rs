@@ -6,7 +6,7 @@
 use super::open::{Missing, Open, PerfEvent};
 use super::pmu::Pmu;
 use super::refusal::Conditions;
-use super::table::{EventTable, Role, role, roles};
+use super::table::{CounterRole, EventTable, role, roles};
 use crate::error::Result;
 use std::collections::BTreeMap;
 
@@ -141,7 +141,10 @@ impl Rotation {
 }
 
 /// The PMU and table that count a role on a machine, or why none does.
-fn hardware(pmu: &Pmu, role: &Role) -> std::result::Result<(u32, &'static EventTable), String> {
+fn hardware(
+    pmu: &Pmu,
+    role: &CounterRole,
+) -> std::result::Result<(u32, &'static EventTable), String> {
     let Some(table) = pmu.table else {
         return Err(match &pmu.cpu {
             Some(cpu) => format!(

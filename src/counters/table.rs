@@ -46,7 +46,7 @@ const TABLES: &[(&str, &str)] = embedded![
 /// What a counter stands for, on every machine that has it. The name is the CSV column.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Role {
+pub struct CounterRole {
     /// Name in CSV and tables.
     pub name: String,
     /// Unit of the value over the measured window.
@@ -119,7 +119,7 @@ pub struct EventTable {
 pub struct Served {
     /// The vendor's name of the event.
     pub event: String,
-    /// What it does not mean on this machine, beyond [`Role::not`].
+    /// What it does not mean on this machine, beyond [`CounterRole::not`].
     not: Option<String>,
 }
 
@@ -173,7 +173,7 @@ struct CpuMatch {
 
 #[derive(Deserialize)]
 struct RoleFile {
-    role: Vec<Role>,
+    role: Vec<CounterRole>,
 }
 
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(name: &str, text: &str) -> T {
@@ -182,13 +182,13 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(name: &str, text: &str) -> T {
 }
 
 /// All roles, in the order they are shown.
-pub fn roles() -> &'static [Role] {
-    static ROLES: OnceLock<Vec<Role>> = OnceLock::new();
+pub fn roles() -> &'static [CounterRole] {
+    static ROLES: OnceLock<Vec<CounterRole>> = OnceLock::new();
     ROLES.get_or_init(|| parse::<RoleFile>("roles", include_str!("events/roles.toml")).role)
 }
 
 /// The role of that name.
-pub fn role(name: &str) -> Result<&'static Role> {
+pub fn role(name: &str) -> Result<&'static CounterRole> {
     let all = roles();
     all.iter()
         .find(|role| role.name == name)
@@ -228,7 +228,7 @@ impl CpuMatch {
     }
 }
 
-impl Role {
+impl CounterRole {
     /// Whether the kernel counts it, without a PMU.
     pub fn is_software(&self) -> bool {
         self.software.is_some()
@@ -263,13 +263,13 @@ impl EventTable {
     }
 
     /// The event that serves a role here.
-    pub fn event(&self, role: &Role) -> Option<(&str, &Event)> {
+    pub fn event(&self, role: &CounterRole) -> Option<(&str, &Event)> {
         let served = self.roles.get(&role.name)?;
         Some((&served.event, &self.events[&served.event]))
     }
 
     /// Why a role that has no event here has none.
-    pub fn why_absent(&self, role: &Role) -> String {
+    pub fn why_absent(&self, role: &CounterRole) -> String {
         let said = self
             .absent
             .get(&role.name)
@@ -281,7 +281,7 @@ impl EventTable {
     }
 
     /// What a role does not mean here, each remark by itself, the general one first.
-    pub fn caveats(&self, role: &Role) -> Vec<String> {
+    pub fn caveats(&self, role: &CounterRole) -> Vec<String> {
         let mut all: Vec<String> = role.not.iter().cloned().collect();
         if let Some(served) = self.roles.get(&role.name) {
             let event = &self.events[&served.event];

@@ -5,4 +5,4 @@
 
 mod slab;
 
-pub use slab::Cache;
+pub use slab::SlabCache;

@@ -5,7 +5,7 @@ use crate::space::PAGE;
 
 /// A slab cache: slots of one size, side by side in slabs of a few pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cache {
+pub struct SlabCache {
     /// Bytes from one object to the next.
     pub slot: usize,
     /// Alignment of every object: 8, or a multiple of the line with `SLAB_HWCACHE_ALIGN`.
@@ -17,10 +17,10 @@ pub struct Cache {
     pub pages: usize,
 }
 
-impl Cache {
+impl SlabCache {
     /// A cache of objects of `size` bytes at multiples of `align`.
-    pub const fn new(size: usize, align: usize, pages: usize) -> Cache {
-        Cache {
+    pub const fn new(size: usize, align: usize, pages: usize) -> SlabCache {
+        SlabCache {
             slot: size.next_multiple_of(align),
             align,
             pages,

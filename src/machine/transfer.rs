@@ -30,13 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// release store to the line of member `i + 1`. Member 0 ends a run by marking the token, so that
 /// all members make the same number of laps and none is left waiting.
 pub struct Ring {
-    seats: Box<[Seat]>,
+    seats: Box<[RingSeat]>,
     abandoned: CachePadded<AtomicBool>,
     spins: u32,
 }
 
 /// The lines of one member.
-struct Seat {
+struct RingSeat {
     /// Written by the member before: number of the lap, shifted left by one, and [`LAST_LAP`].
     token: CachePadded<AtomicU64>,
     /// Laps this member has made; touched by nobody else.
@@ -50,7 +50,7 @@ impl Ring {
     pub fn new(members: usize, oversubscribed: bool) -> Ring {
         Ring {
             seats: (0..members)
-                .map(|_| Seat {
+                .map(|_| RingSeat {
                     token: CachePadded::new(AtomicU64::new(0)),
                     laps: CachePadded::new(AtomicU64::new(0)),
                 })

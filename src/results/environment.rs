@@ -60,6 +60,10 @@ pub struct RunSettings {
     pub budget_seconds: Option<f64>,
     /// Take exactly so many blocks.
     pub blocks: Option<u64>,
+    /// Nanoseconds that a fault of the baseline takes at one thread, where local work was added for
+    /// that; the simulator only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_time_ns: Option<f64>,
     /// Counter roles that were asked for, or `all` or `none` alone.
     pub counters: Vec<String>,
     /// Where the address map goes, for a run whose arms keep their places.

@@ -4,7 +4,7 @@
 //! fault accesses (`program`).
 
 use super::machine::Machine;
-use super::run::{self, Spec};
+use super::run::{self, SampleSpec};
 use crate::error::{Error, Result};
 use crate::program::fault::path::PageWork;
 use crate::program::fault::{self, scenario};
@@ -52,7 +52,11 @@ impl LocalWork {
     ///
     /// # Errors
     /// When the accesses alone take longer, or the time is above a millisecond.
-    pub fn of_fault_time(machine: &Machine, spec: &Spec, time: Duration) -> Result<LocalWork> {
+    pub fn of_fault_time(
+        machine: &Machine,
+        spec: &SampleSpec,
+        time: Duration,
+    ) -> Result<LocalWork> {
         if time > LONGEST {
             return Err(Error::Input(format!(
                 "a fault of {time:?} is too long to simulate; give --fault-time of {LONGEST:?} at most"
@@ -62,7 +66,7 @@ impl LocalWork {
             1 => spec.program.scenario,
             _ => scenario::BuiltIn::OneVma,
         };
-        let spec = Spec {
+        let spec = SampleSpec {
             program: fault::Spec {
                 scenario,
                 threads: 1,
@@ -107,8 +111,8 @@ impl LocalWork {
     }
 
     /// The sample of `spec` with this work, and no other.
-    pub fn of(self, spec: &Spec) -> Spec {
-        Spec {
+    pub fn of(self, spec: &SampleSpec) -> SampleSpec {
+        SampleSpec {
             program: fault::Spec {
                 work: match self.page_ns {
                     0 => PageWork::None,
@@ -129,8 +133,8 @@ mod tests {
     use crate::machine::Placement;
     use crate::program::fault::layouts::VmaLayout;
 
-    fn spec(scenario: scenario::BuiltIn) -> Spec {
-        Spec {
+    fn spec(scenario: scenario::BuiltIn) -> SampleSpec {
+        SampleSpec {
             program: fault::Spec {
                 layout: VmaLayout::SplitPacked,
                 scenario,

@@ -45,7 +45,7 @@ const PRIVATE: usize = 1 << 20;
 /// Bytes from one word to the next in `same-line`.
 const WORD: usize = 4;
 
-/// Run `accesses` accesses of `cores` cores. Prefetchers stay off: the order leaves none to hide.
+/// PatternRun `accesses` accesses of `cores` cores. Prefetchers stay off: the order leaves none to hide.
 pub fn run(
     machine: Machine,
     pattern: Pattern,
@@ -73,7 +73,7 @@ pub fn run(
         Pattern::Mixed => SHARED + cores * PRIVATE,
     };
     let started = Instant::now();
-    let mut run = Run {
+    let mut run = PatternRun {
         coherence: Coherence::new(Rc::new(machine), cores, bytes / LINE, false),
         clocks: vec![0; cores],
     };
@@ -90,12 +90,12 @@ pub fn run(
     })
 }
 
-struct Run {
+struct PatternRun {
     coherence: Coherence,
     clocks: Vec<Picos>,
 }
 
-impl Run {
+impl PatternRun {
     #[inline(always)]
     fn access(&mut self, core: usize, at: usize, write: bool) {
         let (line, touched) = ((at / LINE) as u32, words(at % LINE, WORD));

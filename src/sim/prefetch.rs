@@ -59,17 +59,17 @@ struct Core {
 }
 
 /// The prefetchers of every core.
-pub struct Prefetch {
+pub struct PrefetchUnits {
     spec: Prefetchers,
     lines: u32,
     cores: Vec<Core>,
 }
 
-impl Prefetch {
+impl PrefetchUnits {
     /// The prefetchers of `cores` cores over a memory of `lines` lines.
-    pub fn new(spec: Prefetchers, cores: usize, lines: usize, seed: u64) -> Prefetch {
+    pub fn new(spec: Prefetchers, cores: usize, lines: usize, seed: u64) -> PrefetchUnits {
         let streams = if spec.streamer.is_some() { STREAMS } else { 0 };
-        Prefetch {
+        PrefetchUnits {
             spec,
             lines: lines as u32,
             cores: (0..cores as u64)
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn asked(spec: Prefetchers, seen: &[(u32, Want, Reach)]) -> Vec<(u32, Want)> {
-        let mut prefetch = Prefetch::new(spec, 1, 256, 1);
+        let mut prefetch = PrefetchUnits::new(spec, 1, 256, 1);
         let mut wanted = Vec::new();
         for &(line, want, reach) in seen {
             prefetch.see(

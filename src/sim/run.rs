@@ -25,7 +25,7 @@ const CHUNK: Picos = 20_000_000;
 
 /// Everything that decides a sample, but for the machine.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct SampleSpec {
     /// What the threads do.
     pub program: fault::Spec,
     /// Which CPU each gets.
@@ -66,13 +66,13 @@ pub struct Run {
 }
 
 /// Take one sample.
-pub fn run(machine: &Machine, spec: &Spec) -> Result<Run> {
+pub fn run(machine: &Machine, spec: &SampleSpec) -> Result<Run> {
     run_unless(&AtomicBool::new(false), machine, spec)
 }
 
 /// Take one sample, but give it up with [`Error::Interrupted`] soon after `stop` is set: many
 /// threads on a large machine are a matter of minutes.
-pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &Spec) -> Result<Run> {
+pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &SampleSpec) -> Result<Run> {
     let cpus = machine.shape.place(&spec.placement, spec.program.threads)?;
     spec.program.check()?;
     let arena = Arena::new(spec.program.bytes())?;
@@ -90,12 +90,12 @@ pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &Spec) -> Result<R
 struct Sampler<'a> {
     stop: &'a AtomicBool,
     machine: &'a Machine,
-    spec: &'a Spec,
+    spec: &'a SampleSpec,
     cpus: Vec<usize>,
 }
 
 /// What a thread has done, and when.
-struct Progress<C> {
+struct ThreadProgress<C> {
     counts: Cell<C>,
     at: Cell<Picos>,
 }
@@ -126,9 +126,9 @@ impl WithProgram for Sampler<'_> {
             simulation.state().timeline = Some(Timeline::default());
         }
         let threads = program.threads();
-        let progress: Vec<Rc<Progress<P::Counts>>> = (0..threads)
+        let progress: Vec<Rc<ThreadProgress<P::Counts>>> = (0..threads)
             .map(|_| {
-                Rc::new(Progress {
+                Rc::new(ThreadProgress {
                     counts: Cell::default(),
                     at: Cell::default(),
                 })
@@ -199,7 +199,7 @@ fn run_for_ever<P: Program>(
     m: &SimMemory<'_>,
     mut thread: P::Thread,
     between_ns: u32,
-    progress: &Progress<P::Counts>,
+    progress: &ThreadProgress<P::Counts>,
 ) {
     let mut counts = P::Counts::default();
     program.enter(m, &mut thread);
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_sample_is_given_up_when_it_is_told_to_stop_and_not_before() {
         let machine = Machine::load("broadwell-ep").unwrap();
-        let spec = Spec {
+        let spec = SampleSpec {
             program: fault::Spec {
                 layout: VmaLayout::SplitPacked,
                 scenario: BuiltIn::OneVma,

@@ -6,7 +6,7 @@ use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::{self, scenario};
 use hitm::program::totals::Totals;
-use hitm::sim::run::{self as sample, Spec};
+use hitm::sim::run::{self as sample, SampleSpec};
 use hitm::sim::{Machine, SimMemory, Simulation};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
@@ -82,7 +82,7 @@ fn a_core_that_holds_a_line_longer_adds_to_it_more_often_before_it_goes() {
 
 /// Faults a second of all threads in one VMA, and what the slowest made of what the fastest did.
 fn one_vma(machine: &Machine, threads: usize) -> (f64, f64) {
-    let spec = Spec {
+    let spec = SampleSpec {
         program: fault::Spec {
             layout: VmaLayout::SplitPacked,
             scenario: scenario::BuiltIn::OneVma,

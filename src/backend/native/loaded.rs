@@ -3,7 +3,7 @@
 //! Here: the loop that is measured. Not here: what a step does (`program`), and when it is timed
 //! (`pool`).
 
-use super::memory::Native;
+use super::memory::NativeMemory;
 use crate::program::{Program, Role, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::map::Map;
@@ -92,9 +92,9 @@ struct TypedSeat<'p, P: Program> {
 
 /// A view of the program's arena, for the program alone.
 #[inline(always)]
-fn memory<P: Program>(program: &P) -> Native<'_> {
+fn memory<P: Program>(program: &P) -> NativeMemory<'_> {
     // SAFETY: only the program uses it, which keeps to its arena.
-    unsafe { Native::new(program.arena()) }
+    unsafe { NativeMemory::new(program.arena()) }
 }
 
 /// What is measured: `extra` steps that are not counted, then `steps` that are.

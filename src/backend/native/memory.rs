@@ -15,20 +15,20 @@ use std::time::Instant;
 const SPINS_BEFORE_YIELD: u32 = 256;
 
 /// One thread's view of an arena.
-pub struct Native<'a> {
+pub struct NativeMemory<'a> {
     turns: Cell<u32>,
     _arena: PhantomData<&'a Arena>,
 }
 
-impl<'a> Native<'a> {
+impl<'a> NativeMemory<'a> {
     /// A view for the current thread.
     ///
     /// # Safety
     /// Every address given to it must lie inside `_arena`, naturally aligned, and a page given to
     /// `clear_page` must belong to this thread alone: a [`Program`](crate::program::Program)
     /// promises both.
-    pub unsafe fn new(_arena: &'a Arena) -> Native<'a> {
-        Native {
+    pub unsafe fn new(_arena: &'a Arena) -> NativeMemory<'a> {
+        NativeMemory {
             turns: Cell::new(0),
             _arena: PhantomData,
         }
@@ -38,7 +38,7 @@ impl<'a> Native<'a> {
 /// Run `$op` on the word at `$at` as the atomic of its size; the size is a constant.
 macro_rules! atomic {
     ($word:ty, $at:expr, |$cell:ident, $cast:ident| $op:expr) => {
-        // SAFETY: inside the arena and aligned (`Native::new`), and the arena outlives `self`.
+        // SAFETY: inside the arena and aligned (`NativeMemory::new`), and the arena outlives `self`.
         unsafe {
             match <$word>::BYTES {
                 1 => {
@@ -61,7 +61,7 @@ macro_rules! atomic {
     };
 }
 
-impl Memory for Native<'_> {
+impl Memory for NativeMemory<'_> {
     #[inline(always)]
     fn load<W: Word>(&self, at: Addr, order: Ordering) -> W {
         atomic!(W, at, |cell, Cast| W::narrow(Cast::widen(cell.load(order))))
@@ -124,7 +124,7 @@ impl Memory for Native<'_> {
 
     #[inline(always)]
     fn clear_page(&self, page: Addr) {
-        // SAFETY: the page is inside the arena and this thread's alone (`Native::new`).
+        // SAFETY: the page is inside the arena and this thread's alone (`NativeMemory::new`).
         unsafe { black_box(page.0 as *mut u8).write_bytes(0, PAGE) };
     }
 

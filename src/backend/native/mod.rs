@@ -67,26 +67,26 @@ pub trait Build {
 }
 
 /// Page faults: every arm at every design point, as `hitm run` measures them.
-pub struct Faults {
+pub struct FaultArms {
     arms: Vec<(VmaLayout, Permille)>,
     /// Scenario and thread count of each design point.
     points: Vec<(scenario::BuiltIn, usize)>,
     work: PageWork,
 }
 
-impl Faults {
+impl FaultArms {
     /// The programs of `arms`, of which the first is the baseline, at points of these scenarios
     /// and thread counts; each fault does `work` beside reading fields.
     pub fn new(
         arms: &[Arm],
         points: Vec<(scenario::BuiltIn, usize)>,
         work: PageWork,
-    ) -> Result<Faults> {
+    ) -> Result<FaultArms> {
         let arm = |arm: &Arm| match arm.measured(&arms[0]) {
             Some((layout, handicap)) => Ok((VmaLayout::parse(layout.as_str())?, handicap)),
             None => Err(Error::Input(format!("{arm} needs a baseline before it"))),
         };
-        Ok(Faults {
+        Ok(FaultArms {
             arms: arms.iter().map(arm).collect::<Result<_>>()?,
             points,
             work,
@@ -94,10 +94,10 @@ impl Faults {
     }
 
     /// The programs of a design.
-    pub fn of(design: &Design) -> Result<Faults> {
+    pub fn of(design: &Design) -> Result<FaultArms> {
         let points = design.points.iter();
         let points = points.map(|point| Ok((point.scenario.built_in()?, point.threads)));
-        Faults::new(
+        FaultArms::new(
             &design.arms,
             points.collect::<Result<_>>()?,
             design.page_work,
@@ -122,7 +122,7 @@ impl Faults {
     }
 }
 
-impl Build for Faults {
+impl Build for FaultArms {
     fn bytes(&self) -> usize {
         self.all()
             .map(|(point, arm)| self.spec(point, arm, 0).bytes())
@@ -235,7 +235,7 @@ impl Arenas {
     }
 }
 
-impl Native<'_, Faults> {
+impl Native<'_, FaultArms> {
     /// Give every arm of every design point a place of its own for the whole run, and say what
     /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts.
     pub fn fix_places(&mut self, design: &Design) -> Result<Vec<Mapped>> {

@@ -16,7 +16,7 @@ pub mod world;
 use self::layouts::{AtRunTime, VmaLayout, with_layout, with_lock};
 use self::lock::Layout;
 use self::path::PageWork;
-use self::scenario::script::{Counts, Cx, Scenario, Thread};
+use self::scenario::script::{Cx, FaultCounts, FaultThread, Script};
 use self::scenario::{BuiltIn, with_scenario};
 use self::world::{Size, World};
 use super::{Program, Role, Tally, WithProgram};
@@ -117,7 +117,7 @@ pub struct Faults<S, L> {
     work: PageWork,
 }
 
-impl<S: Scenario, L: Layout> Faults<S, L> {
+impl<S: Script, L: Layout> Faults<S, L> {
     /// `spec` is checked, and `scenario` and `layout` are its own.
     fn new(spec: Spec, scenario: S, layout: L, arena: Arena) -> Faults<S, L> {
         Faults {
@@ -146,9 +146,9 @@ impl<S: Scenario, L: Layout> Faults<S, L> {
 // layout, scenario and number of threads; `Spec::check` keeps slots within it. Pointers in memory
 // (tree, `vm_mm`, `vm_lock`) are written when the world is made and by map and unmap, which store
 // VMAs of the world.
-unsafe impl<S: Scenario, L: Layout> Program for Faults<S, L> {
-    type Thread = Thread;
-    type Counts = Counts;
+unsafe impl<S: Script, L: Layout> Program for Faults<S, L> {
+    type Thread = FaultThread;
+    type Counts = FaultCounts;
     const TALLIES: &'static [Tally] = TALLIES;
 
     fn threads(&self) -> usize {
@@ -168,31 +168,37 @@ unsafe impl<S: Scenario, L: Layout> Program for Faults<S, L> {
         }
     }
 
-    fn thread(&self, thread: usize, seed: u64) -> Thread {
-        Thread::new(thread, seed)
+    fn thread(&self, thread: usize, seed: u64) -> FaultThread {
+        FaultThread::new(thread, seed)
     }
 
     #[inline(always)]
-    fn run<M: Memory>(&self, m: &M, thread: &mut Thread, counts: &mut Counts, steps: u32) {
+    fn run<M: Memory>(
+        &self,
+        m: &M,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
+        steps: u32,
+    ) {
         let cx = self.cx(m);
         for _ in 0..steps {
             self.scenario.step(&cx, thread, counts);
         }
     }
 
-    fn enter<M: Memory>(&self, m: &M, thread: &mut Thread) {
+    fn enter<M: Memory>(&self, m: &M, thread: &mut FaultThread) {
         self.scenario.enter(&self.cx(m), thread);
     }
 
-    fn leave<M: Memory>(&self, m: &M, thread: &mut Thread) {
+    fn leave<M: Memory>(&self, m: &M, thread: &mut FaultThread) {
         self.scenario.leave(&self.cx(m), thread);
     }
 
-    fn operations(counts: &Counts) -> u64 {
+    fn operations(counts: &FaultCounts) -> u64 {
         counts.faults
     }
 
-    fn tallies(counts: &Counts) -> Vec<u64> {
+    fn tallies(counts: &FaultCounts) -> Vec<u64> {
         vec![counts.fallbacks]
     }
 

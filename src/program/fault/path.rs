@@ -23,7 +23,7 @@ pub enum PageWork {
 
 /// How a fault ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum FaultOutcome {
     /// Handled under the lock that the layout gives the VMA.
     Handled,
     /// A writer was in the way: handled under `mmap_lock`.
@@ -42,11 +42,11 @@ pub fn fault<M: Memory, L: Layout>(
     address: u64,
     work: PageWork,
     page: Addr,
-) -> Outcome {
+) -> FaultOutcome {
     if !L::Lock::PER_VMA {
         return match under_mmap_lock(m, layout, mm, task, address, work, page) {
-            true => Outcome::Handled,
-            false => Outcome::NoVma,
+            true => FaultOutcome::Handled,
+            false => FaultOutcome::NoVma,
         };
     }
     loop {
@@ -59,15 +59,15 @@ pub fn fault<M: Memory, L: Layout>(
                 anonymous_write(m, layout, vma);
                 page_work(m, work, page);
                 L::Lock::leave(m, layout, vma);
-                return Outcome::Handled;
+                return FaultOutcome::Handled;
             }
             Entry::Detached => continue,
             Entry::Excluded => break,
         }
     }
     match under_mmap_lock(m, layout, mm, task, address, work, page) {
-        true => Outcome::FellBack,
-        false => Outcome::NoVma,
+        true => FaultOutcome::FellBack,
+        false => FaultOutcome::NoVma,
     }
 }
 

@@ -24,20 +24,20 @@ const LEAF_64: u64 = 1;
 const ARANGE_64: u64 = 3;
 
 /// Where a type of node keeps what.
-struct Shape {
+struct NodeShape {
     slots: usize,
     fan_out: usize,
     meta: usize,
 }
 
 /// `maple_range_64`: 15 pivots, 16 slots; the last slot's bytes hold `meta` when it is free.
-const LEAF: Shape = Shape {
+const LEAF: NodeShape = NodeShape {
     slots: 128,
     fan_out: 16,
     meta: 248,
 };
 /// `maple_arange_64`: 9 pivots, 10 slots, 10 gaps, then `meta`.
-const ARANGE: Shape = Shape {
+const ARANGE: NodeShape = NodeShape {
     slots: 80,
     fan_out: 10,
     meta: 240,
@@ -198,7 +198,7 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
 }
 
 /// Write one node; returns the range that its parent has to hold.
-fn fill(arena: &Arena, node: Addr, shape: &Shape, kind: u64, children: &[Range]) -> Range {
+fn fill(arena: &Arena, node: Addr, shape: &NodeShape, kind: u64, children: &[Range]) -> Range {
     let end = children.len() - 1;
     for (i, child) in children.iter().enumerate() {
         // The last child needs no pivot: the parent's bounds it.

@@ -1,7 +1,7 @@
 //! Attribution: the effect of each layout with the prefetcher on, with it off, and what it adds.
 
 use super::canvas::colour;
-use super::rows::{Row, Rows, Section};
+use super::rows::{PlotRow, Rows, Section};
 use crate::judge::{Compared, VerdictRow};
 use crate::report::table::{ATTRIBUTION, effect};
 use crate::report::units;
@@ -57,11 +57,11 @@ pub fn draw(
 }
 
 /// One of the three rows of a layout; the one that attributes has a full dot.
-fn of(label: &str, at: usize, attribution: &VerdictRow, row: Option<&VerdictRow>) -> Row {
+fn of(label: &str, at: usize, attribution: &VerdictRow, row: Option<&VerdictRow>) -> PlotRow {
     let interval = row.and_then(|row| row.ratio_low.zip(row.ratio_high));
     let width = interval.map_or(f64::INFINITY, |(low, high)| high - low);
     let ratio = row.and_then(|row| row.ratio);
-    Row {
+    PlotRow {
         label: label.to_owned(),
         colour: colour(&attribution.arm, at),
         value: ratio.map(|ratio| (ratio, interval)),

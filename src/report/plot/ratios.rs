@@ -1,7 +1,7 @@
 //! Ratios to the baseline with their intervals, the band that counts as equal, and the line at 1.
 
 use super::canvas::colour;
-use super::rows::{Row, Rows, Section};
+use super::rows::{PlotRow, Rows, Section};
 use crate::judge::VerdictRow;
 use crate::report::units;
 use crate::stats::Verdict;
@@ -61,10 +61,10 @@ pub fn draw(
     Some((title, svg))
 }
 
-fn row(at: usize, verdict: &VerdictRow) -> Row {
+fn row(at: usize, verdict: &VerdictRow) -> PlotRow {
     let interval = verdict.ratio_low.zip(verdict.ratio_high);
     let width = interval.map_or(f64::INFINITY, |(low, high)| high - low);
-    Row {
+    PlotRow {
         label: verdict.arm.to_string(),
         colour: colour(&verdict.arm, at),
         value: verdict.ratio.map(|ratio| (ratio, interval)),

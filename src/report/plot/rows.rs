@@ -7,7 +7,7 @@ use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, PAPER, SHADE, short}
 use plotters::style::RGBColor;
 
 /// One row.
-pub struct Row {
+pub struct PlotRow {
     /// Its name, at the left.
     pub label: String,
     /// Its colour.
@@ -27,7 +27,7 @@ pub struct Section {
     /// The heading.
     pub heading: String,
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<PlotRow>,
 }
 
 /// A plot of rows.
@@ -126,7 +126,7 @@ impl Rows<'_> {
         );
     }
 
-    fn row(&self, canvas: &Canvas, axis: &Axis, y: i32, row: &Row) {
+    fn row(&self, canvas: &Canvas, axis: &Axis, y: i32, row: &PlotRow) {
         canvas.text((LEFT - 14, y), &short(&row.label), 13, INK, Anchor::End);
         if let Some((value, interval)) = row.value {
             if let Some((low, high)) = interval {

@@ -3,7 +3,7 @@
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, PAPER, colour, short};
-use super::rows::{Row, Rows, Section};
+use super::rows::{PlotRow, Rows, Section};
 use crate::experiment::Arm;
 use crate::report::arms::ArmTime;
 use crate::report::units;
@@ -37,7 +37,7 @@ fn as_rows(
 ) -> (String, String) {
     let title = format!("{scenario}: time per fault of each layout");
     let layouts = layouts(arms);
-    let row = |arm: &&&ArmTime| Row {
+    let row = |arm: &&&ArmTime| PlotRow {
         label: arm.arm.to_string(),
         colour: colour_of(&arm.arm, &layouts),
         value: Some((arm.median_ns, arm.interval_ns)),

@@ -3,12 +3,12 @@
 //! Here: the tables that come with `hitm`, what of the model was calibrated on them, and running
 //! their points. Not here: the command that prints them.
 //!
-//! A new table is a CSV, a `Table` and a function that simulates one of its points.
+//! A new table is a CSV, a `PublishedTable` and a function that simulates one of its points.
 
 use super::engine::Simulation;
 use super::local_work::LocalWork;
 use super::machine::Machine;
-use super::run::{self, Spec};
+use super::run::{self, SampleSpec};
 use crate::error::{Error, Result};
 use crate::machine::Placement;
 use crate::program::fault;
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 /// One number of a table, and the simulator's.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Cell {
+pub struct PublishedFigure {
     /// Threads.
     pub threads: usize,
     /// `on` or `off`.
@@ -40,7 +40,7 @@ pub struct Cell {
     pub simulated: f64,
 }
 
-impl Cell {
+impl PublishedFigure {
     /// Simulated over published, less one.
     pub fn error(&self) -> f64 {
         self.simulated / self.published - 1.0
@@ -48,7 +48,7 @@ impl Cell {
 }
 
 /// A published table.
-pub struct Table {
+pub struct PublishedTable {
     /// Its name on the command line.
     pub name: &'static str,
     /// What was measured, where, and where it was published.
@@ -68,8 +68,8 @@ pub struct Table {
 }
 
 /// All tables.
-pub const TABLES: &[Table] = &[
-    Table {
+pub const TABLES: &[PublishedTable] = &[
+    PublishedTable {
         name: "broadwell-pft",
         about: "mmtests pft-threads on 2 x Xeon E5-2690 v4, one VMA, adjacent-line prefetcher on and off \
                 (lore.kernel.org 20240808185949.1094891-1-mjguzik@gmail.com and replies)",
@@ -91,7 +91,7 @@ pub const TABLES: &[Table] = &[
         simulate: pft,
         seeds: 4,
     },
-    Table {
+    PublishedTable {
         name: "zen5-split",
         about: "mmtests pft-threads on 2 x EPYC Zen 5, 64 cores a socket, one VMA, split lock \
                 (lore.kernel.org 5e19ec93-8307-47c2-bb13-3ddf7150624e@amd.com)",
@@ -113,7 +113,7 @@ pub const TABLES: &[Table] = &[
         simulate: pft_on_zen5,
         seeds: 4,
     },
-    Table {
+    PublishedTable {
         name: "skylake-atomics",
         about: "contended and padded atomics on a Skylake client (concurrency-hierarchy-bench 1b3f7f8)",
         unit: "ns/operation",
@@ -128,16 +128,16 @@ pub const TABLES: &[Table] = &[
 ];
 
 /// The table of that name.
-pub fn find(name: &str) -> Result<&'static Table> {
+pub fn find(name: &str) -> Result<&'static PublishedTable> {
     TABLES
         .iter()
         .find(|table| table.name == name)
         .ok_or_else(|| Error::unknown("table", name, TABLES.iter().map(|t| t.name)))
 }
 
-impl Table {
+impl PublishedTable {
     /// Simulate every point, on all CPUs of the host.
-    pub fn reproduce(&self) -> Result<Vec<Cell>> {
+    pub fn reproduce(&self) -> Result<Vec<PublishedFigure>> {
         let points = self.points();
         let runs: Vec<(usize, u64)> = (0..points.len())
             .flat_map(|point| (0..self.seeds).map(move |seed| (point, seed)))
@@ -155,7 +155,7 @@ impl Table {
         Ok(points
             .into_iter()
             .zip(means)
-            .map(|(cell, simulated)| Cell { simulated, ..cell })
+            .map(|(cell, simulated)| PublishedFigure { simulated, ..cell })
             .collect())
     }
 
@@ -163,7 +163,7 @@ impl Table {
     ///
     /// # Panics
     /// When the CSV that comes with `hitm` is malformed; a test reads every one.
-    fn points(&self) -> Vec<Cell> {
+    fn points(&self) -> Vec<PublishedFigure> {
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .from_reader(self.text.as_bytes());
@@ -177,7 +177,7 @@ impl Table {
             let row = row.expect("a row");
             let number = |column: &str| row[at(column)].parse::<f64>().expect("a number");
             for (column, layout) in self.series {
-                points.push(Cell {
+                points.push(PublishedFigure {
                     threads: number("threads") as usize,
                     prefetch: match self.prefetch_column.map(|column| &row[at(column)]) {
                         Some("off") => "off",
@@ -200,8 +200,8 @@ const PFT_PLACEMENT: Placement = Placement::Scatter;
 const PFT_FAULTS: u64 = 500;
 
 /// A sample of pft, without its local work.
-fn pft_spec(threads: usize, layout: &str, seed: u64) -> Result<Spec> {
-    Ok(Spec {
+fn pft_spec(threads: usize, layout: &str, seed: u64) -> Result<SampleSpec> {
+    Ok(SampleSpec {
         program: fault::Spec {
             layout: VmaLayout::parse(layout)?,
             scenario: scenario::BuiltIn::OneVma,
@@ -220,7 +220,7 @@ fn pft_spec(threads: usize, layout: &str, seed: u64) -> Result<Spec> {
     })
 }
 
-fn faults_per_second(machine: &Machine, spec: &Spec, work: LocalWork) -> Result<f64> {
+fn faults_per_second(machine: &Machine, spec: &SampleSpec, work: LocalWork) -> Result<f64> {
     let run = run::run(machine, &work.of(spec))?;
     Ok(Totals::of(&run.threads).faults_per_second)
 }

@@ -5,7 +5,7 @@
 //! the value, but remembers: what missed soon after a line the last time is asked for together
 //! with it the next time. Not here: how requests are served (`lines`), and prefetchers, which guess.
 
-use super::{Job, NEVER, Op, State, WaitsFor};
+use super::{NEVER, Op, Purpose, State, WaitsFor};
 use crate::sim::machine::Picos;
 use crate::sim::request::Want;
 
@@ -134,7 +134,7 @@ impl State {
             t.ahead.awaited = Some(op.line);
             return;
         }
-        self.threads[thread].request = Some(self.ask(Job::Demand, thread, op.line, now));
+        self.threads[thread].request = Some(self.ask(Purpose::Demand, thread, op.line, now));
         let t = &mut self.threads[thread];
         if let Some(pipeline) = &mut t.pipeline {
             pipeline.missed();
@@ -155,7 +155,7 @@ impl State {
             return;
         }
         t.ahead.asked.push(line);
-        self.ask(Job::Ahead { want, words }, thread, line, now);
+        self.ask(Purpose::Ahead { want, words }, thread, line, now);
     }
 
     /// A core has taken a line. Another that waits for a miss and has run ahead to this line does
@@ -226,7 +226,7 @@ impl State {
             self.deliver(thread, op, now, done);
             self.let_retry(thread, op, done);
         } else {
-            self.threads[thread].request = Some(self.ask(Job::Demand, thread, line, now));
+            self.threads[thread].request = Some(self.ask(Purpose::Demand, thread, line, now));
         }
     }
 }

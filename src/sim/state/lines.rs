@@ -1,6 +1,6 @@
 //! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
 
-use super::{Job, Op, Request, SLOT_BITS, State, WaitsFor};
+use super::{Op, Purpose, Request, SLOT_BITS, State, WaitsFor};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
 use crate::sim::request::{From, Origin, Want};
@@ -21,7 +21,7 @@ impl State {
             let arriving = line.ready > now && line.filler == core as u16;
             if !self.coherence.holds(core, store.line, true) || arriving {
                 self.threads[thread].draining = true;
-                self.ask(Job::Drain, thread, store.line, now);
+                self.ask(Purpose::Drain, thread, store.line, now);
                 return;
             }
             let hit = self.coherence.l1_hit(core, store.line, store.words, true);
@@ -69,7 +69,7 @@ impl State {
         );
         for (line, want) in wanted.drain(..) {
             if !self.coherence.holds(core, line, want == Want::Own) {
-                self.ask(Job::Fetch(want), thread, line, now);
+                self.ask(Purpose::Fetch(want), thread, line, now);
             }
         }
         self.wanted = wanted;
@@ -84,18 +84,18 @@ impl State {
             ..
         } = self.requests[id as usize];
         match job {
-            Job::Release if self.coherence.line(line).free > now => {
+            Purpose::Release if self.coherence.line(line).free > now => {
                 self.free.push(id);
                 let later = self.coherence.line(line).free;
                 self.release_at(line, core, later);
             }
-            Job::Release => {
+            Purpose::Release => {
                 self.free.push(id);
                 if let Some(next) = self.arbiter.next(line, core as usize) {
                     self.serve(next, now);
                 }
             }
-            Job::Drained => {
+            Purpose::Drained => {
                 self.free.push(id);
                 let thread = thread as usize;
                 self.threads[thread].stores.pop_front();
@@ -128,7 +128,7 @@ impl State {
         self.schedule(
             at,
             Request {
-                job: Job::Release,
+                job: Purpose::Release,
                 thread: 0,
                 core: holder,
                 line,
@@ -144,19 +144,19 @@ impl State {
         let line = request.line;
         self.coherence.line(line).pending -= 1;
         let (op, want, origin) = match request.job {
-            Job::Fetch(want) => (None, want, Origin::Prefetch),
-            Job::Ahead { want, .. } => (None, want, Origin::Demand),
+            Purpose::Fetch(want) => (None, want, Origin::Prefetch),
+            Purpose::Ahead { want, .. } => (None, want, Origin::Demand),
             _ => {
                 let t = &self.threads[thread];
                 let op = match (request.job, t.stores.front()) {
-                    (Job::Drain, Some(store)) => *store,
+                    (Purpose::Drain, Some(store)) => *store,
                     _ => t.op,
                 };
                 (Some(op), op.kind.want(), Origin::Demand)
             }
         };
         let words = match request.job {
-            Job::Ahead { words, .. } => words,
+            Purpose::Ahead { words, .. } => words,
             _ => op.map_or(0, |op| op.words),
         };
         let own = want == Want::Own;
@@ -224,20 +224,20 @@ impl State {
             }
         }
         match (request.job, op) {
-            (Job::Demand, Some(op)) => {
+            (Purpose::Demand, Some(op)) => {
                 self.free.push(id);
                 self.deliver(thread, op, now, ready + rmw);
                 self.let_retry(thread, op, ready + rmw);
             }
-            (Job::Ahead { .. }, _) => {
+            (Purpose::Ahead { .. }, _) => {
                 self.free.push(id);
                 self.arrived_ahead(thread, line, now, ready, held);
             }
-            (Job::Drain, Some(op)) => {
+            (Purpose::Drain, Some(op)) => {
                 self.value(op, now);
                 self.free.push(id);
                 let arrived = Request {
-                    job: Job::Drained,
+                    job: Purpose::Drained,
                     ..request
                 };
                 self.schedule(ready, arrived);

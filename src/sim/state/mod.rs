@@ -19,7 +19,7 @@ use crate::program::Program;
 use crate::sim::arbiter::Arbiter;
 use crate::sim::coherence::Coherence;
 use crate::sim::machine::{Machine, Picos};
-use crate::sim::prefetch::{Prefetch, Reach};
+use crate::sim::prefetch::{PrefetchUnits, Reach};
 use crate::sim::request::Want;
 use crate::sim::timeline::Timeline;
 use crate::sim::value::{Kind, Op, apply};
@@ -80,7 +80,7 @@ pub enum Attempt {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Job {
+enum Purpose {
     /// The access its thread waits for.
     Demand,
     /// The oldest store of its thread.
@@ -97,7 +97,7 @@ enum Job {
 
 #[derive(Clone, Copy)]
 struct Request {
-    job: Job,
+    job: Purpose,
     thread: u16,
     core: u16,
     line: u32,
@@ -113,7 +113,7 @@ enum WaitsFor {
     Room,
 }
 
-struct Thread {
+struct SimThread {
     core: usize,
     sibling: Option<usize>,
     clock: Picos,
@@ -133,7 +133,7 @@ struct Thread {
     rng: Pcg32,
 }
 
-impl Thread {
+impl SimThread {
     /// An access that its store buffer took, or answered.
     #[inline]
     fn buffered(&mut self, issue: Picos) {
@@ -164,11 +164,11 @@ pub struct State {
     machine: Rc<Machine>,
     memory: Rc<dyn HasArena>,
     base: u64,
-    prefetch: Prefetch,
+    prefetch: PrefetchUnits,
     wanted: Vec<(u32, Want)>,
     arbiter: Arbiter,
     events: BinaryHeap<Reverse<u64>>,
-    threads: Vec<Thread>,
+    threads: Vec<SimThread>,
     requests: Vec<Request>,
     free: Vec<u32>,
     /// L1 hits before this time need no turn.
@@ -200,7 +200,7 @@ impl State {
             .map(|_| (u64::from(rng.next_u32()) * START_WITHIN) >> 32)
             .collect();
         let cores_used = cores.iter().max().map_or(0, |last| last + 1);
-        let threads = cores.iter().enumerate().map(|(id, &core)| Thread {
+        let threads = cores.iter().enumerate().map(|(id, &core)| SimThread {
             core,
             // Nobody starts threads in the same picosecond; without local work this is all the
             // chance there is.
@@ -226,7 +226,7 @@ impl State {
             access_work: 0,
             timeline: None,
             base: memory.arena().base().0,
-            prefetch: Prefetch::new(machine.prefetchers, cores_used, lines, seed),
+            prefetch: PrefetchUnits::new(machine.prefetchers, cores_used, lines, seed),
             wanted: Vec::new(),
             arbiter: Arbiter::new(machine.shape, machine.far_limit, lines),
             events: (0..cpus.len())
@@ -345,7 +345,7 @@ impl State {
     }
 
     /// Send a request to the line's point of coherence.
-    fn ask(&mut self, job: Job, thread: usize, line: u32, now: Picos) -> u32 {
+    fn ask(&mut self, job: Purpose, thread: usize, line: u32, now: Picos) -> u32 {
         let arrives = now + self.machine.request;
         self.coherence.line(line).pending += 1;
         self.horizon = self.horizon.min(arrives + self.machine.request);

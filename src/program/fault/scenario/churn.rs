@@ -4,7 +4,7 @@
 //! comes back: after a grace period (`call_rcu`), or at once from a type-stable slab
 //! (`SLAB_TYPESAFE_BY_RCU`). Slots belong to threads in turn, as a slab looks after a while.
 
-use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Cx, FEWEST_VMAS, FaultCounts, FaultThread, Script};
 use crate::program::fault::lock::{self, Layout, Lock, mmap_lock};
 use crate::program::fault::tree;
 use crate::program::fault::vma::Field;
@@ -49,8 +49,8 @@ fn size(threads: usize, pages: bool) -> Size {
 #[inline(always)]
 fn step<M: Memory, L: Layout>(
     cx: &Cx<'_, M, L>,
-    thread: &mut Thread,
-    counts: &mut Counts,
+    thread: &mut FaultThread,
+    counts: &mut FaultCounts,
     reclaim: Reclaim,
 ) {
     let slot = map(cx, thread, reclaim, SLOTS_PER_THREAD);
@@ -60,7 +60,7 @@ fn step<M: Memory, L: Layout>(
     unmap(cx, thread, reclaim, slot);
 }
 
-impl Scenario for CallRcu {
+impl Script for CallRcu {
     const NAME: &'static str = "churn-call-rcu";
     const ABOUT: &'static str = "map, 8 faults, unmap; freed VMAs return after a grace period";
 
@@ -72,26 +72,26 @@ impl Scenario for CallRcu {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         step(cx, thread, counts, Reclaim::CallRcu);
         quiesce(cx, thread);
     }
 
-    fn enter<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+    fn enter<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut FaultThread) {
         // Odd: inside, holding up grace periods.
         let count: u64 = cx.m.load(cx.world.per_thread(thread.id), Relaxed);
         cx.m.store(cx.world.per_thread(thread.id), count | 1, Release);
     }
 
-    fn leave<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut Thread) {
+    fn leave<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut FaultThread) {
         let count: u64 = cx.m.load(cx.world.per_thread(thread.id), Relaxed);
         cx.m.store(cx.world.per_thread(thread.id), (count | 1) + 1, Release);
     }
 }
 
-impl Scenario for Typesafe {
+impl Script for Typesafe {
     const NAME: &'static str = "churn-typesafe";
     const ABOUT: &'static str =
         "map, 8 faults, unmap; freed VMAs return at once (type-stable slab)";
@@ -104,8 +104,8 @@ impl Scenario for Typesafe {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         step(cx, thread, counts, Reclaim::Typesafe);
     }
@@ -113,14 +113,14 @@ impl Scenario for Typesafe {
 
 /// The region a thread maps into: the spare one of its number.
 #[inline(always)]
-fn region_of<M, L>(cx: &Cx<'_, M, L>, thread: &Thread) -> usize {
+fn region_of<M, L>(cx: &Cx<'_, M, L>, thread: &FaultThread) -> usize {
     cx.world.size().vmas + cx.first_slot + thread.id
 }
 
 /// Map the thread's region with a VMA from its shelf of `stock` slots; returns the slab slot.
 pub fn map<M: Memory, L: Layout>(
     cx: &Cx<'_, M, L>,
-    thread: &mut Thread,
+    thread: &mut FaultThread,
     reclaim: Reclaim,
     stock: usize,
 ) -> usize {
@@ -168,7 +168,7 @@ pub fn map<M: Memory, L: Layout>(
 /// Unmap the thread's region and free the VMA in slab slot `slot`.
 pub fn unmap<M: Memory, L: Layout>(
     cx: &Cx<'_, M, L>,
-    thread: &mut Thread,
+    thread: &mut FaultThread,
     reclaim: Reclaim,
     slot: usize,
 ) {
@@ -197,7 +197,7 @@ pub fn unmap<M: Memory, L: Layout>(
 
 /// The thread holds no reference into the tree: its count goes on by 2 and stays odd.
 #[inline(always)]
-fn quiesce<M: Memory, L: Layout>(cx: &Cx<'_, M, L>, thread: &Thread) {
+fn quiesce<M: Memory, L: Layout>(cx: &Cx<'_, M, L>, thread: &FaultThread) {
     let word = cx.world.per_thread(thread.id);
     let count: u64 = cx.m.load(word, Relaxed);
     cx.m.store(word, count.wrapping_add(2), Release);
@@ -212,7 +212,7 @@ fn quiescent_counts<M: Memory, L: Layout>(cx: &Cx<'_, M, L>) -> Vec<u64> {
 
 /// Take back the slots whose grace period has passed: every thread that was inside has been
 /// quiescent since.
-fn reap<M: Memory, L: Layout>(cx: &Cx<'_, M, L>, thread: &mut Thread) {
+fn reap<M: Memory, L: Layout>(cx: &Cx<'_, M, L>, thread: &mut FaultThread) {
     let Some((_, then)) = thread.shelf.grace.front() else {
         return;
     };

@@ -14,7 +14,7 @@ pub mod swap_in;
 pub mod vma_per_thread;
 
 use crate::error::{Error, Result};
-use script::Scenario;
+use script::Script;
 
 macro_rules! built_in {
     (($d:tt) $($variant:ident = $module:ident::$value:ident),* $(,)?) => {
@@ -32,21 +32,21 @@ macro_rules! built_in {
             /// Its name on the command line and in the CSV.
             pub fn name(self) -> &'static str {
                 match self {
-                    $(BuiltIn::$variant => <$module::$value as Scenario>::NAME),*
+                    $(BuiltIn::$variant => <$module::$value as Script>::NAME),*
                 }
             }
 
             /// One line: who does what.
             pub fn about(self) -> &'static str {
                 match self {
-                    $(BuiltIn::$variant => <$module::$value as Scenario>::ABOUT),*
+                    $(BuiltIn::$variant => <$module::$value as Script>::ABOUT),*
                 }
             }
 
             /// The fewest threads it makes sense with.
             pub fn min_threads(self) -> usize {
                 match self {
-                    $(BuiltIn::$variant => <$module::$value as Scenario>::MIN_THREADS),*
+                    $(BuiltIn::$variant => <$module::$value as Script>::MIN_THREADS),*
                 }
             }
         }

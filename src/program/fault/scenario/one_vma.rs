@@ -1,6 +1,6 @@
 //! `one-vma`: all threads fault in one VMA, as mmtests' pft does.
 
-use super::script::{Counts, Cx, Scenario, Thread};
+use super::script::{Cx, FaultCounts, FaultThread, Script};
 use crate::program::fault::lock::Layout;
 use crate::space::memory::Memory;
 
@@ -8,7 +8,7 @@ use crate::space::memory::Memory;
 #[derive(Clone, Copy)]
 pub struct OneVma;
 
-impl Scenario for OneVma {
+impl Script for OneVma {
     const NAME: &'static str = "one-vma";
     const ABOUT: &'static str = "all threads fault in one VMA (pft)";
 
@@ -16,8 +16,8 @@ impl Scenario for OneVma {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         cx.fault(thread, counts, cx.first_slot);
     }

@@ -1,6 +1,6 @@
 //! `random-vma`: each fault is in a VMA chosen at random among 64.
 
-use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Cx, FEWEST_VMAS, FaultCounts, FaultThread, Script};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::world::Size;
 use crate::space::memory::Memory;
@@ -12,7 +12,7 @@ pub struct RandomVma;
 /// VMAs to choose from.
 const CHOICE: usize = 64;
 
-impl Scenario for RandomVma {
+impl Script for RandomVma {
     const NAME: &'static str = "random-vma";
     const ABOUT: &'static str = "each fault in one of 64 VMAs, chosen at random";
 
@@ -29,8 +29,8 @@ impl Scenario for RandomVma {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         let slot = cx.first_slot + thread.random(CHOICE);
         cx.fault(thread, counts, slot);

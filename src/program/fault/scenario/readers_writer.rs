@@ -3,7 +3,7 @@
 //! `mm_lock_seq`, `mmap_lock` and the tree.
 
 use super::churn::{self, Reclaim};
-use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Cx, FEWEST_VMAS, FaultCounts, FaultThread, Script};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::world::Size;
 use crate::space::memory::Memory;
@@ -15,7 +15,7 @@ pub struct ReadersWriter;
 /// Nanoseconds between a map and the next unmap: two system calls a few microseconds apart.
 const PAUSE_NS: u32 = 2_000;
 
-impl Scenario for ReadersWriter {
+impl Script for ReadersWriter {
     const NAME: &'static str = "readers-writer";
     const ABOUT: &'static str = "all but one fault in one VMA; the last maps and unmaps another";
     const MIN_THREADS: usize = 2;
@@ -37,8 +37,8 @@ impl Scenario for ReadersWriter {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         let threads = cx.world.size().threads;
         if self.faults(thread.id, threads) {

@@ -2,7 +2,7 @@
 //! the last one inserts and erases those idle VMAs in the interval tree of the file they map,
 //! which writes `shared.rb` of the neighbours that are being faulted in.
 
-use super::script::{Counts, Cx, FEWEST_VMAS, Scenario, Thread};
+use super::script::{Cx, FEWEST_VMAS, FaultCounts, FaultThread, Script};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::vma::Field;
 use crate::program::fault::world::Size;
@@ -20,7 +20,7 @@ const RIGHT: usize = 8;
 /// Nanoseconds between two insertions: about two million a second, a busy `i_mmap` tree.
 const PAUSE_NS: u32 = 500;
 
-impl Scenario for RmapNeighbour {
+impl Script for RmapNeighbour {
     const NAME: &'static str = "rmap-neighbour";
     const ABOUT: &'static str = "own VMA a thread; the last thread writes shared.rb next door";
     const MIN_THREADS: usize = 2;
@@ -42,8 +42,8 @@ impl Scenario for RmapNeighbour {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         let readers = cx.world.size().threads - 1;
         if self.faults(thread.id, readers + 1) {

@@ -1,7 +1,7 @@
 //! What a scenario is: what its threads carry along, and what each does over and over.
 
 use crate::program::fault::lock::Layout;
-use crate::program::fault::path::{self, Outcome, PageWork};
+use crate::program::fault::path::{self, FaultOutcome, PageWork};
 use crate::program::fault::vma::Field;
 use crate::program::fault::world::{Size, VMA_SPAN, World, start_of};
 use crate::space::memory::{Addr, Memory};
@@ -35,7 +35,7 @@ pub struct Shelf {
 
 /// What one thread carries from step to step.
 #[derive(Clone, Debug, Default)]
-pub struct Thread {
+pub struct FaultThread {
     /// Number of the thread, from 0.
     pub id: usize,
     rng: u64,
@@ -44,7 +44,7 @@ pub struct Thread {
 
 /// What one thread has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct FaultCounts {
     /// Faults handled, the fall-backs among them.
     pub faults: u64,
     /// Faults handled under `mmap_lock` because a writer was in the way.
@@ -53,11 +53,11 @@ pub struct Counts {
     pub writes: u64,
 }
 
-impl Thread {
-    /// Thread number `id`, with its own stream of random numbers.
-    pub fn new(id: usize, seed: u64) -> Thread {
+impl FaultThread {
+    /// FaultThread number `id`, with its own stream of random numbers.
+    pub fn new(id: usize, seed: u64) -> FaultThread {
         let mixed = seed ^ (id as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Thread {
+        FaultThread {
             id,
             rng: mixed.max(1),
             shelf: Shelf::default(),
@@ -83,7 +83,7 @@ impl Thread {
 impl<M: Memory, L: Layout> Cx<'_, M, L> {
     /// One fault of `thread` in the region of slab slot `slot`, at the thread's next page.
     #[inline(always)]
-    pub fn fault(&self, thread: &Thread, counts: &mut Counts, slot: usize) {
+    pub fn fault(&self, thread: &FaultThread, counts: &mut FaultCounts, slot: usize) {
         let page = counts.faults % (VMA_SPAN >> 12);
         let outcome = path::fault(
             self.m,
@@ -96,9 +96,9 @@ impl<M: Memory, L: Layout> Cx<'_, M, L> {
         );
         counts.faults += 1;
         match outcome {
-            Outcome::Handled => {}
-            Outcome::FellBack => counts.fallbacks += 1,
-            Outcome::NoVma => no_vma(slot),
+            FaultOutcome::Handled => {}
+            FaultOutcome::FellBack => counts.fallbacks += 1,
+            FaultOutcome::NoVma => no_vma(slot),
         }
     }
 
@@ -117,7 +117,7 @@ fn no_vma(slot: usize) -> ! {
 /// A scenario.
 ///
 /// `step` is what one thread does over and over: a fault, or a write beside the faults of others.
-pub trait Scenario: Copy + Send + Sync + 'static {
+pub trait Script: Copy + Send + Sync + 'static {
     /// Its name on the command line and in the CSV.
     const NAME: &'static str;
     /// One line: who does what.
@@ -144,14 +144,14 @@ pub trait Scenario: Copy + Send + Sync + 'static {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     );
 
     /// Called when the thread begins and ends a window.
-    fn enter<M: Memory, L: Layout>(&self, _cx: &Cx<'_, M, L>, _thread: &mut Thread) {}
-    /// See [`Scenario::enter`].
-    fn leave<M: Memory, L: Layout>(&self, _cx: &Cx<'_, M, L>, _thread: &mut Thread) {}
+    fn enter<M: Memory, L: Layout>(&self, _cx: &Cx<'_, M, L>, _thread: &mut FaultThread) {}
+    /// See [`Script::enter`].
+    fn leave<M: Memory, L: Layout>(&self, _cx: &Cx<'_, M, L>, _thread: &mut FaultThread) {}
 }
 
 /// VMAs in the address space at least: a tree of two levels, as a small process has (a shell maps

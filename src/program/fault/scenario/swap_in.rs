@@ -1,7 +1,7 @@
 //! `swap-in`: all threads fault in one VMA, and each fault stores to `swap_readahead_info`, as
 //! swap-in does (mm/swap_state.c): a write into a line that is otherwise only read.
 
-use super::script::{Counts, Cx, Scenario, Thread};
+use super::script::{Cx, FaultCounts, FaultThread, Script};
 use crate::program::fault::lock::Layout;
 use crate::program::fault::vma::Field;
 use crate::space::memory::Memory;
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[derive(Clone, Copy)]
 pub struct SwapIn;
 
-impl Scenario for SwapIn {
+impl Script for SwapIn {
     const NAME: &'static str = "swap-in";
     const ABOUT: &'static str = "all threads in one VMA, each fault stores swap_readahead_info";
 
@@ -19,8 +19,8 @@ impl Scenario for SwapIn {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         let info = cx.field(cx.first_slot, Field::swap_readahead_info);
         let hits: u64 = cx.m.load(info, Relaxed);

@@ -1,7 +1,7 @@
 //! `vma-per-thread`: each thread faults in a VMA of its own, in neighbouring slab slots, as
 //! will-it-scale's page_fault tests do. Whatever is shared here is shared by accident.
 
-use super::script::{Counts, Cx, Scenario, Thread};
+use super::script::{Cx, FaultCounts, FaultThread, Script};
 use crate::program::fault::lock::Layout;
 use crate::space::memory::Memory;
 
@@ -9,7 +9,7 @@ use crate::space::memory::Memory;
 #[derive(Clone, Copy)]
 pub struct VmaPerThread;
 
-impl Scenario for VmaPerThread {
+impl Script for VmaPerThread {
     const NAME: &'static str = "vma-per-thread";
     const ABOUT: &'static str =
         "each thread in its own VMA, in neighbouring slab slots (will-it-scale)";
@@ -18,8 +18,8 @@ impl Scenario for VmaPerThread {
     fn step<M: Memory, L: Layout>(
         &self,
         cx: &Cx<'_, M, L>,
-        thread: &mut Thread,
-        counts: &mut Counts,
+        thread: &mut FaultThread,
+        counts: &mut FaultCounts,
     ) {
         cx.fault(thread, counts, cx.first_slot + thread.id);
     }

@@ -1,7 +1,7 @@
 //! One layout as data: offsets of the fields, the lock, the slab caches.
 
 use super::Field;
-use crate::layout::Cache;
+use crate::layout::SlabCache;
 
 /// How a reader enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub enum LockPlace {
     /// In the VMA: field `rwsem` or `vm_refcnt`.
     Embedded,
     /// An object of its own, packed in this cache; the VMA holds a pointer to it, `vm_lock`.
-    Split(Cache),
+    Split(SlabCache),
 }
 
 /// The offset of each field in bytes, by `Field as usize`; `None` where a kernel has no such field.
@@ -54,7 +54,7 @@ pub struct Table {
     /// `sizeof(struct vm_area_struct)`.
     pub bytes: usize,
     /// How the VMAs are packed.
-    pub cache: Cache,
+    pub cache: SlabCache,
     /// Where each field lies.
     pub fields: Offsets,
 }
@@ -88,7 +88,7 @@ impl Table {
     }
 
     /// The cache of the lock objects, if the lock is split.
-    pub const fn lock_cache(&self) -> Option<Cache> {
+    pub const fn lock_cache(&self) -> Option<SlabCache> {
         match self.lock {
             LockPlace::Split(cache) => Some(cache),
             _ => None,

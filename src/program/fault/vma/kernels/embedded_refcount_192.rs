@@ -2,7 +2,7 @@
 //! `shared.rb` behind it. With 192-byte slots the pair partner of the lock is line 1 of the same
 //! VMA in odd slots and line 0 of the next VMA in even ones.
 
-use crate::layout::Cache;
+use crate::layout::SlabCache;
 use crate::program::fault::vma::{LockPlace, LockProtocol, Table, fields};
 use crate::space::LINE;
 
@@ -13,7 +13,7 @@ pub const TABLE: Table = Table {
     protocol: LockProtocol::Refcount,
     lock: LockPlace::Embedded,
     bytes: 192,
-    cache: Cache::new(192, LINE, 2),
+    cache: SlabCache::new(192, LINE, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, vm_lock_seq@40,
         anon_vma_chain@48, anon_vma@64, vm_ops@72, vm_pgoff@80, vm_file@88, vm_private_data@96,
@@ -26,7 +26,7 @@ pub const ALL: Table = Table {
     name: "embedded-refcount-192@all",
     source: "v10 13/18, pahole with every configuration option",
     bytes: 192,
-    cache: Cache::new(192, LINE, 2),
+    cache: SlabCache::new(192, LINE, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, vm_lock_seq@40,
         anon_vma_chain@48, anon_vma@64, vm_ops@72, vm_pgoff@80, vm_file@88, vm_private_data@96,
@@ -41,7 +41,7 @@ pub const V6_18: Table = Table {
     name: "embedded-refcount-192@6.18",
     source: "BTF of a 6.18.44 kernel",
     bytes: 192,
-    cache: Cache::new(192, LINE, 2),
+    cache: SlabCache::new(192, LINE, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, vm_lock_seq@40,
         anon_vma_chain@48, anon_vma@64, vm_ops@72, vm_pgoff@80, vm_file@88, vm_private_data@96,

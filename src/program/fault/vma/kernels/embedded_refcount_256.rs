@@ -1,7 +1,7 @@
 //! v6 to v8 of the series (December 2024, January 2025): the lock is a reference count, still
 //! alone in the fourth line. Against `embedded-rwsem-256` it isolates the kind of lock.
 
-use crate::layout::Cache;
+use crate::layout::SlabCache;
 use crate::program::fault::vma::{LockPlace, LockProtocol, Table, fields};
 use crate::space::LINE;
 
@@ -12,7 +12,7 @@ pub const TABLE: Table = Table {
     protocol: LockProtocol::Refcount,
     lock: LockPlace::Embedded,
     bytes: 256,
-    cache: Cache::new(256, LINE, 2),
+    cache: SlabCache::new(256, LINE, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, vm_lock_seq@40, shared@48,
         anon_vma_chain@80, anon_vma@96, vm_ops@104, vm_pgoff@112, vm_file@120, vm_private_data@128,

@@ -1,7 +1,7 @@
 //! v2 to v5 of the series that moved the lock back (November 2024): the `rw_semaphore` in the
 //! fourth line, alone there; its pair partner is line 2, which holds `vm_policy`.
 
-use crate::layout::Cache;
+use crate::layout::SlabCache;
 use crate::program::fault::vma::{LockPlace, LockProtocol, Table, fields};
 use crate::space::LINE;
 
@@ -12,7 +12,7 @@ pub const TABLE: Table = Table {
     protocol: LockProtocol::Rwsem,
     lock: LockPlace::Embedded,
     bytes: 256,
-    cache: Cache::new(256, LINE, 2),
+    cache: SlabCache::new(256, LINE, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, detached@40, vm_lock_seq@44,
         shared@48, anon_vma_chain@80, anon_vma@96, vm_ops@104, vm_pgoff@112, vm_file@120,
@@ -25,7 +25,7 @@ pub const ALL: Table = Table {
     name: "embedded-rwsem-256@all",
     source: "v4 with every configuration option",
     bytes: 256,
-    cache: Cache::new(256, LINE, 2),
+    cache: SlabCache::new(256, LINE, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, detached@40, vm_lock_seq@44,
         shared@48, anon_vma_chain@80, anon_vma@96, vm_ops@104, vm_pgoff@112, vm_file@120,

@@ -2,7 +2,7 @@
 //! after `vm_flags`, so that `count` and `owner` share a line with every field that a fault reads
 //! first; the slab is not aligned to lines.
 
-use crate::layout::Cache;
+use crate::layout::SlabCache;
 use crate::program::fault::vma::{LockPlace, LockProtocol, Table, fields};
 
 /// x86-64 defconfig.
@@ -12,7 +12,7 @@ pub const TABLE: Table = Table {
     protocol: LockProtocol::Rwsem,
     lock: LockPlace::Embedded,
     bytes: 200,
-    cache: Cache::new(200, 8, 2),
+    cache: SlabCache::new(200, 8, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, vm_lock_seq@40, rwsem@48,
         detached@88, shared@96, anon_vma_chain@128, anon_vma@144, vm_ops@152, vm_pgoff@160,
@@ -25,7 +25,7 @@ pub const ALL: Table = Table {
     name: "embedded-unaligned@all",
     source: "6.4 series with every configuration option",
     bytes: 216,
-    cache: Cache::new(216, 8, 2),
+    cache: SlabCache::new(216, 8, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, vm_lock_seq@40, rwsem@48,
         detached@88, shared@96, anon_vma_chain@128, anon_vma@144, vm_ops@152, vm_pgoff@160,

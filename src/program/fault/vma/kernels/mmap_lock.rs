@@ -1,6 +1,6 @@
 //! v6.3 and before: no lock in the VMA; every fault takes `mm->mmap_lock` for reading.
 
-use crate::layout::Cache;
+use crate::layout::SlabCache;
 use crate::program::fault::vma::{LockPlace, LockProtocol, Table, fields};
 
 /// x86-64 defconfig.
@@ -10,7 +10,7 @@ pub const TABLE: Table = Table {
     protocol: LockProtocol::MmapLock,
     lock: LockPlace::Mm,
     bytes: 144,
-    cache: Cache::new(144, 8, 2),
+    cache: SlabCache::new(144, 8, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, shared@40, anon_vma_chain@72,
         anon_vma@88, vm_ops@96, vm_pgoff@104, vm_file@112, vm_private_data@120,
@@ -23,7 +23,7 @@ pub const ALL: Table = Table {
     name: "mmap-lock@all",
     source: "v6.3 with ANON_VMA_NAME, SWAP, NUMA, USERFAULTFD",
     bytes: 160,
-    cache: Cache::new(160, 8, 2),
+    cache: SlabCache::new(160, 8, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, shared@40, anon_vma_chain@72,
         anon_vma@88, vm_ops@96, vm_pgoff@104, vm_file@112, vm_private_data@120, anon_name@128,

@@ -1,7 +1,7 @@
 //! v6.4 to v6.14: the `rw_semaphore` in a slab of its own, 40 bytes and packed, so that three
 //! locks of different VMAs share a pair; neither slab is aligned to lines.
 
-use crate::layout::Cache;
+use crate::layout::SlabCache;
 use crate::program::fault::vma::{LockPlace, LockProtocol, Table, fields, rwsem};
 
 /// x86-64 defconfig.
@@ -9,9 +9,9 @@ pub const TABLE: Table = Table {
     name: "split-packed",
     source: "v6.12; split by commit c7f8f31c00d1 'mm: separate vma->lock from vm_area_struct'",
     protocol: LockProtocol::Rwsem,
-    lock: LockPlace::Split(Cache::new(rwsem::BYTES, 8, 1)),
+    lock: LockPlace::Split(SlabCache::new(rwsem::BYTES, 8, 1)),
     bytes: 160,
-    cache: Cache::new(160, 8, 2),
+    cache: SlabCache::new(160, 8, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, detached@40, vm_lock_seq@44,
         vm_lock@48, shared@56, anon_vma_chain@88, anon_vma@104, vm_ops@112, vm_pgoff@120,
@@ -24,7 +24,7 @@ pub const DEBIAN_6_12: Table = Table {
     name: "split-packed@debian-6.12",
     source: "BTF of Debian 6.12.117-cloud",
     bytes: 176,
-    cache: Cache::new(176, 8, 2),
+    cache: SlabCache::new(176, 8, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, detached@40, vm_lock_seq@44,
         vm_lock@48, shared@56, anon_vma_chain@88, anon_vma@104, vm_ops@112, vm_pgoff@120,
@@ -39,7 +39,7 @@ pub const ALL: Table = Table {
     name: "split-packed@all",
     source: "v6.12 with every configuration option",
     bytes: 184,
-    cache: Cache::new(184, 8, 2),
+    cache: SlabCache::new(184, 8, 2),
     fields: fields! {
         vm_start@0, vm_end@8, vm_mm@16, vm_page_prot@24, vm_flags@32, detached@40, vm_lock_seq@44,
         vm_lock@48, shared@56, anon_vma_chain@88, anon_vma@104, vm_ops@112, vm_pgoff@120,
