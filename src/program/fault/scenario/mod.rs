@@ -12,7 +12,6 @@ mod rmap_neighbour;
 mod swap_in;
 mod vma_per_thread;
 
-use crate::error::{Error, Result};
 use crate::program::fault::path::{self, Outcome, PageWork};
 use crate::program::fault::vma::Layout;
 use crate::program::fault::world::{Size, VMA_SPAN, World, start_of};
@@ -224,18 +223,4 @@ built_in! {
     SwapIn = swap_in::SwapIn => swap_in::SwapIn,
     ChurnCallRcu = churn::CallRcu => churn::CallRcu,
     ChurnTypesafe = churn::Typesafe => churn::Typesafe,
-}
-
-impl BuiltIn {
-    /// The scenarios of that name: `churn` stands for both of its reclaim policies.
-    pub fn parse(name: &str) -> Result<Vec<BuiltIn>> {
-        if name == "churn" {
-            return Ok(vec![BuiltIn::ChurnCallRcu, BuiltIn::ChurnTypesafe]);
-        }
-        let found = BuiltIn::ALL.iter().find(|s| s.name() == name);
-        let names = || BuiltIn::ALL.iter().map(|s| s.name());
-        found
-            .map(|s| vec![*s])
-            .ok_or_else(|| Error::unknown("scenario", name, names().chain(["churn"])))
-    }
 }
