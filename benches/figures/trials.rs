@@ -4,10 +4,9 @@ use crate::conduct::{Disturbed, conduct, design, ratio};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{FaultArms, Native};
 use hitm::error::{Error, Result};
-use hitm::experiment::{Arm, Design, Limits};
+use hitm::experiment::{Arm, Design, Limits, Scenario};
 use hitm::judge::VerdictRow;
 use hitm::machine::{Placement, Topology};
-use hitm::program::fault::scenario;
 use hitm::stats::Verdict;
 use indicatif::{ProgressBar, ProgressStyle};
 use statrs::distribution::{Beta, ContinuousCDF};
@@ -77,7 +76,7 @@ impl Tally<'_> {
         let mut points = Vec::new();
         for &threads in &counts {
             for name in &args.scenario {
-                for scenario in scenario::BuiltIn::parse(name)? {
+                for scenario in Scenario::named(name)? {
                     points.push((scenario, threads));
                 }
             }

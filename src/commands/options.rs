@@ -158,12 +158,7 @@ impl Options {
     fn scenarios(&self) -> Result<Vec<scenario::BuiltIn>> {
         let mut scenarios = Vec::new();
         for name in &self.scenario {
-            let found = match name.trim() {
-                "" => return Err(Error::Input("the name of a scenario is empty".to_owned())),
-                "all" => scenario::BuiltIn::ALL.to_vec(),
-                name => scenario::BuiltIn::parse(name)?,
-            };
-            for scenario in found {
+            for scenario in Scenario::named(name.trim())? {
                 if !scenarios.contains(&scenario) {
                     scenarios.push(scenario);
                 }

@@ -1,4 +1,4 @@
-//! What an experiment asks of a backend, and what it gets.
+//! What executes samples, as the loop sees it, and what it finds out in one of them.
 
 use super::plan::{Block, PlannedSample};
 use super::sample::Invalid;

@@ -26,13 +26,24 @@ impl Scenario {
         }
     }
 
+    /// The scenarios of page faults that a name stands for: `all` for every one, `churn` for both of
+    /// its reclaim policies.
+    pub fn named(name: &str) -> Result<Vec<BuiltIn>> {
+        match name {
+            "" => Err(Error::Input("the name of a scenario is empty".to_owned())),
+            "all" => Ok(BuiltIn::ALL.to_vec()),
+            "churn" => Ok(vec![BuiltIn::ChurnCallRcu, BuiltIn::ChurnTypesafe]),
+            name => Ok(vec![name.parse::<Scenario>()?.built_in()?]),
+        }
+    }
+
     /// The scenario of page faults that it is, or an error with the nearest ones.
     pub fn built_in(&self) -> Result<BuiltIn> {
         match self {
             Scenario::BuiltIn(scenario) => Ok(*scenario),
             Scenario::Case(name) => {
                 let names = BuiltIn::ALL.iter().map(|scenario| scenario.name());
-                Err(Error::unknown("scenario", name, names))
+                Err(Error::unknown("scenario", name, names.chain(["churn"])))
             }
         }
     }

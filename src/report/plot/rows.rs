@@ -1,4 +1,4 @@
-//! A row a layout: its value as a dot, its interval as a bar, and the figure in words beside it.
+//! One row per layout: its value as a dot, its interval as a bar, and the figure in words beside it.
 //!
 //! Shared by the ratios, and by the times where there are too few thread counts for lines.
 

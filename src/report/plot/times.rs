@@ -1,5 +1,5 @@
-//! Time per fault by threads, a line a layout; a row a layout where one or two thread counts make
-//! no line.
+//! Time per fault by threads: one line per layout, or one row per layout where one or two thread
+//! counts make no line.
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, PAPER, colour, short};

@@ -13,7 +13,6 @@ pub mod script;
 pub mod swap_in;
 pub mod vma_per_thread;
 
-use crate::error::{Error, Result};
 use script::Script;
 
 macro_rules! built_in {
@@ -78,18 +77,4 @@ built_in! {
     SwapIn = swap_in::SwapIn,
     ChurnCallRcu = churn::CallRcu,
     ChurnTypesafe = churn::Typesafe,
-}
-
-impl BuiltIn {
-    /// The scenarios of that name: `churn` stands for both of its reclaim policies.
-    pub fn parse(name: &str) -> Result<Vec<BuiltIn>> {
-        if name == "churn" {
-            return Ok(vec![BuiltIn::ChurnCallRcu, BuiltIn::ChurnTypesafe]);
-        }
-        let found = BuiltIn::ALL.iter().find(|s| s.name() == name);
-        let names = || BuiltIn::ALL.iter().map(|s| s.name());
-        found
-            .map(|s| vec![*s])
-            .ok_or_else(|| Error::unknown("scenario", name, names().chain(["churn"])))
-    }
 }
