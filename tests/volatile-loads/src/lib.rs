@@ -1,6 +1,6 @@
 //! Loads that nobody uses are executed all the same, as the kernel's volatile loads are: counted in
 //! the machine code that a release build measures.
-#![cfg(target_arch = "x86_64")]
+#![cfg(all(test, target_arch = "x86_64"))]
 
 use hitm::backend::native::memory::NativeMemory;
 use hitm::program::fault::layouts::literal::{EmbeddedRefcount192, SplitPacked};
