@@ -9,7 +9,7 @@ use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
 use crate::program::fault::vma;
 pub use crate::report::table::Format;
-use crate::results::{RunSettings, run_id};
+use crate::results::{LONGEST_BUDGET, RunSettings, run_id};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -281,7 +281,7 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err(wrong()),
     } * number;
-    if !seconds.is_finite() || seconds <= 0.0 || seconds > 1e7 {
+    if !seconds.is_finite() || seconds <= 0.0 || seconds > LONGEST_BUDGET {
         return Err(format!("'{text}' must be above 0 and below 100 days"));
     }
     Ok(Duration::from_secs_f64(seconds))

@@ -90,6 +90,7 @@ pub fn run(args: Args) -> Result<()> {
         return look_inside(&args, &design, &sim);
     }
     let settings = options.settings(DEFAULT_LIMITS);
+    settings.check()?;
     let limits = settings.limits();
     let model = json!({ "model": name, "file": Machine::source(name)? });
     let mut environment = EnvironmentFile::begin(design.clone(), settings, model);

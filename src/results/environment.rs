@@ -106,6 +106,12 @@ impl RunSettings {
             let why = "a budget must be above 0 and below 100 days";
             return Err(Flaw::of("budget_seconds", why));
         }
+        let unusable = |path: &&Path| {
+            path.file_name().is_none() || path.to_string_lossy().contains(char::is_control)
+        };
+        if self.address_map.as_deref().filter(unusable).is_some() {
+            return Err(Flaw::of("address_map", "is no name of a file"));
+        }
         match self.blocks {
             Some(0) => Err(Flaw::of("blocks", "give at least 1 block")),
             _ => Ok(()),

@@ -9,7 +9,7 @@ mod environment;
 mod files;
 mod folder;
 
-pub use environment::{EnvironmentFile, RegisterSettings, RunRecord, RunSettings};
+pub use environment::{EnvironmentFile, LONGEST_BUDGET, RegisterSettings, RunRecord, RunSettings};
 pub use files::{
     SAMPLE_COLUMNS, SCHEMA, SamplesFile, VERDICT_COLUMNS, read_samples, read_verdicts,
     samples_path, verdicts_csv,
