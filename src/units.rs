@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+/// Longest duration that can be asked for in seconds: some 100 days.
+pub const LONGEST_SECONDS: f64 = 1e7;
+
 /// The duration that a person wrote: a number and its unit, as in `60s`, `2m`, `500ms`, `200ns`,
-/// `1us`; seconds where there is no unit. Above 0 and below some 100 days.
+/// `1us`; seconds where there is no unit. Above 0 and up to [`LONGEST_SECONDS`].
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no time; write 60s, 2m or 500ms");
     let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
@@ -19,7 +22,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err(wrong()),
     } * number;
-    if !seconds.is_finite() || seconds <= 0.0 || seconds > 1e7 {
+    if !seconds.is_finite() || seconds <= 0.0 || seconds > LONGEST_SECONDS {
         return Err(format!("'{text}' must be above 0 and below 100 days"));
     }
     Ok(Duration::from_secs_f64(seconds))

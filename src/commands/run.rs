@@ -244,6 +244,7 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Reques
     settings.oversubscribe = args.oversubscribe;
     settings.registers =
         (design.prefetch.len() > 1).then(|| RegisterSettings::from(&args.registers));
+    settings.check()?;
     let recorded = serde_json::to_value(machine)
         .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
     let mut environment = EnvironmentFile::begin(design.clone(), settings.clone(), recorded);

@@ -108,6 +108,7 @@ pub fn run(args: Args) -> Result<()> {
         fault_time_ns: args.fault_time.map(|time| time.as_secs_f64() * 1e9),
         ..options.settings(DEFAULT_LIMITS)
     };
+    settings.check()?;
     let limits = settings.limits();
     let model = json!({ "model": name, "file": Machine::source(name)? });
     let mut environment = EnvironmentFile::begin(design.clone(), settings, model);

@@ -176,7 +176,10 @@ pub fn conclude(
     let missing = points.filter(|point| samples.iter().all(|s| s.point != **point));
     let end = match format {
         Format::Table => {
-            let said = table::ending(ending, &rows, missing.count(), &dir);
+            let mut said = table::ending(ending, &rows, missing.count(), &dir);
+            if reported.is_ok() {
+                said += &format!(" Report: {}", dir.join("report.html").display());
+            }
             print(&format!("\n{said}\n"))
         }
         _ => Ok(()),

@@ -310,7 +310,7 @@ fn also(names: &[&str]) -> String {
     text + &line + "\n"
 }
 
-/// How a run ended and where its report is. `missing`: design points that it did not come to.
+/// How a run in the folder `dir` ended. `missing`: design points that it did not come to.
 pub fn ending(ending: Ending, rows: &[VerdictRow], missing: usize, dir: &Path) -> String {
     let undecided = rows.iter().filter(|row| !row.verdict.is_decided()).count();
     let mut text = match ending {
@@ -335,7 +335,7 @@ pub fn ending(ending: Ending, rows: &[VerdictRow], missing: usize, dir: &Path) -
         let points = units::count(missing, "design point");
         text += &format!(" Not one block was taken at {points}.");
     }
-    format!("{text} Report: {}", dir.join("report.html").display())
+    text
 }
 
 /// What spoiled most of the samples, if much was spoiled.

@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::experiment::{BackendKind, Design, Ending, Flaw, Limits, Remarks, Unmeasured};
 use crate::machine::Vendor;
+use crate::units::LONGEST_SECONDS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -90,9 +91,6 @@ pub struct RegisterSettings {
     pub unsafe_msr: bool,
 }
 
-/// Longest budget in seconds, about 100 days.
-pub const LONGEST_BUDGET: f64 = 1e7;
-
 impl RunSettings {
     /// When to stop.
     pub fn limits(&self) -> Limits {
@@ -105,10 +103,16 @@ impl RunSettings {
     /// Whether a run can stop by them.
     pub fn check(&self) -> std::result::Result<(), Flaw> {
         if let Some(seconds) = self.budget_seconds
-            && !(seconds > 0.0 && seconds <= LONGEST_BUDGET)
+            && !(seconds > 0.0 && seconds <= LONGEST_SECONDS)
         {
             let why = "a budget must be above 0 and below 100 days";
             return Err(Flaw::of("budget_seconds", why));
+        }
+        let unusable = |path: &&Path| {
+            path.file_name().is_none() || path.to_string_lossy().contains(char::is_control)
+        };
+        if self.address_map.as_deref().filter(unusable).is_some() {
+            return Err(Flaw::of("address_map", "is no name of a file"));
         }
         match self.blocks {
             Some(0) => Err(Flaw::of("blocks", "give at least 1 block")),

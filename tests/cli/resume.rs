@@ -116,6 +116,13 @@ fn a_hostile_environment_is_refused_by_file_and_key_and_changes_nothing() {
         ("/settings/counters", json!(["no_such_role"]), "counters"),
         ("/settings/counters", json!(["two\nlines"]), "counters"),
         ("/settings/counters", json!("all"), "counters"),
+        ("/settings/address_map", json!(""), "address_map"),
+        ("/settings/address_map", json!("a\0b"), "address_map"),
+        (
+            "/settings/address_map",
+            json!("out/samples.csv"),
+            "address_map",
+        ),
         ("/settings/oversubscribe", json!("yes"), "oversubscribe"),
         ("/settings/registers", json!({"cpus": "0"}), "registers"),
         ("/settings/surprise", json!(1), "surprise"),
