@@ -1,5 +1,5 @@
-//! What the placement of a lock inside (or outside) its struct costs, and which piece of the
-//! hardware makes it cost that.
+//! What the placement of a lock inside (or outside) its struct costs, and which part of the
+//! hardware causes the cost.
 
 #![warn(missing_docs)]
 

@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use hitm::commands::Command;
 use std::process::ExitCode;
 
-/// What the placement of a lock costs, and which piece of the hardware makes it cost that.
+/// What the placement of a lock costs, and which part of the hardware causes the cost.
 #[derive(Parser)]
 #[command(name = "hitm", version, max_term_width = 100)]
 struct Cli {

@@ -9,7 +9,7 @@ pub const LONGEST_SECONDS: f64 = 1e7;
 /// The duration that a person wrote: a number and its unit, as in `60s`, `2m`, `500ms`, `200ns`,
 /// `1us`; seconds where there is no unit. Above 0 and up to [`LONGEST_SECONDS`].
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no time; write 60s, 2m or 500ms");
+    let wrong = || format!("'{text}' is not a time; write 60s, 2m or 500ms");
     let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.trim_end().parse().map_err(|_| wrong())?;

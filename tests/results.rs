@@ -366,12 +366,19 @@ fn point() -> impl Strategy<Value = Point> {
     )
 }
 
+/// A text that is not empty, or none: an empty cell is none.
+fn maybe(text: impl Strategy<Value = String>) -> impl Strategy<Value = Option<String>> {
+    text.prop_map(|text| Some(text).filter(|text| !text.is_empty()))
+}
+
 fn stratum() -> impl Strategy<Value = Stratum> {
     let bin = prop::option::of(word(TransferBin::ALL));
-    (prop::option::of(any::<u32>()), bin, text()).prop_map(|(slot, transfer_ns, pace)| Stratum {
-        slot,
-        transfer_ns,
-        pace,
+    (prop::option::of(any::<u32>()), bin, maybe(text())).prop_map(|(slot, transfer_ns, pace)| {
+        Stratum {
+            slot,
+            transfer_ns,
+            pace,
+        }
     })
 }
 
@@ -391,6 +398,7 @@ prop_compose! {
         counters in prop::collection::btree_map("hitm_local|rfo,\"x\"", figure(), 0..3),
     ) -> Sample {
         let [run, machine, invalid_reason, host, label, boot_id, role] = names;
+        let role = Some(role).filter(|role| !role.is_empty());
         let [probe_ns, wall_seconds] = measured;
         let [accesses, blocks_planned] = counted;
         Sample {
@@ -410,7 +418,8 @@ prop_compose! {
 
 prop_compose! {
     fn any_verdict()(
-        [machine, role] in prop::array::uniform2(text()),
+        [machine, run, label] in prop::array::uniform3(text()),
+        role in maybe(text()),
         (arm, baseline, point, stratum) in (arm(), arm(), point(), stratum()),
         (backend, prefetch) in (word(BackendKind::ALL), word(Compared::ALL)),
         verdict in word(Verdict::ALL),
@@ -420,7 +429,7 @@ prop_compose! {
         let [ratio, ratio_low, ratio_high] = ratios;
         VerdictRow {
             backend, machine, point, prefetch, baseline, arm, ratio, ratio_low, ratio_high,
-            verdict, blocks, blocks_invalid, stratum, role,
+            verdict, blocks, blocks_invalid, stratum, role, run, label,
         }
     }
 }

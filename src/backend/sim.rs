@@ -75,7 +75,8 @@ impl Sim {
     pub fn set_fault_time(&mut self, time: Duration, design: &Design) -> Result<()> {
         if design.page_work != PageWork::None {
             return Err(Error::Input(
-                "--fault-time has work beside the page of its own; leave --page-work away"
+                "--fault-time sets the local work itself and cannot be combined with --page-work; \
+                 leave one of them out"
                     .to_owned(),
             ));
         }

@@ -41,7 +41,7 @@ struct ListArgs {
 
 #[derive(clap::Args)]
 struct CheckArgs {
-    /// Count the kernel's events as well, as `hitm faults` does
+    /// Count events in the kernel as well, not only in the program
     #[arg(long)]
     kernel: bool,
     /// What to print

@@ -25,7 +25,7 @@ pub enum Command {
     Counters(counters::Args),
     /// Show the layouts: offsets, lines, pairs, and how the fault path uses each field
     Layout(layout::Args),
-    /// Hardware prefetchers: how they stand; switch them off or on; put them back
+    /// Show the hardware prefetchers' state; switch them off or on; restore them
     Prefetch(prefetch::Args),
     /// Show what this machine is and allows: topology, placements, latencies, permissions
     Probe(probe::Args),
@@ -41,7 +41,7 @@ pub enum Command {
     Reproduce(reproduce::Args),
     /// Run the same experiment on a machine model
     Sim(Box<sim::Args>),
-    /// Verdicts from samples alone
+    /// Compute the verdicts of finished runs again, from their rows
     Verdicts(verdicts::Args),
 }
 

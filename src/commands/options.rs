@@ -44,12 +44,11 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "as-is")]
     pub prefetch: PrefetchMode,
 
-    /// Stop after so long (60s, 2m, 500ms) [default: 60s for `run`, 10
-    /// blocks for `sim`]
+    /// Stop after so long (60s, 2m, 500ms) [default: `run` stops after 60s, `sim` after 10 blocks]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<Duration>,
 
-    /// Take exactly N blocks at every design point, decided or not
+    /// Take exactly N blocks at every design point, decided or not; an interval needs 10
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub blocks: Option<u64>,
 
@@ -215,7 +214,11 @@ impl Options {
             points = points.into_iter().skip(this - 1).step_by(of).collect();
             if points.is_empty() {
                 return Err(Error::Input(format!(
-                    "shard {this}/{of} is empty: there are {all} design points"
+                    "shard {this}/{of} is empty: there {}; give N of at most {all}",
+                    match all {
+                        1 => "is 1 design point".to_owned(),
+                        all => format!("are {all} design points"),
+                    }
                 )));
             }
         }
@@ -288,7 +291,7 @@ fn page_work(text: &str) -> std::result::Result<PageWork, String> {
 
 /// Per cent from 0 to 100, with or without the sign.
 pub fn percent(text: &str) -> std::result::Result<f64, String> {
-    let wrong = || format!("'{text}' is no percentage from 0 to 100");
+    let wrong = || format!("'{text}' is not a percentage from 0 to 100");
     let percent: f64 = text.trim_end_matches('%').parse().map_err(|_| wrong())?;
     check_margin(percent / 100.0).map_err(|_| wrong())?;
     Ok(percent)
@@ -299,5 +302,5 @@ fn shard(text: &str) -> std::result::Result<(usize, usize), String> {
         let (i, n): (usize, usize) = (i.parse().ok()?, n.parse().ok()?);
         (1..=n).contains(&i).then_some((i, n))
     });
-    parsed.ok_or_else(|| format!("'{text}' is no shard; write I/N with I from 1 to N"))
+    parsed.ok_or_else(|| format!("'{text}' is not a shard; write I/N with I from 1 to N"))
 }

@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<String> {
     for text in &args.addresses {
         let address = parse_hex(text).ok_or_else(|| {
             Error::Input(format!(
-                "'{text}' is no hexadecimal address; write 0x7f12a0c0"
+                "'{text}' is not a hexadecimal address; write 0x7f12a0c0"
             ))
         })?;
         *met.entry(address).or_default() += 1;

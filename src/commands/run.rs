@@ -26,7 +26,8 @@ pub struct Args {
     /// Allow more threads than CPUs
     #[arg(long)]
     oversubscribe: bool,
-    /// Write where every VMA, lock and field lies, for `layout resolve`; each arm then keeps its place
+    /// Write where every VMA, lock and field lies, for `layout resolve`; layouts are then not moved
+    /// between blocks
     #[arg(long, value_name = "FILE")]
     address_map: Option<PathBuf>,
     /// Counter roles to read in every window (see `hitm counters list`), `all` or `none`

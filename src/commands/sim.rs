@@ -34,8 +34,8 @@ pub struct Args {
     show_machine: Option<String>,
     #[command(flatten)]
     options: Options,
-    /// Local work along the path of every layout: as much as makes a fault of the baseline take
-    /// so long (517ns, 2us) at one thread
+    /// Add local work to every layout, spread along the path, until a fault of the baseline takes
+    /// this long (517ns, 2us) with one thread
     #[arg(
         long,
         value_name = "TIME",

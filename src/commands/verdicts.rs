@@ -103,7 +103,7 @@ fn terms(
         (Some(there), Some(asked)) if there != *asked => {
             return Err(Error::Input(format!(
                 "the rows of run {run} have the baseline {there}, and --baseline is {asked}; \
-                 leave it away"
+                 leave it out"
             )));
         }
         (Some(there), _) => Some(there),

@@ -139,7 +139,7 @@ fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Me
         stratum: Stratum {
             slot: Some(slot),
             transfer_ns: measured.probe_ns.map(TransferBin::of),
-            pace: String::new(),
+            pace: None,
         },
         counters: measured.counters,
         ..Sample::new(

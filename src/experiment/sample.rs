@@ -68,7 +68,7 @@ pub struct Sample {
     /// State of the machine while it was taken.
     pub stratum: Stratum,
     /// The role whose threads are counted; empty for all.
-    pub role: String,
+    pub role: Option<String>,
     /// Counters by role, totals over all threads in the window.
     pub counters: BTreeMap<String, f64>,
 }
@@ -82,7 +82,7 @@ pub struct Stratum {
     /// Mode of the line transfer, from the probe.
     pub transfer_ns: Option<TransferBin>,
     /// Pace of the cores. Nothing fills it yet.
-    pub pace: String,
+    pub pace: Option<String>,
 }
 
 words! {
@@ -234,7 +234,7 @@ impl Sample {
             baseline: None,
             blocks_planned: None,
             stratum: Stratum::default(),
-            role: String::new(),
+            role: None,
             counters: BTreeMap::new(),
         }
     }

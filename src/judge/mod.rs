@@ -67,7 +67,11 @@ pub struct VerdictRow {
     #[serde(flatten)]
     pub stratum: Stratum,
     /// The role whose threads are compared; empty for all.
-    pub role: String,
+    pub role: Option<String>,
+    /// Identifier of the run.
+    pub run: String,
+    /// What the user calls the run.
+    pub label: String,
 }
 
 /// One arm against the baseline.
@@ -202,7 +206,9 @@ impl Judge {
                 blocks: look.map_or(0, |l| l.blocks),
                 blocks_invalid: comparison.units().blocks_invalid(),
                 stratum: Stratum::default(),
-                role: String::new(),
+                role: None,
+                run: like.run.clone(),
+                label: like.label.clone(),
             }
         };
         entries.iter().map(row).collect()
@@ -259,12 +265,22 @@ pub fn verdicts(samples: &[&Sample], terms: &Terms) -> Vec<VerdictRow> {
     for block in blocks.values() {
         judge.push_block(block);
     }
-    let rows = points.iter().map(|like| judge.rows(like, terms.ending));
+    // A number of blocks that was set later may have been chosen for what was seen.
+    let ending = match terms.ending {
+        Ending::BlocksTaken => ending_of(samples).unwrap_or(Ending::Interrupted),
+        other => other,
+    };
+    let rows = points.iter().map(|like| judge.rows(like, ending));
     rows.flatten().collect()
 }
 
-/// How a run ended, as far as its rows say it: all the blocks planned were taken.
+/// How a run ended, as far as its rows say it: all the blocks were taken that were planned from the
+/// beginning.
 pub fn ending_of(samples: &[&Sample]) -> Option<Ending> {
+    let planned = samples.first()?.blocks_planned?;
+    if samples.iter().any(|s| s.blocks_planned != Some(planned)) {
+        return None;
+    }
     let mut last: BTreeMap<&Point, &Sample> = BTreeMap::new();
     for sample in samples {
         let at = last.entry(&sample.point).or_insert(sample);
@@ -272,6 +288,6 @@ pub fn ending_of(samples: &[&Sample]) -> Option<Ending> {
             *at = sample;
         }
     }
-    let taken = |s: &&Sample| s.blocks_planned.and_then(|n| n.checked_sub(1)) == Some(s.block);
-    (!last.is_empty() && last.values().all(taken)).then_some(Ending::BlocksTaken)
+    let taken = |s: &&Sample| s.block.checked_add(1) == Some(planned);
+    last.values().all(taken).then_some(Ending::BlocksTaken)
 }

@@ -16,7 +16,7 @@ pub fn parse(list: &str) -> Result<Vec<CpuId>> {
     };
     let number = |part: &str| match part.trim().parse() {
         Ok(cpu) if cpu <= MAX_CPU => Ok(cpu),
-        _ => Err(input(format!("'{part}' is no CPU number"))),
+        _ => Err(input(format!("'{part}' is not a CPU number"))),
     };
     let mut cpus = Vec::new();
     if list.trim().is_empty() {

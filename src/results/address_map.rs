@@ -101,7 +101,7 @@ impl AddressMap {
         for (i, row) in rows.iter().enumerate() {
             if parse_hex(&row.start).is_none() {
                 return Err(Error::Input(format!(
-                    "{}, line {}: start '{}' is no hexadecimal address",
+                    "{}, line {}: start '{}' is not a hexadecimal address",
                     path.display(),
                     i + 2,
                     row.start

@@ -115,6 +115,8 @@ columns! {
         "transfer_ns" stratum.transfer_ns,
         "pace" stratum.pace,
         "role" role,
+        "run" run,
+        "label" label,
     }
 }
 
@@ -271,7 +273,9 @@ pub fn read_verdicts(path: &Path) -> Result<Vec<VerdictRow>> {
             blocks: 0,
             blocks_invalid: 0,
             stratum: Stratum::default(),
-            role: String::new(),
+            role: None,
+            run: String::new(),
+            label: String::new(),
         };
         read_verdict(&row, &mut verdict)?;
         read_verdict_2(&row, &mut verdict)?;

@@ -260,13 +260,21 @@ impl Drop for RunFolder {
 }
 
 /// Write a file under another name first and rename it, so that it is there whole or not at all.
+/// A link stays one, and what is no file, as `/dev/null` or a pipe, is written to and not replaced.
 pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
+    let there = fs::metadata(path);
+    if there.is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let opened = OpenOptions::new().write(true).open(path);
+        let written = opened.and_then(|mut device| device.write_all(contents));
+        return written.map_err(|error| unwritable("write", path, &error));
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
+    let part = target.with_file_name(name);
     let written = File::create(&part)
         .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&part, path));
+        .and_then(|()| fs::rename(&part, &target));
     written.map_err(|error| {
         let _ = fs::remove_file(&part);
         unwritable("write", path, &error)
@@ -307,6 +315,26 @@ pub(crate) fn unwritable(action: &str, path: &Path, error: &io::Error) -> Error 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_written_to_and_a_link_stays_one() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        let folder = std::env::temp_dir().join(format!("hitm-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (link, target) = (folder.join("link"), folder.join("target"));
+        fs::write(&target, "old").unwrap();
+        symlink(&target, &link).unwrap();
+        write_whole(&link, b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let null = folder.join("null");
+        symlink("/dev/null", &null).unwrap();
+        write_whole(&null, b"new").unwrap();
+        write_whole(Path::new("/dev/null"), b"new").unwrap();
+        let kind = fs::metadata("/dev/null").unwrap().file_type();
+        assert!(kind.is_char_device());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_refused_write_is_one_line_with_path_and_remedy() {

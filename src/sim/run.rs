@@ -57,7 +57,7 @@ pub struct Run {
     pub tallies: Vec<u64>,
     /// Host seconds that the window took: neither the warm-up nor laying out the world.
     pub wall_seconds: f64,
-    /// Who took which line from whom, since the beginning.
+    /// Who took which line from whom in the window.
     pub ledger: Option<Ledger>,
     /// What happened when, since the beginning.
     pub timeline: Option<Timeline>,
@@ -119,9 +119,6 @@ impl WithProgram for Sampler<'_> {
             spec.check,
         );
         simulation.state().access_work = picos(spec.access_ns * machine.work_scale);
-        if spec.explain {
-            simulation.state().coherence.ledger = Some(Ledger::default());
-        }
         if spec.timeline {
             simulation.state().timeline = Some(Timeline::default());
         }
@@ -164,6 +161,10 @@ impl WithProgram for Sampler<'_> {
         };
         let before = until(&mut simulation, window / 4)?;
         let counts_before = simulation.state().coherence.counts;
+        // The ledger is about the window, as the counts are.
+        if spec.explain {
+            simulation.state().coherence.ledger = Some(Ledger::default());
+        }
         let start = Instant::now();
         let after = until(&mut simulation, window)?;
         let wall_seconds = start.elapsed().as_secs_f64();

@@ -107,7 +107,9 @@ pub fn verdicts(scenario: &str, threads: usize, blocks: u64) -> Vec<VerdictRow> 
             blocks: blocks.saturating_sub(3),
             blocks_invalid: 3,
             stratum: Stratum::default(),
-            role: String::new(),
+            role: None,
+            run: String::new(),
+            label: String::new(),
         }
     };
     rest.iter().map(row).collect()
