@@ -8,6 +8,7 @@ use crate::judge::{self, Terms, VerdictRow};
 use crate::report::{self, Record, arms::arms, table};
 use crate::results::{EnvironmentFile, RunFolder, read_samples, samples_path};
 use crate::stats::Verdict;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `hitm verdicts`.
@@ -97,25 +98,28 @@ fn terms(
     environment: &EnvironmentFile,
 ) -> Result<Terms> {
     let record = (environment.run.run.as_deref() == Some(run)).then_some(environment);
-    let in_rows = samples.iter().find_map(|s| s.baseline.clone());
     let design = record.and_then(|record| record.design.as_ref());
-    let baseline = match (in_rows, &args.baseline) {
-        (Some(there), Some(asked)) if there != *asked => {
+    let recorded = samples.iter().find_map(|s| s.baseline.as_ref());
+    let recorded = recorded.or_else(|| design.and_then(|design| design.arms.first()));
+    let baseline = match (recorded, &args.baseline) {
+        (Some(there), Some(asked)) if there != asked => {
             return Err(Error::Input(format!(
-                "the rows of run {run} have the baseline {there}, and --baseline is {asked}; \
-                 leave it out"
+                "run {run} has the baseline {there}, and --baseline is {asked}; leave it out"
             )));
         }
-        (Some(there), _) => Some(there),
-        (None, asked) => asked
-            .clone()
-            .or_else(|| design.and_then(|design| design.arms.first().cloned())),
+        (Some(there), _) => there.clone(),
+        (None, Some(asked)) => asked.clone(),
+        (None, None) => {
+            return Err(Error::Input(format!(
+                "the rows of run {run} do not say what they are compared with; give --baseline NAME"
+            )));
+        }
     };
-    let baseline = baseline.ok_or_else(|| {
-        Error::Input(format!(
-            "the rows of run {run} do not say what they are compared with; give --baseline NAME"
-        ))
-    })?;
+    if samples.iter().all(|s| s.arm != baseline) {
+        let arms: BTreeSet<String> = samples.iter().map(|s| s.arm.to_string()).collect();
+        let arms = arms.iter().map(String::as_str);
+        return Err(Error::unknown("baseline", &baseline.to_string(), arms));
+    }
     let recorded = record.and_then(|record| record.run.margin);
     let margin = args.margin.map(|percent| percent / 100.0).or(recorded);
     let margin = margin.unwrap_or_else(|| {

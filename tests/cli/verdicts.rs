@@ -92,6 +92,18 @@ fn files_of_version_1_are_judged_once_they_have_a_baseline() {
     assert_eq!(judged(dir.path(), "old.csv --baseline split-packed"), text);
     let other = judged(dir.path(), "old.csv --baseline mmap-lock");
     assert!(other.contains(",mmap-lock,split-packed,"), "{other}");
+    // One that no row has, or that contradicts what is recorded, is not judged by.
+    for (asked, says) in [
+        ("old.csv --baseline mmap-lok".to_owned(), "mmap-lock"),
+        (
+            format!("{} --baseline mmap-lock", old.display()),
+            "leave it out",
+        ),
+    ] {
+        let output = run(dir.path(), &format!("verdicts {asked}"));
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(says), "{output:?}");
+    }
 }
 
 #[test]
@@ -154,7 +166,9 @@ fn three_shards_together_are_the_whole_run() {
     // As one file, too.
     let texts = shards.map(|shard| fs::read_to_string(shard.join("samples.csv")).unwrap());
     fs::write(dir.path().join("joined.csv"), texts.concat()).unwrap();
-    let sorted = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    // The last two cells of a line are those of run and label.
+    let but_run = |line: &str| line.rsplitn(3, ',').last().map(str::to_owned);
+    let sorted = |text: String| text.lines().map(but_run).collect::<BTreeSet<_>>();
     let joined = sorted(judged(dir.path(), "joined.csv"));
     assert_eq!(joined, sorted(written(&dir.path().join("whole"))));
 }
