@@ -14,6 +14,7 @@ use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::counters::{CounterRole, Open, Pmu, Rotation, Scope, role};
 use hitm::error::Result;
 use hitm::machine::{CpuId, Placement, Topology, pin};
+use hitm::program::Blueprint;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::{Spec, scenario};

@@ -9,8 +9,9 @@
 mod windows;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
+use hitm::backend::faults::FaultArms;
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{FaultArms, Native, OWN_COUNTERS};
+use hitm::backend::native::{Native, OWN_COUNTERS};
 use hitm::error::Result;
 use hitm::experiment::{BackendKind, Design, Point, Sample, Scenario, Unmeasured};
 use hitm::machine::environment::Environment;

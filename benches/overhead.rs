@@ -12,9 +12,10 @@ mod windows;
 
 use by_hand::ByHand;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use hitm::backend::faults::FaultArms;
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Build, FaultArms, Native};
+use hitm::backend::native::{Build, Native};
 use hitm::error::Result;
 use hitm::experiment::{BackendKind, Design, PlannedSample, Point};
 use hitm::machine::{Placement, Topology};

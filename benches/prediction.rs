@@ -5,8 +5,9 @@
 //! the calibration; every native sample is predicted with the transfer mode its own probe saw.
 //! Nothing is fitted to time per fault.
 
+use hitm::backend::faults::FaultArms;
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{FaultArms, Native, PACE};
+use hitm::backend::native::{Native, PACE};
 use hitm::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::error::Result;
 use hitm::experiment::{

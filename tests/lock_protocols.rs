@@ -71,11 +71,10 @@ impl Memory for Loom {
         at: Addr,
         current: W,
         new: W,
-        success: Ordering,
-        failure: Ordering,
+        order: Ordering,
     ) -> Result<W, W> {
         self.word(at)
-            .compare_exchange(current.widen(), new.widen(), success, failure)
+            .compare_exchange(current.widen(), new.widen(), order, Relaxed)
             .map(W::narrow)
             .map_err(W::narrow)
     }

@@ -1,9 +1,10 @@
 //! What the native backend promises whatever else the machine does: which threads fault, what is
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
+use hitm::backend::faults::FaultArms;
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
-use hitm::backend::native::{Build, FaultArms, Native};
+use hitm::backend::native::{Build, Native};
 use hitm::counters::Rotation;
 use hitm::error::Error;
 use hitm::experiment::{Arm, Backend, PlannedSample};
@@ -13,7 +14,7 @@ use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
 use hitm::program::fault::vma::{Field, mm, rwsem};
 use hitm::program::fault::{Spec, world::World};
-use hitm::program::{Program, WithProgram};
+use hitm::program::{Blueprint, Program, WithProgram};
 use hitm::space::PAGE;
 use hitm::space::PAIR;
 use hitm::space::arena::Arena;

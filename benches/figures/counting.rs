@@ -1,8 +1,9 @@
 //! What it costs to count: the same arm with the counters of `hitm run` open, and without.
 
 use crate::conduct::{Args, Either, cpus, design};
+use hitm::backend::faults::FaultArms;
+use hitm::backend::native::Native;
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{FaultArms, Native};
 use hitm::counters::{Pmu, Rotation, Scope, roles};
 use hitm::error::{Error, Result};
 use hitm::experiment::{Arm, Backend, PlannedSample};

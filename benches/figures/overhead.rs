@@ -6,8 +6,9 @@
 
 use crate::by_hand::ByHand;
 use crate::conduct::{Args, Either, cpus, design};
+use hitm::backend::faults::FaultArms;
+use hitm::backend::native::Native;
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{FaultArms, Native};
 use hitm::error::Result;
 use hitm::experiment::{Arm, Backend, PlannedSample};
 use hitm::program::fault::path::PageWork;

@@ -4,8 +4,9 @@
 //! Locks of 40 bytes: those in slots 0 and 1 share a line, those in slots 1 and 2 do not.
 
 use crate::conduct::{Args, cpus, design};
+use hitm::backend::faults::FaultArms;
+use hitm::backend::native::Native;
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{FaultArms, Native};
 use hitm::error::Result;
 use hitm::experiment::Arm;
 

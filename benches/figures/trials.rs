@@ -1,8 +1,9 @@
 //! Figures of many independent experiments: how often a verdict is wrong, how often it is right.
 
 use crate::conduct::{Disturbed, conduct, design, ratio};
+use hitm::backend::faults::FaultArms;
+use hitm::backend::native::Native;
 use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{FaultArms, Native};
 use hitm::error::{Error, Result};
 use hitm::experiment::{Arm, Design, Limits, Scenario};
 use hitm::judge::VerdictRow;

@@ -1,14 +1,14 @@
 //! The simulator as a backend: the same samples, executed on a machine model.
 //!
-//! Here: from a planned sample to a simulated one, and the prefetcher factor. Not here: the model (`sim`).
+//! Here: from a planned sample to a simulated one, and the prefetcher factor. Not here: the model
+//! (`sim`).
 
+use super::faults::FaultArms;
 use crate::error::{Error, Result};
-use crate::experiment::{Arm, Backend, Block, Design, Measured, PlannedSample, Prefetch};
+use crate::experiment::{Backend, Block, Design, Measured, PlannedSample, Prefetch};
 use crate::machine::Placement;
-use crate::program::fault::layouts::VmaLayout;
+use crate::program::fault::TALLIES;
 use crate::program::fault::path::PageWork;
-use crate::program::fault::scenario;
-use crate::program::fault::{self, TALLIES};
 use crate::sim::local_work::LocalWork;
 use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
@@ -25,9 +25,8 @@ pub struct Sim {
     machine: Machine,
     /// The same without the prefetchers that complete pairs.
     without: Machine,
-    arms: Vec<VmaLayout>,
-    points: Vec<(scenario::BuiltIn, Placement, usize)>,
-    work: PageWork,
+    faults: FaultArms,
+    placements: Vec<Placement>,
     /// Of every point, where a fault is to take a given time; else empty.
     local: Vec<LocalWork>,
 }
@@ -35,18 +34,18 @@ pub struct Sim {
 impl Sim {
     /// The backend of `design` on `machine`. Every layout and placement is checked here.
     pub fn new(machine: Machine, design: &Design) -> Result<Sim> {
-        let layout = |arm: &Arm| match arm.measured(&design.arms[0]) {
-            Some((layout, handicap)) if handicap.get() == 0 => VmaLayout::parse(layout.as_str()),
-            _ => Err(Error::Input(format!(
-                "'{arm}' cannot be simulated: a machine model has no noise that a handicap would \
-                 be measured against; name the layout alone"
-            ))),
-        };
-        let points = design.points.iter().map(|point| {
+        let faults = FaultArms::of(design)?;
+        for (at, arm) in design.arms.iter().enumerate() {
+            if faults.handicap(at).get() > 0 {
+                return Err(Error::Input(format!(
+                    "'{arm}' cannot be simulated: a machine model has no noise that a handicap \
+                     would be measured against; name the layout alone"
+                )));
+            }
+        }
+        for point in &design.points {
             machine.shape.place(&point.placement, point.threads)?;
-            let scenario = point.scenario.built_in()?;
-            Ok((scenario, point.placement.clone(), point.threads))
-        });
+        }
         let mut without = machine.clone();
         without.prefetchers = Prefetchers {
             adjacent_line: None,
@@ -61,9 +60,8 @@ impl Sim {
             )));
         }
         Ok(Sim {
-            arms: design.arms.iter().map(layout).collect::<Result<_>>()?,
-            points: points.collect::<Result<_>>()?,
-            work: design.page_work,
+            faults,
+            placements: design.points.iter().map(|p| p.placement.clone()).collect(),
             local: Vec::new(),
             machine,
             without,
@@ -80,7 +78,7 @@ impl Sim {
                     .to_owned(),
             ));
         }
-        let local = (0..self.points.len()).map(|point| {
+        let local = (0..self.placements.len()).map(|point| {
             let planned = PlannedSample {
                 first_slot: design.first_slot.unwrap_or(0),
                 ..PlannedSample::first(point, 0)
@@ -93,16 +91,15 @@ impl Sim {
 
     /// What `sim::run` needs for a sample.
     pub fn spec(&self, planned: &PlannedSample) -> run::SampleSpec {
-        let (scenario, placement, threads) = &self.points[planned.point];
+        let PlannedSample {
+            point,
+            arm,
+            first_slot,
+            ..
+        } = *planned;
         let spec = run::SampleSpec {
-            program: fault::Spec {
-                layout: self.arms[planned.arm],
-                scenario: *scenario,
-                threads: *threads,
-                first_slot: planned.first_slot,
-                work: self.work,
-            },
-            placement: placement.clone(),
+            program: self.faults.spec(point, arm, first_slot),
+            placement: self.placements[point].clone(),
             access_ns: 0.0,
             between_ns: 0,
             // Arms of a block differ in their chances as samples of a machine do: with one seed
@@ -146,8 +143,7 @@ impl Backend for Sim {
 fn measure(sim: &Sim, planned: &PlannedSample, stop: &AtomicBool) -> Result<Measured> {
     let sample = run::run_unless(stop, sim.machine(planned.prefetch), &sim.spec(planned))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
-    let tallies = TALLIES.iter().map(|tally| tally.name).zip(sample.tallies);
-    let counted = counted.chain(tallies);
+    let counted = counted.chain(sample.tallies);
     Ok(Measured {
         threads: sample.threads,
         accesses: Some(sample.counts.accesses),

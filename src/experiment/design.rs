@@ -5,6 +5,7 @@
 use super::{Arm, Point};
 use crate::error::{Error, Result};
 use crate::prefetch::{self, Which};
+use crate::program::fault;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::text::words;
@@ -86,9 +87,6 @@ pub struct Design {
 /// The margin where none is given.
 pub const DEFAULT_MARGIN: f64 = 0.02;
 
-/// More threads than this no Linux has: `PID_MAX_LIMIT` of 64-bit kernels.
-const MOST_THREADS: usize = 1 << 22;
-
 /// A part of a design that cannot be measured.
 #[derive(Clone, Debug)]
 pub struct Flaw {
@@ -165,9 +163,8 @@ impl Design {
             [Prefetch::AsIs] | [Prefetch::On, Prefetch::Off] => {}
             _ => return Err(Flaw::of("prefetch", "must be as-is alone, or on and off")),
         }
-        if let Some(slot) = self.first_slot.filter(|slot| *slot > 1) {
-            let why = format!("the first slot is {slot}; give --first-slot 0 or 1");
-            return Err(Flaw::of("first_slot", why));
+        if let Some(slot) = self.first_slot {
+            fault::check_first_slot(slot).map_err(|why| Flaw::of("first_slot", why))?;
         }
         check_margin(self.margin).map_err(|why| Flaw::of("margin", why))?;
         let texts = [
@@ -222,21 +219,8 @@ impl Design {
                 .scenario
                 .built_in()
                 .map_err(|why| flaw(".scenario", why.to_string()))?;
-            if point.threads < scenario.min_threads() {
-                let (name, least) = (scenario.name(), scenario.min_threads());
-                let why = match point.threads {
-                    0 => "0 threads cannot fault; give thread counts from 1 on".to_owned(),
-                    threads => format!("{name} needs {least} threads at least, not {threads}"),
-                };
-                return Err(flaw(".threads", why));
-            }
-            if point.threads > MOST_THREADS {
-                let why = format!(
-                    "{} threads; Linux has at most {MOST_THREADS}",
-                    point.threads
-                );
-                return Err(flaw(".threads", why));
-            }
+            fault::check_threads(scenario, point.threads)
+                .map_err(|why| flaw(".threads", why.to_string()))?;
             if self.points[..at].contains(point) {
                 return Err(flaw("", "the design point is there twice".to_owned()));
             }

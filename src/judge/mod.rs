@@ -222,7 +222,7 @@ pub fn rank(arm: &Arm, baseline: Option<&Arm>) -> impl Ord + use<> {
     let age = match arm {
         // One with a handicap stands among the others, beside its like.
         Arm::Layout { handicap, .. } if handicap.get() > 0 => None,
-        _ => VmaLayout::ALL
+        _ => VmaLayout::EVERY
             .iter()
             .position(|built_in| Some(built_in.name()) == layout),
     };

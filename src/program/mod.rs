@@ -6,6 +6,7 @@
 pub mod fault;
 pub mod totals;
 
+use crate::error::Result;
 use crate::space::arena::Arena;
 use crate::space::map::Map;
 use crate::space::memory::Memory;
@@ -34,7 +35,8 @@ pub struct Tally {
 /// Backends access memory without looking at the address. Whatever a program does with a
 /// [`Memory`], it does inside its own arena: every address is that of one of its objects, or was
 /// loaded from a word that only ever holds such addresses, and is aligned to the word accessed. A
-/// page given to [`Memory::clear_page`] belongs to the thread that clears it.
+/// page given to [`Memory::clear_page`] belongs to the thread that clears it. A program may rely on
+/// thread numbers below [`Program::threads`], each given to one thread alone.
 pub unsafe trait Program: Send + Sync + 'static {
     /// What a thread carries from step to step.
     type Thread: Default + Send;
@@ -90,6 +92,27 @@ pub unsafe trait Program: Send + Sync + 'static {
 
     /// The arena, for the next program.
     fn into_arena(self) -> Arena;
+}
+
+/// What decides a program, before it lies in memory.
+pub trait Blueprint {
+    /// Whether such a program exists, and if not, why.
+    fn check(&self) -> Result<()>;
+
+    /// Threads that run it.
+    fn threads(&self) -> usize;
+
+    /// Bytes of arena it takes.
+    fn bytes(&self) -> usize;
+
+    /// Lay the program out in `arena`, which is empty and large enough, and call `with` with it as
+    /// a type of its own.
+    fn with<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out>;
+
+    /// The same with less code, for backends whose own cost hides that it is slower.
+    fn with_less_code<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
+        self.with(arena, with)
+    }
 }
 
 /// What is done with a program whose type is known only once its description has been read.

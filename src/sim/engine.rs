@@ -81,8 +81,7 @@ impl Memory for SimMemory<'_> {
         at: Addr,
         current: W,
         new: W,
-        _success: Ordering,
-        _failure: Ordering,
+        _order: Ordering,
     ) -> Result<W, W> {
         let (current, new) = (current.widen(), new.widen());
         let found = self.access(at, W::BYTES, Kind::CompareExchange { current, new });

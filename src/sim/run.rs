@@ -11,7 +11,7 @@ use super::timeline::Timeline;
 use crate::error::{Error, Result};
 use crate::machine::Placement;
 use crate::program::totals::ThreadFaults;
-use crate::program::{Program, WithProgram, fault};
+use crate::program::{Blueprint, Program, WithProgram, fault};
 use crate::space::arena::Arena;
 use crate::space::map::Map;
 use crate::space::memory::Memory;
@@ -25,9 +25,9 @@ const CHUNK: Picos = 20_000_000;
 
 /// Everything that decides a sample, but for the machine.
 #[derive(Clone, Debug)]
-pub struct SampleSpec {
+pub struct SampleSpec<B = fault::Spec> {
     /// What the threads do.
-    pub program: fault::Spec,
+    pub program: B,
     /// Which CPU each gets.
     pub placement: Placement,
     /// Local work before every access of the path, locks apart: the instructions between them.
@@ -53,8 +53,8 @@ pub struct Run {
     pub threads: Vec<ThreadFaults>,
     /// Counts of the window.
     pub counts: Counts,
-    /// The program's tallies in the window.
-    pub tallies: Vec<u64>,
+    /// The program's tallies in the window, by name.
+    pub tallies: Vec<(&'static str, u64)>,
     /// Host seconds that the window took: neither the warm-up nor laying out the world.
     pub wall_seconds: f64,
     /// Who took which line from whom in the window.
@@ -66,17 +66,23 @@ pub struct Run {
 }
 
 /// Take one sample.
-pub fn run(machine: &Machine, spec: &SampleSpec) -> Result<Run> {
+pub fn run<B: Blueprint>(machine: &Machine, spec: &SampleSpec<B>) -> Result<Run> {
     run_unless(&AtomicBool::new(false), machine, spec)
 }
 
 /// Take one sample, but give it up with [`Error::Interrupted`] soon after `stop` is set: many
 /// threads on a large machine are a matter of minutes.
-pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &SampleSpec) -> Result<Run> {
-    let cpus = machine.shape.place(&spec.placement, spec.program.threads)?;
+pub fn run_unless<B: Blueprint>(
+    stop: &AtomicBool,
+    machine: &Machine,
+    spec: &SampleSpec<B>,
+) -> Result<Run> {
+    let cpus = machine
+        .shape
+        .place(&spec.placement, spec.program.threads())?;
     spec.program.check()?;
     let arena = Arena::new(spec.program.bytes())?;
-    spec.program.with_offsets_read(
+    spec.program.with_less_code(
         arena,
         Sampler {
             stop,
@@ -87,10 +93,10 @@ pub fn run_unless(stop: &AtomicBool, machine: &Machine, spec: &SampleSpec) -> Re
     )?
 }
 
-struct Sampler<'a> {
+struct Sampler<'a, B> {
     stop: &'a AtomicBool,
     machine: &'a Machine,
-    spec: &'a SampleSpec,
+    spec: &'a SampleSpec<B>,
     cpus: Vec<usize>,
 }
 
@@ -100,7 +106,7 @@ struct ThreadProgress<C> {
     at: Cell<Picos>,
 }
 
-impl WithProgram for Sampler<'_> {
+impl<B> WithProgram for Sampler<'_, B> {
     type Out = Result<Run>;
 
     fn call<P: Program>(self, program: P) -> Result<Run> {
@@ -185,7 +191,11 @@ impl WithProgram for Sampler<'_> {
         Ok(Run {
             threads: each,
             counts: state.coherence.counts.since(&counts_before),
-            tallies,
+            tallies: P::TALLIES
+                .iter()
+                .map(|tally| tally.name)
+                .zip(tallies)
+                .collect(),
             wall_seconds,
             ledger: state.coherence.ledger.take(),
             timeline: state.timeline.take(),

@@ -59,8 +59,12 @@ impl Arena {
 
     /// Give everything back, zero what was in use, and let the next allocation start `skip` bytes
     /// in: a multiple of the page moves a world through memory without changing its offsets.
+    ///
+    /// # Panics
+    /// When `skip` is more than there is.
     pub fn reset(&mut self, skip: usize) {
-        // SAFETY: inside the block; `&mut self` proves that nobody else accesses it.
+        assert!(skip <= self.bytes(), "arena too small");
+        // SAFETY: `used` is inside the block, always; `&mut self` proves that nobody else accesses it.
         unsafe { self.base.write_bytes(0, self.used) };
         self.used = skip;
     }
@@ -71,8 +75,8 @@ impl Arena {
     /// When the arena is full: its size is computed by the same code that allocates from it.
     pub fn alloc(&mut self, bytes: usize, align: usize) -> Addr {
         let start = self.used.next_multiple_of(align);
-        assert!(start + bytes <= self.bytes(), "arena too small");
-        self.used = start + bytes;
+        let end = start.checked_add(bytes).filter(|end| *end <= self.bytes());
+        self.used = end.expect("arena too small");
         self.base().at(start)
     }
 
@@ -108,17 +112,13 @@ impl Arena {
         }
     }
 
-    /// Whether the `bytes` bytes at `at` lie inside and are naturally aligned.
-    pub fn contains(&self, at: Addr, bytes: usize) -> bool {
-        let offset = at.0.wrapping_sub(self.base().0) as usize;
-        offset <= self.bytes() - bytes && at.0.is_multiple_of(bytes as u64)
-    }
-
+    /// The `bytes` bytes at `at`, at most 8, if they lie inside and are naturally aligned.
     fn checked(&self, at: Addr, bytes: usize) -> *mut u8 {
-        if !self.contains(at, bytes) {
+        let offset = at.0.wrapping_sub(self.base().0) as usize;
+        if offset > self.bytes() - bytes || !at.0.is_multiple_of(bytes as u64) {
             out_of_bounds(at);
         }
-        self.base.wrapping_add((at.0 - self.base().0) as usize)
+        self.base.wrapping_add(offset)
     }
 }
 

@@ -94,14 +94,14 @@ pub trait Memory {
     }
     /// Store a word.
     fn store<W: Word>(&self, at: Addr, value: W, order: Ordering);
-    /// Compare and exchange; may not fail spuriously. `Err` carries the value found.
+    /// Compare and exchange; may not fail spuriously. `Err` carries the value found, by a relaxed
+    /// load.
     fn compare_exchange<W: Word>(
         &self,
         at: Addr,
         current: W,
         new: W,
-        success: Ordering,
-        failure: Ordering,
+        order: Ordering,
     ) -> Result<W, W>;
     /// Add `delta` (wrapping) and return the value from before.
     fn fetch_add<W: Word>(&self, at: Addr, delta: W, order: Ordering) -> W;

@@ -43,7 +43,7 @@ fn add(m: &SimMemory<'_>, word: Addr) {
 
 fn compare_and_swap(m: &SimMemory<'_>, word: Addr) {
     let mut seen = m.load::<u64>(word, Relaxed);
-    while let Err(found) = m.compare_exchange(word, seen, seen + 1, Relaxed, Relaxed) {
+    while let Err(found) = m.compare_exchange(word, seen, seen + 1, Relaxed) {
         seen = found;
     }
 }

@@ -307,10 +307,7 @@ fn ping_pong(machine: &Machine, cpus: &[usize]) -> f64 {
         move |thread, m| {
             for round in 0..ROUNDS {
                 let mine = 2 * round + thread as u64;
-                while m
-                    .compare_exchange(word, mine, mine + 1, Relaxed, Relaxed)
-                    .is_err()
-                {}
+                while m.compare_exchange(word, mine, mine + 1, Relaxed).is_err() {}
             }
         },
     );

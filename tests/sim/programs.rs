@@ -144,7 +144,7 @@ impl Shared {
             Step::Increment(at) => {
                 let at = self.base.at(at);
                 let mut found: u64 = m.load(at, Relaxed);
-                while let Err(now) = m.compare_exchange(at, found, found + 1, Relaxed, Relaxed) {
+                while let Err(now) = m.compare_exchange(at, found, found + 1, Relaxed) {
                     found = now;
                 }
                 one_more(&self.account.counters[(at.0 - self.base.0) as usize / 16]);
@@ -163,7 +163,7 @@ impl Shared {
                 let at = self.object(from);
                 let mut found: u64 = m.load(at, Relaxed);
                 let to = self.object(to).0;
-                while let Err(now) = m.compare_exchange(at, found, to, Relaxed, Relaxed) {
+                while let Err(now) = m.compare_exchange(at, found, to, Relaxed) {
                     found = now;
                 }
             }
@@ -175,7 +175,7 @@ impl Shared {
                 let [lock, guarded] = self.guarded();
                 let (acquire, relaxed) = (Ordering::Acquire, Relaxed);
                 while m.load::<u32>(lock, relaxed) != 0
-                    || m.compare_exchange(lock, 0u32, 1, acquire, relaxed).is_err()
+                    || m.compare_exchange(lock, 0u32, 1, acquire).is_err()
                 {
                     m.relax();
                 }
@@ -247,11 +247,10 @@ impl Memory for Counted<'_, '_> {
         at: Addr,
         current: W,
         new: W,
-        success: Ordering,
-        failure: Ordering,
+        order: Ordering,
     ) -> Result<W, W> {
         self.count();
-        self.0.compare_exchange(at, current, new, success, failure)
+        self.0.compare_exchange(at, current, new, order)
     }
 
     fn fetch_add<W: Word>(&self, at: Addr, delta: W, order: Ordering) -> W {

@@ -9,7 +9,7 @@ use hitm::space::arena::Arena;
 use hitm::space::memory::Memory;
 use proptest::prelude::*;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 /// Caches so small that what a program touches leaves them time and again.
 fn small(mut machine: Machine) -> Machine {
@@ -80,7 +80,7 @@ fn siblings_that_spin_on_a_lock_do_not_keep_its_line_for_ever() {
                 &cpus,
                 1,
                 move |thread, m| {
-                    let take = || m.compare_exchange(lock, 0u32, 1, Acquire, Relaxed).is_ok();
+                    let take = || m.compare_exchange(lock, 0u32, 1, Acquire).is_ok();
                     if thread == 0 {
                         while !take() {}
                         m.compute(2000);

@@ -8,10 +8,14 @@ use crate::program::{Program, Role, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::map::Map;
 use std::mem::{ManuallyDrop, take};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A program that threads of this machine run side by side.
 pub trait Loaded: Send + Sync {
     /// Thread number `thread` of it; everything random follows from `seed`.
+    ///
+    /// # Panics
+    /// When it has fewer threads, or this one has a seat already: each thread has words of its own.
     fn seat(&self, thread: usize, seed: u64) -> Box<dyn Seat + '_>;
     /// What thread number `thread` does.
     fn role(&self, thread: usize) -> Role;
@@ -46,6 +50,9 @@ impl WithProgram for Load {
 
     fn call<P: Program>(self, program: P) -> Box<dyn Loaded> {
         Box::new(Typed {
+            seated: (0..program.threads())
+                .map(|_| AtomicBool::new(false))
+                .collect(),
             program,
             handicap_permille: self.handicap_permille,
         })
@@ -54,11 +61,15 @@ impl WithProgram for Load {
 
 struct Typed<P> {
     program: P,
+    /// Threads that have a seat.
+    seated: Vec<AtomicBool>,
     handicap_permille: u32,
 }
 
 impl<P: Program> Loaded for Typed<P> {
     fn seat(&self, thread: usize, seed: u64) -> Box<dyn Seat + '_> {
+        let seated = self.seated[thread].swap(true, Ordering::Relaxed);
+        assert!(!seated, "thread {thread} has a seat already");
         Box::new(TypedSeat {
             program: &self.program,
             thread: self.program.thread(thread, seed),
@@ -93,7 +104,8 @@ struct TypedSeat<'p, P: Program> {
 /// A view of the program's arena, for the program alone.
 #[inline(always)]
 fn memory<P: Program>(program: &P) -> NativeMemory<'_> {
-    // SAFETY: only the program uses it, which keeps to its arena.
+    // SAFETY: only the program uses it, which keeps to its arena; `seat` gives each of its threads
+    // to one caller.
     unsafe { NativeMemory::new(program.arena()) }
 }
 

@@ -84,12 +84,11 @@ impl Memory for NativeMemory<'_> {
         at: Addr,
         current: W,
         new: W,
-        success: Ordering,
-        failure: Ordering,
+        order: Ordering,
     ) -> Result<W, W> {
         atomic!(W, at, |cell, Cast| {
             let (current, new) = (Cast::narrow(current.widen()), Cast::narrow(new.widen()));
-            cell.compare_exchange(current, new, success, failure)
+            cell.compare_exchange(current, new, order, Ordering::Relaxed)
                 .map(|found| W::narrow(Cast::widen(found)))
                 .map_err(|found| W::narrow(Cast::widen(found)))
         })

@@ -8,18 +8,16 @@ pub mod memory;
 pub mod pool;
 mod rendezvous;
 
+use crate::backend::faults::FaultArms;
 use crate::counters::{Missing, Readings, Rotation};
 use crate::error::{Error, Result};
 use crate::experiment::{
-    Arm, Backend, Design, Invalid, Measured, Permille, PlannedSample, Point, Remarks, Unmeasured,
+    Backend, Design, Invalid, Measured, PlannedSample, Point, Remarks, Unmeasured,
 };
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
 use crate::prefetch;
-use crate::program::fault::Spec;
-use crate::program::fault::layouts::VmaLayout;
-use crate::program::fault::path::PageWork;
-use crate::program::fault::scenario;
+use crate::program::Blueprint;
 use crate::program::totals::ThreadFaults;
 use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
@@ -66,72 +64,14 @@ pub trait Build {
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>>;
 }
 
-/// Page faults: every arm at every design point, as `hitm run` measures them.
-pub struct FaultArms {
-    arms: Vec<(VmaLayout, Permille)>,
-    /// Scenario and thread count of each design point.
-    points: Vec<(scenario::BuiltIn, usize)>,
-    work: PageWork,
-}
-
-impl FaultArms {
-    /// The programs of `arms`, of which the first is the baseline, at points of these scenarios
-    /// and thread counts; each fault does `work` beside reading fields.
-    pub fn new(
-        arms: &[Arm],
-        points: Vec<(scenario::BuiltIn, usize)>,
-        work: PageWork,
-    ) -> Result<FaultArms> {
-        let arm = |arm: &Arm| match arm.measured(&arms[0]) {
-            Some((layout, handicap)) => Ok((VmaLayout::parse(layout.as_str())?, handicap)),
-            None => Err(Error::Input(format!("{arm} needs a baseline before it"))),
-        };
-        Ok(FaultArms {
-            arms: arms.iter().map(arm).collect::<Result<_>>()?,
-            points,
-            work,
-        })
-    }
-
-    /// The programs of a design.
-    pub fn of(design: &Design) -> Result<FaultArms> {
-        let points = design.points.iter();
-        let points = points.map(|point| Ok((point.scenario.built_in()?, point.threads)));
-        FaultArms::new(
-            &design.arms,
-            points.collect::<Result<_>>()?,
-            design.page_work,
-        )
-    }
-
-    /// Every design point with every arm.
-    fn all(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let arms = self.arms.len();
-        (0..self.points.len()).flat_map(move |point| (0..arms).map(move |arm| (point, arm)))
-    }
-
-    fn spec(&self, point: usize, arm: usize, first_slot: usize) -> Spec {
-        let (scenario, threads) = self.points[point];
-        Spec {
-            layout: self.arms[arm].0,
-            scenario,
-            threads,
-            first_slot,
-            work: self.work,
-        }
-    }
-}
-
 impl Build for FaultArms {
     fn bytes(&self) -> usize {
-        self.all()
-            .map(|(point, arm)| self.spec(point, arm, 0).bytes())
-            .max()
-            .unwrap_or(0)
+        let specs = self.all().map(|(point, arm)| self.spec(point, arm, 0));
+        specs.map(|spec| spec.bytes()).max().unwrap_or(0)
     }
 
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
-        let handicap_permille = self.arms[planned.arm].1.get();
+        let handicap_permille = self.handicap(planned.arm).get();
         self.spec(planned.point, planned.arm, planned.first_slot)
             .with(arena, Load { handicap_permille })
     }

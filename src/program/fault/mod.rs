@@ -19,7 +19,7 @@ use self::path::PageWork;
 use self::scenario::script::{Cx, FaultCounts, FaultThread, Script};
 use self::scenario::{BuiltIn, with_scenario};
 use self::world::{Size, World};
-use super::{Program, Role, Tally, WithProgram};
+use super::{Blueprint, Program, Role, Tally, WithProgram};
 use crate::error::{Error, Result};
 use crate::space::arena::Arena;
 use crate::space::map::Map;
@@ -51,39 +51,54 @@ pub struct Spec {
     pub work: PageWork,
 }
 
-impl Spec {
-    /// Whether such a program exists: a scenario needs some threads, and a world has a limit.
-    pub fn check(&self) -> Result<()> {
-        let (least, name) = (self.scenario.min_threads(), self.scenario.name());
-        if !(least..=MOST_THREADS).contains(&self.threads) {
-            return Err(Error::Input(format!(
-                "scenario {name} runs with {least} to {MOST_THREADS} threads, not with {}",
-                self.threads
-            )));
+/// Whether a scenario runs with so many threads.
+pub fn check_threads(scenario: BuiltIn, threads: usize) -> Result<()> {
+    let (least, name) = (scenario.min_threads(), scenario.name());
+    let why = match threads {
+        0 => "0 threads cannot fault; give thread counts from 1 on".to_owned(),
+        _ if threads < least => format!("{name} needs {least} threads at least, not {threads}"),
+        _ if threads > MOST_THREADS => {
+            format!("{threads} threads are more than {MOST_THREADS}; give fewer")
         }
-        if !FIRST_SLOTS.contains(&self.first_slot) {
-            return Err(Error::Input(format!(
-                "the first slab slot is 0 or 1, not {}",
-                self.first_slot
-            )));
-        }
-        Ok(())
-    }
+        _ => return Ok(()),
+    };
+    Err(Error::Input(why))
+}
 
+/// Whether the first VMA in use may lie in that slab slot.
+pub fn check_first_slot(slot: usize) -> Result<()> {
+    match FIRST_SLOTS.contains(&slot) {
+        true => Ok(()),
+        false => Err(Error::Input(format!(
+            "the first slot is {slot}; give --first-slot 0 or 1"
+        ))),
+    }
+}
+
+impl Spec {
     /// What its world has to hold.
     pub fn size(&self) -> Size {
         let pages = self.work == PageWork::ClearPage;
         with_scenario!(self.scenario, |scenario| scenario.size(self.threads, pages))
     }
+}
 
-    /// Bytes of arena it takes.
-    pub fn bytes(&self) -> usize {
+impl Blueprint for Spec {
+    fn check(&self) -> Result<()> {
+        check_threads(self.scenario, self.threads)?;
+        check_first_slot(self.first_slot)
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn bytes(&self) -> usize {
         World::bytes_for(self.layout.table(), self.size())
     }
 
-    /// Lay the program out in `arena`, which is empty, and call `with` with it as a type of its
-    /// own: every offset is a constant in its code.
-    pub fn with<W: WithProgram>(self, arena: Arena, with: W) -> Result<W::Out> {
+    /// Every offset is a constant in the code of the program.
+    fn with<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
         self.check()?;
         Ok(with_layout!(self.layout, |layout| with_scenario!(
             self.scenario,
@@ -91,19 +106,16 @@ impl Spec {
         )))
     }
 
-    /// The same with offsets that are read from the table: a tenth of the code, for backends whose
-    /// own cost hides it.
-    pub fn with_offsets_read<W: WithProgram>(self, arena: Arena, with: W) -> Result<W::Out> {
+    /// Offsets are read from the table: a tenth of the code.
+    fn with_less_code<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
         self.check()?;
         let table = self.layout.table();
         Ok(with_lock!(table.protocol, |K| with_scenario!(
             self.scenario,
-            |scenario| with.call(Faults::new(
-                self,
-                scenario,
-                AtRunTime::<K>::new(table),
-                arena
-            ))
+            |scenario| {
+                let layout = AtRunTime::<K>::new(table);
+                with.call(Faults::new(self, scenario, layout, arena))
+            }
         )))
     }
 }
@@ -119,7 +131,7 @@ pub struct Faults<S, L> {
 
 impl<S: Script, L: Layout> Faults<S, L> {
     /// `spec` is checked, and `scenario` and `layout` are its own.
-    fn new(spec: Spec, scenario: S, layout: L, arena: Arena) -> Faults<S, L> {
+    fn new(spec: &Spec, scenario: S, layout: L, arena: Arena) -> Faults<S, L> {
         Faults {
             scenario,
             layout,
@@ -142,8 +154,8 @@ impl<S: Script, L: Layout> Faults<S, L> {
     }
 }
 
-// SAFETY: scenarios and the fault path take every address from the world, which was made for this
-// layout, scenario and number of threads; `Spec::check` keeps slots within it. Pointers in memory
+// SAFETY: only `Faults::new` makes one, of a checked spec and its own scenario and layout. These and
+// the fault path take every address from the world, which was made for them and their threads. Pointers in memory
 // (tree, `vm_mm`, `vm_lock`) are written when the world is made and by map and unmap, which store
 // VMAs of the world.
 unsafe impl<S: Script, L: Layout> Program for Faults<S, L> {

@@ -7,7 +7,7 @@ use super::scenario::BuiltIn;
 use super::tree;
 use super::world::{Size, World, start_of};
 use crate::error::Result;
-use crate::program::{Program, WithProgram};
+use crate::program::{Blueprint, Program, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory, NodeKind, Word};
 use std::cell::{Cell, RefCell};
@@ -101,7 +101,7 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
         work: PageWork::None,
     };
     let arena = Arena::new(spec.bytes())?;
-    spec.with_offsets_read(arena, Note)
+    spec.with_less_code(arena, Note)
 }
 
 /// What a walk through the tree does.
@@ -168,8 +168,7 @@ impl Memory for Notes<'_> {
         at: Addr,
         current: W,
         new: W,
-        _success: Ordering,
-        _failure: Ordering,
+        _order: Ordering,
     ) -> std::result::Result<W, W> {
         let found: W = self.update(at, |old| {
             if old == current.widen() {

@@ -6,7 +6,7 @@
 use super::layouts::with_lock;
 use super::lock::Lock;
 use super::tree::{self, Range};
-use super::vma::{Field, LockPlace, Table, mm, rwsem};
+use super::vma::{Field, Table, mm, rwsem};
 use crate::space::PAGE;
 use crate::space::PAIR;
 use crate::space::arena::Arena;
@@ -199,13 +199,10 @@ impl World {
 
     /// The lock words of the VMA in slab slot `slot`; those of `mm_struct` where it has none.
     pub fn lock(&self, slot: usize) -> Addr {
-        match (self.split_lock(slot), self.table.lock) {
+        match (self.split_lock(slot), self.table.protocol.field()) {
             (Some(lock), _) => lock,
-            (None, LockPlace::Mm) => self.mm.at(mm::MMAP_LOCK),
-            (None, _) if self.table.has(Field::vm_refcnt) => {
-                self.vma(slot).at(self.table.offset(Field::vm_refcnt))
-            }
-            (None, _) => self.vma(slot).at(self.table.offset(Field::rwsem)),
+            (None, Some(field)) => self.vma(slot).at(self.table.offset(field)),
+            (None, None) => self.mm.at(mm::MMAP_LOCK),
         }
     }
 

@@ -270,7 +270,7 @@ fn atomics(threads: usize, _prefetch: bool, algorithm: &str, seed: u64) -> Resul
                 } else {
                     m.compute(CAS_LOOP_NS);
                     // Nobody else writes it, so it never fails.
-                    let _ = m.compare_exchange(word, count, count + 1, Relaxed, Relaxed);
+                    let _ = m.compare_exchange(word, count, count + 1, Relaxed);
                 }
             }
         });

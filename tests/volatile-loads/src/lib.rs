@@ -62,8 +62,7 @@ impl Memory for Loads {
         _at: Addr,
         current: W,
         _new: W,
-        _success: Ordering,
-        _failure: Ordering,
+        _order: Ordering,
     ) -> Result<W, W> {
         Ok(current)
     }

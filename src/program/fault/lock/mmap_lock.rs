@@ -17,7 +17,6 @@ pub struct MmapLock;
 
 impl Lock for MmapLock {
     const PROTOCOL: LockProtocol = LockProtocol::MmapLock;
-    const PER_VMA: bool = false;
 
     fn enter<M: Memory, L: Layout>(_: &M, _: &L, _: Addr, _: Addr, _: u64) -> Entry {
         Entry::Excluded

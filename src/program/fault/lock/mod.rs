@@ -50,7 +50,7 @@ pub trait Lock: Send + Sync + 'static {
     const PROTOCOL: LockProtocol;
     /// Whether a VMA has a lock of its own. Where it has none, every fault takes `mmap_lock`, and
     /// nobody calls [`Lock::enter`].
-    const PER_VMA: bool = true;
+    const PER_VMA: bool = Self::PROTOCOL.field().is_some();
 
     /// Enter as a reader; [`start_read`] then checks that the VMA still covers the address.
     fn enter<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Addr, task: u64) -> Entry;
@@ -80,13 +80,16 @@ pub trait Lock: Send + Sync + 'static {
     fn init(arena: &Arena, table: &Table, vma: Addr, attached: bool);
 }
 
-/// Address of the lock word(s) of `vma`: a dependent load where the lock is split, else those of
-/// `embedded`.
+/// Address of the lock word(s) of `vma`: a dependent load where the lock is split.
+///
+/// # Panics
+/// Where a VMA has no lock.
 #[inline(always)]
-fn lock_of<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr, embedded: Field) -> Addr {
-    match layout.table().lock {
-        LockPlace::Split(_) => Addr(m.load(vma.at(layout.offset(Field::vm_lock)), Relaxed)),
-        _ => vma.at(layout.offset(embedded)),
+fn lock_of<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) -> Addr {
+    match (layout.table().lock, L::Lock::PROTOCOL.field()) {
+        (LockPlace::Split(_), _) => Addr(m.load(vma.at(layout.offset(Field::vm_lock)), Relaxed)),
+        (_, Some(field)) => vma.at(layout.offset(field)),
+        (_, None) => unreachable!("a VMA without a lock"),
     }
 }
 

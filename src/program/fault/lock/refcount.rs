@@ -20,7 +20,7 @@ impl Lock for Refcount {
         if is_write_locked(m, layout, mm, vma, Relaxed) {
             return Entry::Excluded;
         }
-        let lock = lock_of(m, layout, vma, Field::vm_refcnt);
+        let lock = lock_of(m, layout, vma);
         match read_trylock(m, lock) {
             Entry::Entered => {}
             refused => return refused,
@@ -42,7 +42,7 @@ impl Lock for Refcount {
     fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
         // The put keeps the mm to wake its writer with, after the VMA may be gone.
         m.touch::<u64>(vma.at(layout.offset(Field::vm_mm)));
-        read_unlock(m, lock_of(m, layout, vma, Field::vm_refcnt));
+        read_unlock(m, lock_of(m, layout, vma));
     }
 
     fn exclude<M: Memory, L: Layout>(
@@ -52,7 +52,7 @@ impl Lock for Refcount {
         _task: u64,
         publish: impl FnOnce(),
     ) {
-        let lock = lock_of(m, layout, vma, Field::vm_refcnt);
+        let lock = lock_of(m, layout, vma);
         let excluded = exclude(m, lock, 1);
         // Where it is detached nobody can take a reference, and publishing needs no exclusion.
         publish();
@@ -62,12 +62,12 @@ impl Lock for Refcount {
     }
 
     fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
-        m.store(lock_of(m, layout, vma, Field::vm_refcnt), 1u32, Release);
+        m.store(lock_of(m, layout, vma), 1u32, Release);
     }
 
     /// Drops the reference of the tree and waits for readers that still come and go.
     fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
-        let lock = lock_of(m, layout, vma, Field::vm_refcnt);
+        let lock = lock_of(m, layout, vma);
         if m.fetch_sub(lock, 1u32, Release) == 1 {
             m.fence(Acquire);
         } else if exclude(m, lock, 0) {
@@ -98,7 +98,7 @@ fn read_trylock<M: Memory>(m: &M, refcnt: Addr) -> Entry {
         if count >= REF_LIMIT {
             return Entry::Excluded;
         }
-        match m.compare_exchange(refcnt, count, count + 1, Acquire, Relaxed) {
+        match m.compare_exchange(refcnt, count, count + 1, Acquire) {
             Ok(_) => return Entry::Entered,
             Err(found) => count = found,
         }
@@ -121,7 +121,7 @@ fn exclude<M: Memory>(m: &M, refcnt: Addr, references: u32) -> bool {
         if count == 0 {
             return false;
         }
-        match m.compare_exchange(refcnt, count, count + LOCK_OFFSET, Relaxed, Relaxed) {
+        match m.compare_exchange(refcnt, count, count + LOCK_OFFSET, Relaxed) {
             Ok(_) => break,
             Err(found) => count = found,
         }

@@ -24,7 +24,7 @@ impl Lock for Rwsem {
         if is_write_locked(m, layout, vm_mm, vma, Relaxed) {
             return Entry::Excluded;
         }
-        let lock = lock_of(m, layout, vma, Field::rwsem);
+        let lock = lock_of(m, layout, vma);
         if !read_trylock(m, lock, task) {
             return Entry::Excluded;
         }
@@ -41,7 +41,7 @@ impl Lock for Rwsem {
 
     #[inline(always)]
     fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
-        read_unlock(m, lock_of(m, layout, vma, Field::rwsem));
+        read_unlock(m, lock_of(m, layout, vma));
     }
 
     fn exclude<M: Memory, L: Layout>(
@@ -51,7 +51,7 @@ impl Lock for Rwsem {
         task: u64,
         publish: impl FnOnce(),
     ) {
-        let lock = lock_of(m, layout, vma, Field::rwsem);
+        let lock = lock_of(m, layout, vma);
         write_lock(m, lock, task);
         publish();
         write_unlock(m, lock);
@@ -93,7 +93,7 @@ fn read_trylock<M: Memory>(m: &M, sem: Addr, task: u64) -> bool {
         if count & READ_FAILED != 0 {
             return false;
         }
-        match m.compare_exchange(sem.at(COUNT), count, count + READER_BIAS, Acquire, Relaxed) {
+        match m.compare_exchange(sem.at(COUNT), count, count + READER_BIAS, Acquire) {
             Ok(_) => break,
             Err(found) => count = found,
         }
@@ -129,7 +129,7 @@ pub fn write_lock<M: Memory>(m: &M, sem: Addr, task: u64) {
             count | FLAG_WAITERS
         };
         if wanted != count {
-            match m.compare_exchange(sem.at(COUNT), count, wanted, Acquire, Relaxed) {
+            match m.compare_exchange(sem.at(COUNT), count, wanted, Acquire) {
                 Ok(_) if wanted == WRITER_LOCKED => break,
                 Ok(_) => {}
                 Err(found) => {

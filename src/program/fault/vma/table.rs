@@ -15,6 +15,16 @@ pub enum LockProtocol {
 }
 
 impl LockProtocol {
+    /// The field of the VMA that an embedded lock is; none where a VMA has no lock.
+    #[inline(always)]
+    pub const fn field(self) -> Option<Field> {
+        match self {
+            LockProtocol::MmapLock => None,
+            LockProtocol::Rwsem => Some(Field::rwsem),
+            LockProtocol::Refcount => Some(Field::vm_refcnt),
+        }
+    }
+
     /// Its name in `layout list`.
     pub fn name(self) -> &'static str {
         match self {
@@ -69,8 +79,7 @@ impl Table {
     /// Offset of the field in bytes.
     ///
     /// # Panics
-    /// When the layout has no such field: the fault path asks [`Table::has`] first where a kernel
-    /// generation may lack it. Folded away for built-in layouts.
+    /// When the layout has no such field. Folded away for built-in layouts.
     #[inline(always)]
     pub const fn offset(&self, field: Field) -> usize {
         match self.fields[field as usize] {
@@ -134,11 +143,11 @@ impl Table {
             }
             i += 1;
         }
-        let lock_is_there = match (self.lock, self.protocol) {
-            (LockPlace::Mm, protocol) => matches!(protocol, LockProtocol::MmapLock),
-            (LockPlace::Split(_), _) => self.has(Field::vm_lock),
-            (LockPlace::Embedded, LockProtocol::Refcount) => self.has(Field::vm_refcnt),
-            (LockPlace::Embedded, _) => self.has(Field::rwsem),
+        let lock_is_there = match (self.lock, self.protocol.field()) {
+            (LockPlace::Mm, field) => field.is_none(),
+            (LockPlace::Split(_), Some(_)) => self.has(Field::vm_lock),
+            (LockPlace::Embedded, Some(field)) => self.has(field),
+            (LockPlace::Split(_) | LockPlace::Embedded, None) => false,
         };
         assert!(lock_is_there, "the lock is not where the table says");
         assert!(

@@ -1,0 +1,63 @@
+//! Page faults as an experiment: which program each arm is at each design point.
+
+use crate::error::{Error, Result};
+use crate::experiment::{Arm, Design, Permille};
+use crate::program::fault::Spec;
+use crate::program::fault::layouts::VmaLayout;
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario::BuiltIn;
+
+/// Every arm at every design point, whatever executes it.
+pub struct FaultArms {
+    arms: Vec<(VmaLayout, Permille)>,
+    /// Scenario and thread count of each design point.
+    points: Vec<(BuiltIn, usize)>,
+    work: PageWork,
+}
+
+impl FaultArms {
+    /// The programs of `arms`, of which the first is the baseline, at points of these scenarios
+    /// and thread counts; each fault does `work` beside reading fields.
+    pub fn new(arms: &[Arm], points: Vec<(BuiltIn, usize)>, work: PageWork) -> Result<FaultArms> {
+        let arm = |arm: &Arm| match arm.measured(&arms[0]) {
+            Some((layout, handicap)) => Ok((VmaLayout::parse(layout.as_str())?, handicap)),
+            None => Err(Error::Input(format!("{arm} needs a baseline before it"))),
+        };
+        Ok(FaultArms {
+            arms: arms.iter().map(arm).collect::<Result<_>>()?,
+            points,
+            work,
+        })
+    }
+
+    /// The programs of a design.
+    pub fn of(design: &Design) -> Result<FaultArms> {
+        let points = design.points.iter();
+        let points = points.map(|point| Ok((point.scenario.built_in()?, point.threads)));
+        let points = points.collect::<Result<_>>()?;
+        FaultArms::new(&design.arms, points, design.page_work)
+    }
+
+    /// Every design point with every arm.
+    pub fn all(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let arms = self.arms.len();
+        (0..self.points.len()).flat_map(move |point| (0..arms).map(move |arm| (point, arm)))
+    }
+
+    /// The program of arm number `arm` at point number `point`.
+    pub fn spec(&self, point: usize, arm: usize, first_slot: usize) -> Spec {
+        let (scenario, threads) = self.points[point];
+        Spec {
+            layout: self.arms[arm].0,
+            scenario,
+            threads,
+            first_slot,
+            work: self.work,
+        }
+    }
+
+    /// The handicap of arm number `arm`.
+    pub fn handicap(&self, arm: usize) -> Permille {
+        self.arms[arm].1
+    }
+}
