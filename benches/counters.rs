@@ -16,7 +16,6 @@ use hitm::error::Result;
 use hitm::machine::{CpuId, Placement, Topology, pin};
 use hitm::program::Blueprint;
 use hitm::program::fault::layouts::VmaLayout;
-use hitm::program::fault::path::PageWork;
 use hitm::program::fault::{Spec, scenario};
 use hitm::space::arena::Arena;
 use std::cell::RefCell;
@@ -207,13 +206,7 @@ fn laid_out(
     scenario: scenario::BuiltIn,
     threads: usize,
 ) -> Result<Box<dyn Loaded>> {
-    let spec = Spec {
-        layout,
-        scenario,
-        threads,
-        first_slot: 0,
-        work: PageWork::None,
-    };
+    let spec = Spec::new(layout, scenario, threads);
     let load = Load {
         handicap_permille: 0,
     };

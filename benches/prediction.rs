@@ -233,23 +233,18 @@ impl Case {
     }
 
     fn nanoseconds(&self, session: &Session) -> Result<f64> {
-        let spec = SampleSpec {
-            program: fault::Spec {
+        let spec = SampleSpec::new(
+            fault::Spec {
                 layout: VmaLayout::parse(&self.layout)?,
                 scenario: self.scenario.built_in()?,
                 threads: self.threads,
                 first_slot: self.first_slot,
                 work: PageWork::None,
             },
-            placement: Placement::Compact,
-            access_ns: 0.0,
-            between_ns: 0,
-            seed: 1,
-            faults_per_thread: FAULTS,
-            explain: false,
-            timeline: false,
-            check: false,
-        };
+            Placement::Compact,
+            1,
+            FAULTS,
+        );
         let machine = machine(session, self.probe.map(|steps| STEP.powi(steps)))?;
         Ok(Totals::of(&run(&machine, &spec)?.threads).ns_per_fault)
     }

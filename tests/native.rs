@@ -40,13 +40,7 @@ fn cpus(threads: usize) -> Vec<CpuId> {
 }
 
 fn spec(layout: VmaLayout, scenario: scenario::BuiltIn) -> Spec {
-    Spec {
-        layout,
-        scenario,
-        threads: 1,
-        first_slot: 0,
-        work: PageWork::None,
-    }
+    Spec::new(layout, scenario, 1)
 }
 
 /// `spec` in an arena of its own, with a handicap.

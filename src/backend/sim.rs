@@ -91,25 +91,13 @@ impl Sim {
 
     /// What `sim::run` needs for a sample.
     pub fn spec(&self, planned: &PlannedSample) -> run::SampleSpec {
-        let PlannedSample {
-            point,
-            arm,
-            first_slot,
-            ..
-        } = *planned;
-        let spec = run::SampleSpec {
-            program: self.faults.spec(point, arm, first_slot),
-            placement: self.placements[point].clone(),
-            access_ns: 0.0,
-            between_ns: 0,
-            // Arms of a block differ in their chances as samples of a machine do: with one seed
-            // for all, the A/A arm would be the baseline to the last access.
-            seed: planned.seed ^ planned.order as u64,
-            faults_per_thread: FAULTS_PER_THREAD,
-            explain: false,
-            timeline: false,
-            check: false,
-        };
+        let (point, arm) = (planned.point, planned.arm);
+        let program = self.faults.spec(point, arm, planned.first_slot);
+        // Arms of a block differ in their chances as samples of a machine do: with one seed for
+        // all, the A/A arm would be the baseline to the last access.
+        let seed = planned.seed ^ planned.order as u64;
+        let placement = self.placements[point].clone();
+        let spec = run::SampleSpec::new(program, placement, seed, FAULTS_PER_THREAD);
         match self.local.get(planned.point) {
             Some(local) => local.of(&spec),
             None => spec,

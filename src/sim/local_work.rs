@@ -134,23 +134,12 @@ mod tests {
     use crate::program::fault::layouts::VmaLayout;
 
     fn spec(scenario: scenario::BuiltIn) -> SampleSpec {
-        SampleSpec {
-            program: fault::Spec {
-                layout: VmaLayout::SplitPacked,
-                scenario,
-                threads: 8,
-                first_slot: 0,
-                work: PageWork::None,
-            },
-            placement: Placement::Scatter,
-            access_ns: 0.0,
-            between_ns: 0,
-            seed: 1,
-            faults_per_thread: 500,
-            explain: false,
-            timeline: false,
-            check: false,
-        }
+        SampleSpec::new(
+            fault::Spec::new(VmaLayout::SplitPacked, scenario, 8),
+            Placement::Scatter,
+            1,
+            500,
+        )
     }
 
     #[test]

@@ -47,6 +47,24 @@ pub struct SampleSpec<B = fault::Spec> {
     pub check: bool,
 }
 
+impl<B> SampleSpec<B> {
+    /// A sample of `program` with no local work, of `faults_per_thread` faults, and nothing kept or
+    /// checked beside.
+    pub fn new(program: B, placement: Placement, seed: u64, faults_per_thread: u64) -> Self {
+        SampleSpec {
+            program,
+            placement,
+            access_ns: 0.0,
+            between_ns: 0,
+            seed,
+            faults_per_thread,
+            explain: false,
+            timeline: false,
+            check: false,
+        }
+    }
+}
+
 /// What a sample brought.
 pub struct Run {
     /// Every thread that faults.
@@ -228,29 +246,17 @@ fn run_for_ever<P: Program>(
 mod tests {
     use super::*;
     use crate::program::fault::layouts::VmaLayout;
-    use crate::program::fault::path::PageWork;
     use crate::program::fault::scenario::BuiltIn;
 
     #[test]
     fn a_sample_is_given_up_when_it_is_told_to_stop_and_not_before() {
         let machine = Machine::load("broadwell-ep").unwrap();
-        let spec = SampleSpec {
-            program: fault::Spec {
-                layout: VmaLayout::SplitPacked,
-                scenario: BuiltIn::OneVma,
-                threads: 2,
-                first_slot: 0,
-                work: PageWork::None,
-            },
-            placement: Placement::Compact,
-            access_ns: 0.0,
-            between_ns: 0,
-            seed: 1,
-            faults_per_thread: 4,
-            explain: false,
-            timeline: false,
-            check: false,
-        };
+        let spec = SampleSpec::new(
+            fault::Spec::new(VmaLayout::SplitPacked, BuiltIn::OneVma, 2),
+            Placement::Compact,
+            1,
+            4,
+        );
         let stop = AtomicBool::new(false);
         assert!(run_unless(&stop, &machine, &spec).is_ok());
         stop.store(true, Ordering::Relaxed);

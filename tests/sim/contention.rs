@@ -3,7 +3,6 @@
 use super::{machine, run};
 use hitm::machine::Placement;
 use hitm::program::fault::layouts::VmaLayout;
-use hitm::program::fault::path::PageWork;
 use hitm::program::fault::{self, scenario};
 use hitm::program::totals::Totals;
 use hitm::sim::run::{self as sample, SampleSpec};
@@ -82,23 +81,12 @@ fn a_core_that_holds_a_line_longer_adds_to_it_more_often_before_it_goes() {
 
 /// Faults a second of all threads in one VMA, and what the slowest made of what the fastest did.
 fn one_vma(machine: &Machine, threads: usize) -> (f64, f64) {
-    let spec = SampleSpec {
-        program: fault::Spec {
-            layout: VmaLayout::SplitPacked,
-            scenario: scenario::BuiltIn::OneVma,
-            threads,
-            first_slot: 0,
-            work: PageWork::None,
-        },
-        placement: Placement::Scatter,
-        access_ns: 0.0,
-        between_ns: 0,
-        seed: 1,
-        faults_per_thread: 20,
-        explain: false,
-        timeline: false,
-        check: false,
-    };
+    let spec = SampleSpec::new(
+        fault::Spec::new(VmaLayout::SplitPacked, scenario::BuiltIn::OneVma, threads),
+        Placement::Scatter,
+        1,
+        20,
+    );
     let threads = sample::run(machine, &spec).unwrap().threads;
     let faults = threads.iter().map(|t| t.faults);
     let (slowest, fastest) = (faults.clone().min().unwrap(), faults.max().unwrap());

@@ -76,6 +76,17 @@ pub fn check_first_slot(slot: usize) -> Result<()> {
 }
 
 impl Spec {
+    /// Faults that do nothing beside reading fields, from slab slot 0.
+    pub fn new(layout: VmaLayout, scenario: BuiltIn, threads: usize) -> Spec {
+        Spec {
+            layout,
+            scenario,
+            threads,
+            first_slot: 0,
+            work: PageWork::None,
+        }
+    }
+
     /// What its world has to hold.
     pub fn size(&self) -> Size {
         let pages = self.work == PageWork::ClearPage;

@@ -2,7 +2,6 @@
 
 use super::Spec;
 use super::layouts::VmaLayout;
-use super::path::PageWork;
 use super::scenario::BuiltIn;
 use super::tree;
 use super::world::{Size, World, start_of};
@@ -93,13 +92,7 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
             footprint
         }
     }
-    let spec = Spec {
-        layout,
-        scenario: BuiltIn::OneVma,
-        threads: 1,
-        first_slot: 0,
-        work: PageWork::None,
-    };
+    let spec = Spec::new(layout, BuiltIn::OneVma, 1);
     let arena = Arena::new(spec.bytes())?;
     spec.with_less_code(arena, Note)
 }

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::machine::Placement;
 use crate::program::fault;
 use crate::program::fault::layouts::VmaLayout;
-use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
 use crate::program::totals::Totals;
 use crate::space::LINE;
@@ -201,23 +200,16 @@ const PFT_FAULTS: u64 = 500;
 
 /// A sample of pft, without its local work.
 fn pft_spec(threads: usize, layout: &str, seed: u64) -> Result<SampleSpec> {
-    Ok(SampleSpec {
-        program: fault::Spec {
-            layout: VmaLayout::parse(layout)?,
-            scenario: scenario::BuiltIn::OneVma,
+    Ok(SampleSpec::new(
+        fault::Spec::new(
+            VmaLayout::parse(layout)?,
+            scenario::BuiltIn::OneVma,
             threads,
-            first_slot: 0,
-            work: PageWork::None,
-        },
-        placement: PFT_PLACEMENT,
-        access_ns: 0.0,
-        between_ns: 0,
+        ),
+        PFT_PLACEMENT,
         seed,
-        faults_per_thread: PFT_FAULTS,
-        explain: false,
-        timeline: false,
-        check: false,
-    })
+        PFT_FAULTS,
+    ))
 }
 
 fn faults_per_second(machine: &Machine, spec: &SampleSpec, work: LocalWork) -> Result<f64> {

@@ -47,8 +47,8 @@ fn size(threads: usize, pages: bool) -> Size {
 }
 
 #[inline(always)]
-fn step<M: Memory, L: Layout>(
-    cx: &Cx<'_, M, L>,
+fn step(
+    cx: &Cx<impl Memory, impl Layout>,
     thread: &mut FaultThread,
     counts: &mut FaultCounts,
     reclaim: Reclaim,
@@ -69,9 +69,9 @@ impl Script for CallRcu {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(
+    fn step(
         &self,
-        cx: &Cx<'_, M, L>,
+        cx: &Cx<impl Memory, impl Layout>,
         thread: &mut FaultThread,
         counts: &mut FaultCounts,
     ) {
@@ -79,13 +79,13 @@ impl Script for CallRcu {
         quiesce(cx, thread);
     }
 
-    fn enter<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut FaultThread) {
+    fn enter(&self, cx: &Cx<impl Memory, impl Layout>, thread: &mut FaultThread) {
         // Odd: inside, holding up grace periods.
         let count: u64 = cx.m.load(cx.world.per_thread(thread.id), Relaxed);
         cx.m.store(cx.world.per_thread(thread.id), count | 1, Release);
     }
 
-    fn leave<M: Memory, L: Layout>(&self, cx: &Cx<'_, M, L>, thread: &mut FaultThread) {
+    fn leave(&self, cx: &Cx<impl Memory, impl Layout>, thread: &mut FaultThread) {
         let count: u64 = cx.m.load(cx.world.per_thread(thread.id), Relaxed);
         cx.m.store(cx.world.per_thread(thread.id), (count | 1) + 1, Release);
     }
@@ -101,9 +101,9 @@ impl Script for Typesafe {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(
+    fn step(
         &self,
-        cx: &Cx<'_, M, L>,
+        cx: &Cx<impl Memory, impl Layout>,
         thread: &mut FaultThread,
         counts: &mut FaultCounts,
     ) {
@@ -113,7 +113,7 @@ impl Script for Typesafe {
 
 /// The region a thread maps into: the spare one of its number.
 #[inline(always)]
-fn region_of<M, L>(cx: &Cx<'_, M, L>, thread: &FaultThread) -> usize {
+fn region_of<M, L>(cx: &Cx<M, L>, thread: &FaultThread) -> usize {
     cx.world.size().vmas + cx.first_slot + thread.id
 }
 
@@ -197,13 +197,13 @@ pub fn unmap<M: Memory, L: Layout>(
 
 /// The thread holds no reference into the tree: its count goes on by 2 and stays odd.
 #[inline(always)]
-fn quiesce<M: Memory, L: Layout>(cx: &Cx<'_, M, L>, thread: &FaultThread) {
+fn quiesce(cx: &Cx<impl Memory, impl Layout>, thread: &FaultThread) {
     let word = cx.world.per_thread(thread.id);
     let count: u64 = cx.m.load(word, Relaxed);
     cx.m.store(word, count.wrapping_add(2), Release);
 }
 
-fn quiescent_counts<M: Memory, L: Layout>(cx: &Cx<'_, M, L>) -> Vec<u64> {
+fn quiescent_counts(cx: &Cx<impl Memory, impl Layout>) -> Vec<u64> {
     let threads = cx.world.size().threads;
     (0..threads)
         .map(|t| cx.m.load(cx.world.per_thread(t), Acquire))
@@ -212,7 +212,7 @@ fn quiescent_counts<M: Memory, L: Layout>(cx: &Cx<'_, M, L>) -> Vec<u64> {
 
 /// Take back the slots whose grace period has passed: every thread that was inside has been
 /// quiescent since.
-fn reap<M: Memory, L: Layout>(cx: &Cx<'_, M, L>, thread: &mut FaultThread) {
+fn reap(cx: &Cx<impl Memory, impl Layout>, thread: &mut FaultThread) {
     let Some((_, then)) = thread.shelf.grace.front() else {
         return;
     };

@@ -13,9 +13,9 @@ impl Script for OneVma {
     const ABOUT: &'static str = "all threads fault in one VMA (pft)";
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(
+    fn step(
         &self,
-        cx: &Cx<'_, M, L>,
+        cx: &Cx<impl Memory, impl Layout>,
         thread: &mut FaultThread,
         counts: &mut FaultCounts,
     ) {

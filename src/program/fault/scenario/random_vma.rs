@@ -26,9 +26,9 @@ impl Script for RandomVma {
     }
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(
+    fn step(
         &self,
-        cx: &Cx<'_, M, L>,
+        cx: &Cx<impl Memory, impl Layout>,
         thread: &mut FaultThread,
         counts: &mut FaultCounts,
     ) {

@@ -141,17 +141,17 @@ pub trait Script: Copy + Send + Sync + 'static {
     }
 
     /// One step of `thread`, of `threads`.
-    fn step<M: Memory, L: Layout>(
+    fn step(
         &self,
-        cx: &Cx<'_, M, L>,
+        cx: &Cx<impl Memory, impl Layout>,
         thread: &mut FaultThread,
         counts: &mut FaultCounts,
     );
 
     /// Called when the thread begins and ends a window.
-    fn enter<M: Memory, L: Layout>(&self, _cx: &Cx<'_, M, L>, _thread: &mut FaultThread) {}
+    fn enter(&self, _cx: &Cx<impl Memory, impl Layout>, _thread: &mut FaultThread) {}
     /// See [`Script::enter`].
-    fn leave<M: Memory, L: Layout>(&self, _cx: &Cx<'_, M, L>, _thread: &mut FaultThread) {}
+    fn leave(&self, _cx: &Cx<impl Memory, impl Layout>, _thread: &mut FaultThread) {}
 }
 
 /// VMAs in the address space at least: a tree of two levels, as a small process has (a shell maps

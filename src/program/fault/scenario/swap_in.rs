@@ -16,9 +16,9 @@ impl Script for SwapIn {
     const ABOUT: &'static str = "all threads in one VMA, each fault stores swap_readahead_info";
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(
+    fn step(
         &self,
-        cx: &Cx<'_, M, L>,
+        cx: &Cx<impl Memory, impl Layout>,
         thread: &mut FaultThread,
         counts: &mut FaultCounts,
     ) {

@@ -15,9 +15,9 @@ impl Script for VmaPerThread {
         "each thread in its own VMA, in neighbouring slab slots (will-it-scale)";
 
     #[inline(always)]
-    fn step<M: Memory, L: Layout>(
+    fn step(
         &self,
-        cx: &Cx<'_, M, L>,
+        cx: &Cx<impl Memory, impl Layout>,
         thread: &mut FaultThread,
         counts: &mut FaultCounts,
     ) {
