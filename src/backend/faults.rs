@@ -17,7 +17,7 @@ pub struct FaultArms {
 
 impl FaultArms {
     /// The programs of `arms`, of which the first is the baseline, at points of these scenarios
-    /// and thread counts; each fault does `work` beside reading fields.
+    /// and thread counts; each fault does `work` apart from reading fields.
     pub fn new(arms: &[Arm], points: Vec<(BuiltIn, usize)>, work: PageWork) -> Result<FaultArms> {
         let arm = |arm: &Arm| match arm.measured(&arms[0]) {
             Some((layout, handicap)) => Ok((VmaLayout::parse(layout.as_str())?, handicap)),

@@ -27,7 +27,7 @@ pub struct Sim {
     without: Machine,
     faults: FaultArms,
     placements: Vec<Placement>,
-    /// Of every point, where a fault is to take a given time; else empty.
+    /// Local work of each design point; empty unless a fault is to take a given time.
     local: Vec<LocalWork>,
 }
 

@@ -20,7 +20,7 @@ pub struct Role {
     pub counted: bool,
 }
 
-/// Something that a program counts beside its operations; a column of the CSV.
+/// Something that a program counts apart from its operations; a column of the CSV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// Its column.
@@ -42,7 +42,7 @@ pub unsafe trait Program: Send + Sync + 'static {
     type Thread: Default + Send;
     /// What a thread has done, apart from the rest so that it can live in registers.
     type Counts: Copy + Default + Send;
-    /// What it counts beside operations.
+    /// What it counts apart from operations.
     const TALLIES: &'static [Tally] = &[];
 
     /// Threads it was made for.
@@ -109,8 +109,9 @@ pub trait Blueprint {
     /// a type of its own.
     fn with<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out>;
 
-    /// The same with less code, for backends whose own cost hides that it is slower.
-    fn with_less_code<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
+    /// The same, where a layout may be read at run time: slower and much less code, for backends
+    /// whose own cost hides that.
+    fn with_layout_at_run_time<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
         self.with(arena, with)
     }
 }

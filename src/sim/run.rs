@@ -100,7 +100,7 @@ pub fn run_unless<B: Blueprint>(
         .place(&spec.placement, spec.program.threads())?;
     spec.program.check()?;
     let arena = Arena::new(spec.program.bytes())?;
-    spec.program.with_less_code(
+    spec.program.with_layout_at_run_time(
         arena,
         Sampler {
             stop,

@@ -1,4 +1,4 @@
-//! The memory that a fault runs on: one trait, so that the fault path is written once.
+//! The memory that a program runs on: one trait, so that each program is written once.
 //!
 //! Here: addresses, word sizes, the `Memory` trait. Not here: its implementations, which live with
 //! their backends (`backend::native`, `sim`), and the arena that objects are laid out in
@@ -79,10 +79,10 @@ pub enum NodeKind {
 
 /// What one thread sees of the memory of a backend.
 ///
-/// Every method is one access of the fault path. The native backend compiles each to one
+/// Every method is one access of a program. The native backend compiles each to one
 /// instruction; the simulator charges each to the coherence model. Addresses come from the arena
-/// the backend was made for. A backend either checks that, or is only to be had by who vouches
-/// for every address: a [`Program`](crate::program::Program).
+/// the backend was made for. A backend either checks that, or can be made only by code that
+/// guarantees that every address is valid: see [`Program`](crate::program::Program).
 pub trait Memory {
     /// Load a word.
     fn load<W: Word>(&self, at: Addr, order: Ordering) -> W;

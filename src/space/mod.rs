@@ -1,8 +1,8 @@
 //! Memory that objects lie in, as every backend sees it.
 //!
-//! Here: addresses, words, the `Memory` trait, the arena, names for addresses, and the units that hardware and kernel
-//! divide memory into. Not here: what lies where (`program`) and what executes an access
-//! (`backend`, `sim`).
+//! Here: addresses, words, the `Memory` trait, the arena, names for addresses, and the units that
+//! hardware and kernel divide memory into. Not here: what lies where (`program`) and what executes
+//! an access (`backend`, `sim`).
 
 pub mod arena;
 pub mod map;

@@ -2,7 +2,7 @@
 //!
 //! Not here: the tables (`fault::vma::kernels`) and the lock protocols (`fault::lock`).
 
-use super::lock::{Layout, Lock, mmap_lock, refcount, rwsem};
+use super::lock::{self, Layout, Lock};
 use super::vma::{Table, kernels};
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
@@ -59,7 +59,7 @@ macro_rules! built_in {
     (($d:tt) $($lock:path: $variant:ident = $module:ident $(, $config:ident = $table:ident)*;)*) => {
         /// A type for every built-in layout.
         pub mod literal {
-            use super::{Layout, Lock, Table, kernels, mmap_lock, refcount, rwsem};
+            use super::{Layout, Lock, Table, kernels, lock};
 
             $(
                 literal!($lock, $variant $module TABLE);
@@ -134,14 +134,14 @@ macro_rules! literal {
 // configurations, each a table in that file.
 built_in! {
     ($)
-    mmap_lock::MmapLock: MmapLock = mmap_lock, MmapLockAll = ALL;
-    rwsem::Rwsem: EmbeddedUnaligned = embedded_unaligned, EmbeddedUnalignedAll = ALL;
-    rwsem::Rwsem: SplitPacked = split_packed, SplitPackedDebian612 = DEBIAN_6_12, SplitPackedAll = ALL;
-    rwsem::Rwsem: SplitAligned = split_aligned;
-    rwsem::Rwsem: EmbeddedRwsem256 = embedded_rwsem_256, EmbeddedRwsem256All = ALL;
-    refcount::Refcount: EmbeddedRefcount256 = embedded_refcount_256;
-    refcount::Refcount: EmbeddedRefcount192 = embedded_refcount_192, EmbeddedRefcount192All = ALL, EmbeddedRefcount192V618 = V6_18;
-    refcount::Refcount: EmbeddedRefcountPair = embedded_refcount_pair;
+    lock::mmap_lock::MmapLock: MmapLock = mmap_lock, MmapLockAll = ALL;
+    lock::rwsem::Rwsem: EmbeddedUnaligned = embedded_unaligned, EmbeddedUnalignedAll = ALL;
+    lock::rwsem::Rwsem: SplitPacked = split_packed, SplitPackedDebian612 = DEBIAN_6_12, SplitPackedAll = ALL;
+    lock::rwsem::Rwsem: SplitAligned = split_aligned;
+    lock::rwsem::Rwsem: EmbeddedRwsem256 = embedded_rwsem_256, EmbeddedRwsem256All = ALL;
+    lock::refcount::Refcount: EmbeddedRefcount256 = embedded_refcount_256;
+    lock::refcount::Refcount: EmbeddedRefcount192 = embedded_refcount_192, EmbeddedRefcount192All = ALL, EmbeddedRefcount192V618 = V6_18;
+    lock::refcount::Refcount: EmbeddedRefcountPair = embedded_refcount_pair;
 }
 
 impl VmaLayout {

@@ -30,7 +30,7 @@ pub const FIRST_SLOTS: std::ops::Range<usize> = 0..2;
 /// More threads than any machine has CPUs; the memory of a world grows with them.
 pub const MOST_THREADS: usize = 8192;
 
-/// What a fault counts beside faults.
+/// What a fault counts apart from faults.
 pub const TALLIES: &[Tally] = &[Tally {
     name: "fallbacks",
     means: "Faults that went to mmap_lock because a writer was in the way.",
@@ -47,7 +47,7 @@ pub struct Spec {
     pub threads: usize,
     /// Slab slot of the first VMA in use, in [`FIRST_SLOTS`].
     pub first_slot: usize,
-    /// What each fault does beside reading fields.
+    /// What each fault does apart from reading fields.
     pub work: PageWork,
 }
 
@@ -76,7 +76,7 @@ pub fn check_first_slot(slot: usize) -> Result<()> {
 }
 
 impl Spec {
-    /// Faults that do nothing beside reading fields, from slab slot 0.
+    /// Faults that do nothing apart from reading fields, from slab slot 0.
     pub fn new(layout: VmaLayout, scenario: BuiltIn, threads: usize) -> Spec {
         Spec {
             layout,
@@ -118,7 +118,7 @@ impl Blueprint for Spec {
     }
 
     /// Offsets are read from the table: a tenth of the code.
-    fn with_less_code<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
+    fn with_layout_at_run_time<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
         self.check()?;
         let table = self.layout.table();
         Ok(with_lock!(table.protocol, |K| with_scenario!(

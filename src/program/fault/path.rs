@@ -9,7 +9,7 @@ use super::tree;
 use super::vma::Field;
 use crate::space::memory::{Addr, Memory};
 
-/// What a fault does between entering and leaving the VMA, beside reading its fields.
+/// What a fault does between entering and leaving the VMA, apart from reading its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PageWork {

@@ -94,7 +94,7 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
     }
     let spec = Spec::new(layout, BuiltIn::OneVma, 1);
     let arena = Arena::new(spec.bytes())?;
-    spec.with_less_code(arena, Note)
+    spec.with_layout_at_run_time(arena, Note)
 }
 
 /// What a walk through the tree does.

@@ -1,9 +1,8 @@
 //! The lock of one VMA: `vma_start_read` and `vma_end_read`, `vma_start_write`, attach, detach.
 //!
 //! Here: what every layout and every protocol has to provide, and the sequence check around the
-//! lock. Not here: the
-//! protocols themselves, one file each. Steps: kernel 6.12 (`include/linux/mm.h`) for the `rwsem`
-//! layouts, v10 of the refcount series for the others.
+//! lock. Not here: the protocols themselves, one file each. Steps: kernel 6.12
+//! (`include/linux/mm.h`) for the `rwsem` layouts, v10 of the refcount series for the others.
 
 pub mod mmap_lock;
 pub mod refcount;

@@ -76,7 +76,7 @@ impl Lock for Refcount {
     }
 
     fn renew<M: Memory>(_m: &M, _lock: Addr) {
-        // A new object's count is 0 already: that of one which has been detached.
+        // A new object's count is 0 already, which means detached.
     }
 
     fn init(arena: &Arena, table: &Table, vma: Addr, attached: bool) {

@@ -19,7 +19,7 @@ pub struct Cx<'a, M, L> {
     pub mm: Addr,
     /// Slab slot of the first VMA in use; its parity is a factor of the experiment.
     pub first_slot: usize,
-    /// What each fault does beside reading fields.
+    /// What each fault does apart from reading fields.
     pub work: PageWork,
 }
 
@@ -54,7 +54,7 @@ pub struct FaultCounts {
 }
 
 impl FaultThread {
-    /// FaultThread number `id`, with its own stream of random numbers.
+    /// Thread number `id`, with its own stream of random numbers.
     pub fn new(id: usize, seed: u64) -> FaultThread {
         let mixed = seed ^ (id as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         FaultThread {

@@ -15,7 +15,7 @@ pub enum LockProtocol {
 }
 
 impl LockProtocol {
-    /// The field of the VMA that an embedded lock is; none where a VMA has no lock.
+    /// The field of the VMA that holds an embedded lock; none where a VMA has no lock.
     #[inline(always)]
     pub const fn field(self) -> Option<Field> {
         match self {
@@ -150,6 +150,9 @@ impl Table {
             (LockPlace::Split(_) | LockPlace::Embedded, None) => false,
         };
         assert!(lock_is_there, "the lock is not where the table says");
+        // Every lock of a VMA has the sequence check around it.
+        let has_sequence = self.protocol.field().is_none() || self.has(Field::vm_lock_seq);
+        assert!(has_sequence, "a lock without its sequence");
         assert!(
             self.bytes <= self.cache.slot,
             "an object does not fit its slot"
