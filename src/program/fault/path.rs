@@ -32,65 +32,82 @@ pub enum FaultOutcome {
     NoVma,
 }
 
-/// One page fault at `address` by `task`. `page` is cleared if the page work says so.
-#[inline(always)]
-pub fn fault<M: Memory, L: Layout>(
-    m: &M,
-    layout: &L,
-    mm: Addr,
-    task: u64,
-    address: u64,
-    work: PageWork,
-    page: Addr,
-) -> FaultOutcome {
-    if !L::Lock::PER_VMA {
-        return match under_mmap_lock(m, layout, mm, task, address, work, page) {
-            true => FaultOutcome::Handled,
-            false => FaultOutcome::NoVma,
-        };
-    }
-    loop {
-        let vma = tree::walk(m, mm, address);
-        if vma.is_null() {
-            break;
-        }
-        match lock::start_read(m, layout, mm, vma, task, address) {
-            Entry::Entered => {
-                anonymous_write(m, layout, vma);
-                page_work(m, work, page);
-                L::Lock::leave(m, layout, vma);
-                return FaultOutcome::Handled;
-            }
-            Entry::Detached => continue,
-            Entry::Excluded => break,
-        }
-    }
-    match under_mmap_lock(m, layout, mm, task, address, work, page) {
-        true => FaultOutcome::FellBack,
-        false => FaultOutcome::NoVma,
-    }
+/// One page fault.
+pub struct Fault<'a, M, L> {
+    /// The memory, as the faulting thread sees it.
+    pub m: &'a M,
+    /// The layout of the VMA.
+    pub layout: &'a L,
+    /// The `mm_struct`.
+    pub mm: Addr,
+    /// The faulting task.
+    pub task: u64,
+    /// Where it faults.
+    pub address: u64,
+    /// What is done apart from reading fields.
+    pub work: PageWork,
+    /// The page that is cleared, if the work says so.
+    pub page: Addr,
 }
 
-/// The same fault under `mmap_lock`; `false` if no VMA covers the address.
-#[inline(always)]
-fn under_mmap_lock<M: Memory, L: Layout>(
-    m: &M,
-    layout: &L,
-    mm: Addr,
-    task: u64,
-    address: u64,
-    work: PageWork,
-    page: Addr,
-) -> bool {
-    mmap_lock::read_lock(m, mm, task);
-    let vma = tree::walk(m, mm, address);
-    let found = !vma.is_null();
-    if found {
-        anonymous_write(m, layout, vma);
-        page_work(m, work, page);
+impl<M: Memory, L: Layout> Fault<'_, M, L> {
+    /// Handle it.
+    #[inline(always)]
+    pub fn handle(&self) -> FaultOutcome {
+        let &Fault {
+            m,
+            layout,
+            mm,
+            task,
+            address,
+            ..
+        } = self;
+        if !L::Lock::PER_VMA {
+            return self.under_mmap_lock(FaultOutcome::Handled);
+        }
+        loop {
+            let vma = tree::walk(m, mm, address);
+            if vma.is_null() {
+                break;
+            }
+            match lock::start_read(m, layout, mm, vma, task, address) {
+                Entry::Entered => {
+                    self.in_vma(vma);
+                    L::Lock::leave(m, layout, vma);
+                    return FaultOutcome::Handled;
+                }
+                Entry::Detached => continue,
+                Entry::Excluded => break,
+            }
+        }
+        self.under_mmap_lock(FaultOutcome::FellBack)
     }
-    mmap_lock::read_unlock(m, mm);
-    found
+
+    /// The same under `mmap_lock`: `handled`, if a VMA covers the address.
+    #[inline(always)]
+    fn under_mmap_lock(&self, handled: FaultOutcome) -> FaultOutcome {
+        mmap_lock::read_lock(self.m, self.mm, self.task);
+        let vma = tree::walk(self.m, self.mm, self.address);
+        if !vma.is_null() {
+            self.in_vma(vma);
+        }
+        mmap_lock::read_unlock(self.m, self.mm);
+        match vma.is_null() {
+            true => FaultOutcome::NoVma,
+            false => handled,
+        }
+    }
+
+    /// What is done with the VMA locked.
+    #[inline(always)]
+    fn in_vma(&self, vma: Addr) {
+        anonymous_write(self.m, self.layout, vma);
+        match self.work {
+            PageWork::None => {}
+            PageWork::Nanos(nanos) => self.m.compute(nanos),
+            PageWork::ClearPage => self.m.clear_page(self.page),
+        }
+    }
 }
 
 /// Every field that an anonymous write fault reads after it has entered, in the order of
@@ -118,13 +135,4 @@ pub fn anonymous_write<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
     read!(vm_page_prot, vm_flags);
     // folio_add_new_anon_rmap, folio_add_lru_vma
     read!(anon_vma, vm_start, vm_pgoff, vm_flags);
-}
-
-#[inline(always)]
-fn page_work<M: Memory>(m: &M, work: PageWork, page: Addr) {
-    match work {
-        PageWork::None => {}
-        PageWork::Nanos(nanos) => m.compute(nanos),
-        PageWork::ClearPage => m.clear_page(page),
-    }
 }

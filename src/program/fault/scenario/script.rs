@@ -1,7 +1,7 @@
 //! What a scenario is: what its threads carry along, and what each does over and over.
 
 use crate::program::fault::lock::Layout;
-use crate::program::fault::path::{self, FaultOutcome, PageWork};
+use crate::program::fault::path::{Fault, FaultOutcome, PageWork};
 use crate::program::fault::vma::Field;
 use crate::program::fault::world::{Size, VMA_SPAN, World, start_of};
 use crate::space::memory::{Addr, Memory};
@@ -85,15 +85,16 @@ impl<M: Memory, L: Layout> Cx<'_, M, L> {
     #[inline(always)]
     pub fn fault(&self, thread: &FaultThread, counts: &mut FaultCounts, slot: usize) {
         let page = counts.faults % (VMA_SPAN >> 12);
-        let outcome = path::fault(
-            self.m,
-            &self.layout,
-            self.mm,
-            thread.task(),
-            start_of(slot) + (page << 12),
-            self.work,
-            self.world.page(thread.id, counts.faults),
-        );
+        let fault = Fault {
+            m: self.m,
+            layout: &self.layout,
+            mm: self.mm,
+            task: thread.task(),
+            address: start_of(slot) + (page << 12),
+            work: self.work,
+            page: self.world.page(thread.id, counts.faults),
+        };
+        let outcome = fault.handle();
         counts.faults += 1;
         match outcome {
             FaultOutcome::Handled => {}
