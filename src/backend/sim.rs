@@ -9,7 +9,7 @@ use crate::experiment::{Backend, Block, Design, Measured, PlannedSample, Prefetc
 use crate::machine::Placement;
 use crate::program::fault::TALLIES;
 use crate::program::fault::path::PageWork;
-use crate::sim::local_work::LocalWork;
+use crate::sim::local_work::{LONGEST, LocalWork};
 use crate::sim::machine::Prefetchers;
 use crate::sim::{Counts, Machine, run};
 use rayon::prelude::*;
@@ -42,6 +42,14 @@ impl Sim {
                      would be measured against; name the layout alone"
                 )));
             }
+        }
+        if let PageWork::Nanos(nanos) = design.page_work
+            && Duration::from_nanos(nanos.into()) > LONGEST
+        {
+            return Err(Error::Input(format!(
+                "page work of {:?} is too long to simulate; give --page-work of {LONGEST:?} at most",
+                Duration::from_nanos(nanos.into())
+            )));
         }
         for point in &design.points {
             machine.shape.place(&point.placement, point.threads)?;

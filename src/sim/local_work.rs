@@ -24,7 +24,7 @@ pub struct LocalWork {
 
 /// Longest fault that can be asked for: samples of a few hundred faults must end before the
 /// clock of the simulation does, at 17 s.
-const LONGEST: Duration = Duration::from_millis(1);
+pub const LONGEST: Duration = Duration::from_millis(1);
 /// Faults of the samples that the amount of work is found with: jitter is a fraction of a per
 /// cent of so many.
 const FAULTS: u64 = 500;

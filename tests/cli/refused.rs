@@ -143,6 +143,8 @@ fn a_fault_time_that_cannot_be_had_is_refused_with_what_a_fault_takes() {
         2,
         &["--page-work"],
     );
+    let simulated = "sim --machine zen5 --scenario one-vma --threads 1 --page-work";
+    refused(&format!("{simulated} 40ms"), 2, &["40ms", "1ms at most"]);
 }
 
 #[test]
