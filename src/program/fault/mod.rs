@@ -27,8 +27,8 @@ use crate::space::memory::Memory;
 
 /// Slab slots that the first VMA in use may lie in: one of each parity.
 pub const FIRST_SLOTS: std::ops::Range<usize> = 0..2;
-/// More threads than any machine has CPUs; the memory of a world grows with them.
-pub const MOST_THREADS: usize = 8192;
+/// More threads than this no Linux has: `PID_MAX_LIMIT` of 64-bit kernels.
+pub const MOST_THREADS: usize = 1 << 22;
 
 /// What a fault counts apart from faults.
 pub const TALLIES: &[Tally] = &[Tally {
