@@ -124,7 +124,8 @@ fn checked_header(path: &Path, columns: &[&str], record: &StringRecord) -> Resul
 /// One line of a [`CsvFile`].
 pub(super) struct CsvLine<'a> {
     file: &'a CsvFile,
-    line: usize,
+    /// Its number in the file, from 1.
+    pub line: usize,
     record: &'a StringRecord,
 }
 

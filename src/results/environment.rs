@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::{BackendKind, Design, Ending, Flaw, Limits, Remarks, Unmeasured};
-use crate::machine::Vendor;
+use crate::machine::{Vendor, environment::command_line};
 use crate::units::LONGEST_SECONDS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -152,7 +152,7 @@ impl EnvironmentFile {
                 run: Some(design.run.clone()),
                 version: Some(env!("CARGO_PKG_VERSION").to_owned()),
                 started: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
-                command_line: std::env::args().collect(),
+                command_line: command_line(),
                 seed: Some(design.seed),
                 margin: Some(design.margin),
                 ..RunRecord::default()

@@ -6,7 +6,7 @@
 use super::environment::EnvironmentFile;
 use super::files::{self, SAMPLE_COLUMNS, SCHEMA, SamplesFile, further_sample_columns};
 use crate::error::{Error, Result};
-use crate::experiment::{Design, Sample};
+use crate::experiment::{Block, Design, PlannedSample, Sample};
 use crate::judge::VerdictRow;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -147,7 +147,8 @@ impl RunFolder {
     }
 
     /// What `there` holds of `design`, without a last block that a crash cut short, which is
-    /// removed from the file too: the number of blocks of each design point.
+    /// removed from the file too: the number of blocks of each design point. The plan is
+    /// stateless, so that rows of another design are told by what their blocks hold.
     pub fn go_on(&mut self, design: &Design, there: &mut SamplesFile) -> Result<Vec<u64>> {
         let whole = design.samples_per_block();
         let block_of = |s: &Sample| (s.point.clone(), s.block);
@@ -160,18 +161,23 @@ impl RunFolder {
             Error::Input(format!("{}: {why}; begin a new run", file.display()))
         };
         let mut taken = vec![0; design.points.len()];
-        for block in there.samples[..there.samples.len() - cut_short].chunks(whole) {
-            let point = design.points.iter().position(|p| *p == block[0].point);
+        let (blocks, rest) = there.samples.split_at(there.samples.len() - cut_short);
+        for rows in blocks.chunks(whole).chain([rest]) {
+            let Some(first) = rows.first() else { continue };
+            let point = design.points.iter().position(|p| *p == first.point);
             let point = point.ok_or_else(|| wrong("it holds rows of another design"))?;
-            let is_next = |s: &Sample| {
-                s.run == design.run && s.point == block[0].point && s.block == taken[point]
-            };
-            if block.len() < whole || !block.iter().all(is_next) {
+            let planned = Block::of(design, point, taken[point]).samples;
+            if !rows
+                .iter()
+                .zip(&planned)
+                .all(|(row, planned)| is_of(row, design, planned))
+            {
                 return Err(wrong(
-                    "it does not hold whole blocks of this run, one after the other",
+                    "its rows are not those that environment.json asks for, in blocks one after \
+                     the other",
                 ));
             }
-            taken[point] += 1;
+            taken[point] += u64::from(rows.len() == whole);
         }
         self.forget_last(cut_short)?;
         there.samples.truncate(there.samples.len() - cut_short);
@@ -257,6 +263,19 @@ impl Drop for RunFolder {
         // Rows are in the file already; this only hurries them to the disk.
         let _ = self.samples.sync_data();
     }
+}
+
+/// Whether `row` is the sample that `design` has there.
+fn is_of(row: &Sample, design: &Design, planned: &PlannedSample) -> bool {
+    row.run == design.run
+        && row.point == design.points[planned.point]
+        && row.arm == design.arms[planned.arm]
+        && row.baseline.as_ref() == design.arms.first()
+        && row.margin == Some(design.margin)
+        && row.label == design.label
+        && row.prefetch == planned.prefetch
+        && (row.block, row.order) == (planned.block, planned.order)
+        && row.first_slot == Some(planned.first_slot)
 }
 
 /// Write a file under another name first and rename it, so that it is there whole or not at all.

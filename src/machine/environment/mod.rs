@@ -144,6 +144,14 @@ impl Environment {
     }
 }
 
+/// How this process was called, for a record: what is no UTF-8 is replaced.
+pub fn command_line() -> Vec<String> {
+    let arguments = std::env::args_os();
+    arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// What stands for the hypervisor of a machine that has none.
 const BARE_METAL: &str = "none";
 
@@ -186,9 +194,7 @@ fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environme
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     Environment {
         hitm: env!("CARGO_PKG_VERSION"),
-        command_line: std::env::args_os()
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect(),
+        command_line: command_line(),
         seed,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         cpu: ProcessorRecord {
