@@ -2,14 +2,15 @@
 
 use super::first_error;
 use super::options::Options;
-use super::prefetch::RegisterArgs;
+use super::prefetch::selected;
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
 use crate::backend::native::{FaultArms, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::{self, Missing, Pmu, Rotation, Scope, preflight};
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Unmeasured, drive};
-use crate::machine::{CpuId, Topology, environment::Environment};
+use crate::machine::environment::{Environment, boot_id};
+use crate::machine::{CpuId, Topology};
 use crate::prefetch::{Control, Which};
 use crate::program::fault::TALLIES;
 use crate::results::address_map::{self, AddressMap, Mapped};
@@ -43,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "PREFETCHER")]
     which: Option<Which>,
     #[command(flatten)]
-    registers: RegisterArgs,
+    registers: RegisterSettings,
     /// Go on with the run in this folder, with everything that was asked for there; --budget and
     /// --blocks may be given anew
     #[arg(long, value_name = "DIR", conflicts_with_all = [
@@ -68,7 +69,7 @@ pub fn run(args: Args) -> Result<()> {
         Some(dir) => resumed(&args, dir, &machine.name())?,
         None => new(&args, &topology, &machine)?,
     };
-    (design.host, design.boot_id) = (host(), boot_id());
+    (design.host, design.boot_id) = (host(), boot_id().unwrap_or_default());
     let cpus = cpus(&design, &topology, settings.oversubscribe)?;
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
@@ -164,7 +165,7 @@ fn control(
     used: BTreeSet<CpuId>,
     prefetcher: Option<Which>,
 ) -> Result<(Control, Which)> {
-    let mut options = RegisterArgs::from(registers).options()?;
+    let mut options = selected(registers)?;
     if options.cpus.is_none() {
         options.cpus = Some(used);
     }
@@ -243,8 +244,7 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Reques
     settings.counters = args.counters.clone();
     settings.address_map = args.address_map.clone();
     settings.oversubscribe = args.oversubscribe;
-    settings.registers =
-        (design.prefetch.len() > 1).then(|| RegisterSettings::from(&args.registers));
+    settings.registers = (design.prefetch.len() > 1).then(|| args.registers.clone());
     settings.check()?;
     let recorded = serde_json::to_value(machine)
         .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
@@ -271,12 +271,6 @@ fn host() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
-/// The kernel's identifier of this boot; empty where it is not told.
-fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.map_or(String::new(), |id| id.trim().to_owned())
-}
-
 /// What was asked of the run in `dir`, if it can go on here; a new budget or number of blocks
 /// takes the place of the old one.
 fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Request> {
@@ -295,8 +289,7 @@ fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Request> {
         |key: &str, why: Error| Error::Input(format!("{}, settings.{key}: {why}", path.display()));
     counted_roles(&settings.counters).map_err(|why| wrong("counters", why))?;
     if let Some(registers) = &settings.registers {
-        let options = RegisterArgs::from(registers).options();
-        options.map_err(|why| wrong("registers", why))?;
+        selected(registers).map_err(|why| wrong("registers", why))?;
     }
     if (design.prefetch.len() > 1) != settings.registers.is_some() {
         let why = "there are registers exactly if the prefetcher is switched";

@@ -75,19 +75,24 @@ pub struct RunSettings {
     pub registers: Option<RegisterSettings>,
 }
 
-/// Which prefetcher registers a run switches.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Which prefetcher registers are meant: by a run, and by every command that switches some.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterSettings {
-    /// CPUs as in `0-3,8`; those of the run where absent.
+    /// CPUs, as in 0-3,8 [default: all; those of the run]
+    #[arg(long, value_name = "LIST")]
     pub cpus: Option<String>,
-    /// A folder shaped like `/dev/cpu` that takes the place of this machine's.
+    /// A folder shaped like /dev/cpu, used instead of this machine's registers
+    #[arg(long, value_name = "DIR")]
     pub msr_root: Option<PathBuf>,
-    /// Vendor of the CPUs in that folder.
+    /// Vendor of the CPUs in that folder
+    #[arg(long, value_enum, requires = "msr_root")]
     pub vendor: Option<Vendor>,
-    /// Their CPUID family and model.
+    /// CPUID family and model of those CPUs, as in 6:0x4f [default: a current server]
+    #[arg(long, value_name = "FAMILY:MODEL", requires = "vendor")]
     pub model: Option<String>,
-    /// Whether undocumented registers may be used.
+    /// Use registers that the vendor does not document, too
+    #[arg(long)]
     pub unsafe_msr: bool,
 }
 

@@ -66,8 +66,8 @@ impl RunFolder {
     /// write, [`Error::Refused`].
     pub fn create(dir: Option<&Path>, run: &str, counters: &[String]) -> Result<RunFolder> {
         let path = dir.map_or_else(|| Path::new("results").join(run), Path::to_owned);
-        fs::create_dir_all(&path).map_err(|e| unwritable("create", &path, &e))?;
-        let mut entries = fs::read_dir(&path).map_err(|e| unwritable("read", &path, &e))?;
+        fs::create_dir_all(&path).map_err(unwritable("create", &path))?;
+        let mut entries = fs::read_dir(&path).map_err(unwritable("read", &path))?;
         if entries.next().is_some() {
             return Err(Error::Input(format!(
                 "{} is not empty and is not overwritten; name another folder with --out, or go on \
@@ -89,13 +89,13 @@ impl RunFolder {
             .append(true)
             .create_new(true)
             .open(&file)
-            .map_err(|e| unwritable("create", &file, &e))?;
+            .map_err(unwritable("create", &file))?;
         lock(&samples, &file)?;
         let header = files::samples_header(counters);
         samples
             .write_all(&header)
             .and_then(|()| samples.sync_all())
-            .map_err(|e| unwritable("write", &file, &e))?;
+            .map_err(unwritable("write", &file))?;
         Ok(RunFolder {
             path,
             samples,
@@ -124,7 +124,7 @@ impl RunFolder {
         let samples = OpenOptions::new()
             .append(true)
             .open(&file)
-            .map_err(|e| unwritable("open", &file, &e))?;
+            .map_err(unwritable("open", &file))?;
         lock(&samples, &file)?;
         let there = files::read_samples(&file)?;
         if there.schema != SCHEMA {
@@ -135,7 +135,7 @@ impl RunFolder {
         }
         samples
             .set_len(there.whole_bytes)
-            .map_err(|e| unwritable("write", &file, &e))?;
+            .map_err(unwritable("write", &file))?;
         let folder = RunFolder {
             path: dir.to_owned(),
             samples,
@@ -187,14 +187,14 @@ impl RunFolder {
     /// Remove the last `rows` rows.
     fn forget_last(&mut self, rows: usize) -> Result<()> {
         let file = self.path.join("samples.csv");
-        let text = fs::read(&file).map_err(|e| unwritable("read", &file, &e))?;
+        let text = fs::read(&file).map_err(unwritable("read", &file))?;
         // No cell holds a line end, so that a row is a line.
         let starts = (0..text.len()).filter(|&at| at == 0 || text[at - 1] == b'\n');
         let last = starts.rev().filter(|&at| text[at] != b'#').take(rows);
         self.bytes = last.last().map_or(self.bytes, |at| at as u64);
         self.samples
             .set_len(self.bytes)
-            .map_err(|e| unwritable("write", &file, &e))
+            .map_err(unwritable("write", &file))
     }
 
     /// Where it lies.
@@ -224,13 +224,13 @@ impl RunFolder {
         if let Err(error) = self.samples.write_all(&lines) {
             // A block that is there in part would look like one with arms missing.
             let _ = self.samples.set_len(self.bytes);
-            return Err(unwritable("write", &file, &error));
+            return Err(unwritable("write", &file)(error));
         }
         self.bytes += lines.len() as u64;
         if self.synced.elapsed() >= SYNC_EVERY {
             self.samples
                 .sync_data()
-                .map_err(|e| unwritable("write", &file, &e))?;
+                .map_err(unwritable("write", &file))?;
             self.synced = Instant::now();
         }
         Ok(())
@@ -285,7 +285,7 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
     if there.is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         let opened = OpenOptions::new().write(true).open(path);
         let written = opened.and_then(|mut device| device.write_all(contents));
-        return written.map_err(|error| unwritable("write", path, &error));
+        return written.map_err(unwritable("write", path));
     }
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = target.file_name().unwrap_or_default().to_owned();
@@ -296,7 +296,7 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
         .and_then(|()| fs::rename(&part, &target));
     written.map_err(|error| {
         let _ = fs::remove_file(&part);
-        unwritable("write", path, &error)
+        unwritable("write", path)(error)
     })
 }
 
@@ -312,23 +312,23 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-pub(crate) fn unwritable(action: &str, path: &Path, error: &io::Error) -> Error {
-    let remedy = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space or name another folder with --out; what was finished is kept"
-        }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            return Error::Input(format!(
-                "cannot {action} {}: a file is in the way; name another folder with --out",
-                path.display()
-            ));
-        }
-        _ => "name a writable folder with --out",
-    };
-    Error::Refused(format!(
-        "cannot {action} {}: {error}; {remedy}",
-        path.display()
-    ))
+/// The error of a write, or other action, that did not succeed at `path`.
+pub(crate) fn unwritable(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| {
+        let failed = format!("cannot {action} {}", path.display());
+        let remedy = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "free some space or name another folder with --out; what was finished is kept"
+            }
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                return Error::Input(format!(
+                    "{failed}: a file is in the way; name another folder with --out"
+                ));
+            }
+            _ => "name a writable folder with --out",
+        };
+        Error::Refused(format!("{failed}: {error}; {remedy}"))
+    }
 }
 
 #[cfg(test)]
@@ -362,7 +362,7 @@ mod tests {
             ErrorKind::PermissionDenied,
             ErrorKind::ReadOnlyFilesystem,
         ] {
-            let error = unwritable("write", Path::new("/some/place"), &kind.into());
+            let error = unwritable("write", Path::new("/some/place"))(kind.into());
             let message = error.to_string();
             assert!(matches!(error, Error::Refused(_)));
             assert!(

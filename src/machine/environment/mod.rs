@@ -152,6 +152,12 @@ pub fn command_line() -> Vec<String> {
         .collect()
 }
 
+/// The kernel's identifier of this boot, where it tells one.
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
+}
+
 /// What stands for the hypervisor of a machine that has none.
 const BARE_METAL: &str = "none";
 
