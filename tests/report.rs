@@ -25,14 +25,11 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
     }
     folder.write_verdicts(&verdicts).unwrap();
     let run = RunRecord {
-        run: Some("fake".into()),
         version: Some("0.1.0".into()),
         started: Some("2025-11-14T22:13:20Z".into()),
         command_line: ["hitm", "run", "--scenario", "one-vma"]
             .map(str::to_owned)
             .into(),
-        seed: Some(42),
-        margin: Some(0.02),
         unmeasured: vec![Unmeasured {
             what: "hitm_local".into(),
             why: "this virtual machine has no performance counters".into(),
@@ -47,6 +44,7 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
     folder
         .write_environment(&EnvironmentFile {
             run,
+            design: Some(fake::design()),
             machine: Some(machine),
             ..EnvironmentFile::default()
         })

@@ -64,7 +64,7 @@ const DEFAULT_LIMITS: Limits = Limits {
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
-    let machine = Environment::record(&topology, args.options.seed);
+    let machine = Environment::record(&topology);
     let (mut environment, mut design, settings) = match &args.resume {
         Some(dir) => resumed(&args, dir, &machine.name())?,
         None => new(&args, &topology, &machine)?,

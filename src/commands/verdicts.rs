@@ -45,7 +45,8 @@ pub fn run(args: Args) -> Result<()> {
     let mut tables = String::new();
     let (mut rows, mut times) = (Vec::new(), Vec::new());
     for (run, samples) in &runs {
-        let recorded = |file: &&EnvironmentFile| file.run.run.as_deref() == Some(*run);
+        let of_it = |design: &Design| design.run == *run;
+        let recorded = |file: &&EnvironmentFile| file.design.as_ref().is_some_and(of_it);
         let terms = terms(&args, run, samples, environments.iter().find(recorded))
             .map_err(|why| Error::Input(format!("run {run}: {why}")))?;
         let judged = judge::verdicts(samples, &terms);
@@ -111,7 +112,7 @@ fn terms(
         return Err(Error::unknown("baseline", &baseline.to_string(), arms));
     }
     let recorded = samples.iter().find_map(|s| s.margin);
-    let recorded = recorded.or_else(|| record.and_then(|record| record.run.margin));
+    let recorded = recorded.or_else(|| design.map(|design| design.margin));
     let margin = args.margin.map(|percent| percent / 100.0).or(recorded);
     let margin = margin.unwrap_or_else(|| {
         eprintln!(

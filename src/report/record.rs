@@ -2,7 +2,7 @@
 
 use super::arms::{self, ArmTime};
 use crate::error::{Error, Result};
-use crate::experiment::Sample;
+use crate::experiment::{Design, Sample};
 use crate::judge::VerdictRow;
 use crate::results::{EnvironmentFile, RunRecord, read_rows, read_verdicts, samples_path};
 use serde_json::Value;
@@ -21,6 +21,8 @@ pub struct Record {
     pub counters: Vec<String>,
     /// What was asked, where exactly one run says so.
     pub run: RunRecord,
+    /// What was compared, where exactly one run says so.
+    pub design: Option<Design>,
     /// The machine, as the run that says so recorded it.
     pub machine: Option<Value>,
     /// What is not there, or was passed over, a sentence each.
@@ -82,6 +84,7 @@ impl Record {
         let several = environments.len() > 1;
         if let (Some(environment), false) = (environments.pop(), several) {
             record.run = environment.run;
+            record.design = environment.design;
             record.machine = environment.machine;
         } else if several {
             record.warnings.push(
@@ -90,6 +93,11 @@ impl Record {
             );
         }
         Ok(record)
+    }
+
+    /// The margin of equivalence that it was judged by.
+    pub fn margin(&self) -> Option<f64> {
+        self.design.as_ref().map(|design| design.margin)
     }
 
     /// The time per fault of every arm.

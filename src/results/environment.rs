@@ -31,18 +31,12 @@ pub struct EnvironmentFile {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunRecord {
-    /// Identifier of the run, as in its rows.
-    pub run: Option<String>,
     /// Version of `hitm` that measured.
     pub version: Option<String>,
     /// UTC date and time of the start, RFC 3339.
     pub started: Option<String>,
     /// Program and arguments.
     pub command_line: Vec<String>,
-    /// Seed of the randomised order.
-    pub seed: Option<u64>,
-    /// Equivalence margin as a fraction: 0.02 takes ratios from 1/1.02 to 1.02 as equal.
-    pub margin: Option<f64>,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
     /// How it ended; absent while it is measured, after a crash, and in files of version 1.
@@ -127,6 +121,16 @@ impl RunSettings {
 }
 
 impl RunRecord {
+    /// That of a run that this process begins now.
+    pub fn begin() -> RunRecord {
+        RunRecord {
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            started: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+            command_line: command_line(),
+            ..RunRecord::default()
+        }
+    }
+
     /// Note figures that could not be measured; a resumed run may have noted them before.
     pub fn note_unmeasured(&mut self, figures: impl IntoIterator<Item = Unmeasured>) {
         for figure in figures {
@@ -153,15 +157,7 @@ impl EnvironmentFile {
     /// That of a run of `design` that begins now.
     pub fn begin(design: Design, settings: RunSettings, machine: Value) -> EnvironmentFile {
         EnvironmentFile {
-            run: RunRecord {
-                run: Some(design.run.clone()),
-                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-                started: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
-                command_line: command_line(),
-                seed: Some(design.seed),
-                margin: Some(design.margin),
-                ..RunRecord::default()
-            },
+            run: RunRecord::begin(),
             design: Some(design),
             settings: Some(settings),
             machine: Some(machine),
