@@ -292,11 +292,10 @@ fn csv_and_json_carry_the_rows_of_the_table() {
     std::fs::write(&file, &csv).unwrap();
     assert_eq!(hitm::results::read_verdicts(&file).unwrap(), verdicts);
     let header = csv.lines().next().unwrap();
-    assert!(
-        header.ends_with(
-            "blocks_invalid,slot,transfer_ns,pace,role,ns_per_fault,baseline_ns_per_fault"
-        )
-    );
+    assert!(header.ends_with(
+        "blocks_invalid,slot,transfer_ns,pace,role,run,label,ns_per_fault,\
+             baseline_ns_per_fault"
+    ));
 
     let json = render(Format::Json, &verdicts, &arms);
     let json: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();

@@ -286,7 +286,7 @@ fn a_wrong_cell_is_named_by_file_line_and_column() {
             "line 4, column valid: 'yes' found, true or false expected",
         ),
         (",27.25,", ",fast,", "line 4, column probe_ns: 'fast' found"),
-        (",27.25,", ",", "line 4: 34 cells found, 35 expected"),
+        (",27.25,", ",", "line 4: 35 cells found, 36 expected"),
         ("\nr1,", "\nr\u{1},", "line 4, column run"),
     ];
     for line_end in ["\n", "\r\n"] {

@@ -51,7 +51,7 @@ fn a_run_folder_holds_what_the_contract_says() {
     assert!(judged.iter().all(|row| row["baseline"] == "split-packed"));
 
     let environment = environment(&out);
-    assert_eq!(environment["run"]["seed"], 9);
+    assert_eq!(environment["design"]["seed"], 9);
     assert_eq!(environment["run"]["interrupted"], false);
     assert_eq!(environment["run"]["version"], env!("CARGO_PKG_VERSION"));
     assert!(environment["machine"].is_object());
