@@ -293,8 +293,7 @@ fn csv_and_json_carry_the_rows_of_the_table() {
     assert_eq!(hitm::results::read_verdicts(&file).unwrap(), verdicts);
     let header = csv.lines().next().unwrap();
     assert!(header.ends_with(
-        "blocks_invalid,slot,transfer_ns,pace,role,run,label,ns_per_fault,\
-             baseline_ns_per_fault"
+        "blocks_invalid,slot,transfer_ns,pace,role,run,label,ns_per_fault,baseline_ns_per_fault"
     ));
 
     let json = render(Format::Json, &verdicts, &arms);

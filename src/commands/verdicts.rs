@@ -14,13 +14,15 @@ use std::path::{Path, PathBuf};
 /// Arguments of `hitm verdicts`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Run folders, or files with the columns of samples.csv; each run is judged by itself
+    /// Run folders, or files with the columns of samples.csv; each run is judged by itself, in
+    /// however many of them its rows lie
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
     /// How the verdicts are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Equivalence margin in per cent [default: that of the run; 2 where it is not recorded]
+    /// Equivalence margin in per cent [default: that of the rows, else of the environment.json
+    /// beside them, else 2]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     margin: Option<f64>,
     /// The baseline of rows that do not say it, as in files of earlier versions

@@ -38,7 +38,6 @@ pub fn read_rows<P: AsRef<Path>>(paths: &[P]) -> Result<Rows> {
             }
         }
     }
-    let mut twice: Vec<(&str, u64)> = Vec::new();
     let mut known = HashMap::new();
     let mut keep: Vec<bool> = Vec::new();
     for (path, file) in &files {
@@ -47,12 +46,10 @@ pub fn read_rows<P: AsRef<Path>>(paths: &[P]) -> Result<Rows> {
             let first = *known
                 .entry((which, sample.prefetch, &sample.role))
                 .or_insert(sample);
-            keep.push(std::ptr::eq(first, sample));
-            if std::ptr::eq(first, sample) {
-                continue;
-            }
+            let is_first = std::ptr::eq(first, sample);
+            keep.push(is_first);
             let text = |sample| samples_lines([sample], &rows.counters);
-            if text(first) != text(sample) {
+            if !is_first && text(first) != text(sample) {
                 return Err(Error::Input(format!(
                     "{}, line {line}: {} in block {} of run {} is there twice, with other \
                      figures; leave out what is wrong",
@@ -62,17 +59,13 @@ pub fn read_rows<P: AsRef<Path>>(paths: &[P]) -> Result<Rows> {
                     sample.run
                 )));
             }
-            match twice.iter_mut().find(|(run, _)| *run == sample.run) {
-                Some((_, count)) => *count += 1,
-                None => twice.push((&sample.run, 1)),
-            }
         }
     }
-    let said = twice.iter().map(|(run, count)| match count {
-        1 => format!("run {run}: 1 row is given twice and counts once"),
-        count => format!("run {run}: {count} rows are given twice; each counts once"),
-    });
-    rows.warnings.extend(said);
+    let twice = keep.iter().filter(|keep| !**keep).count();
+    if twice > 0 {
+        let said = format!("of rows that are given twice, each counts once: {twice} left out");
+        rows.warnings.push(said);
+    }
     let all = files.into_iter().flat_map(|(_, file)| file.samples);
     let once = all
         .zip(keep)
