@@ -144,6 +144,16 @@ fn a_resumed_run_goes_on_after_the_last_whole_line() {
 }
 
 #[test]
+fn a_file_that_lacks_a_column_is_not_gone_on_with() {
+    let (_dir, file) = edited(|text| {
+        let header = text.lines().next().unwrap();
+        header.replace(",margin", "") + "\n"
+    });
+    let message = input_message(RunFolder::open_for_resume(file.parent().unwrap()));
+    assert!(message.contains("earlier version"), "{message}");
+}
+
+#[test]
 fn a_folder_that_holds_anything_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     drop(folder_with(dir.path(), 1));

@@ -6,7 +6,8 @@ use super::prefetch::selected;
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
 use crate::backend::native::{FaultArms, Native, OWN_COUNTERS, pool::Timing, unmeasured};
-use crate::counters::{self, Missing, Pmu, Rotation, Scope, preflight};
+use crate::counters::preflight::{self, Status};
+use crate::counters::{self, Missing, Pmu, Rotation, Scope};
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Unmeasured, drive};
 use crate::machine::environment::{Environment, boot_id};
@@ -201,27 +202,19 @@ fn counters(asked: &[String]) -> Result<(Rotation, Vec<Unmeasured>)> {
     let mut plan = Rotation::new(&pmu, &roles, Scope::User)?;
     let mut missing = plan.missing.clone();
     if pmu.number.is_some() {
-        let dead: Vec<Missing> = preflight::check(&pmu, Scope::User)?
-            .into_iter()
-            .filter(|one| {
-                matches!(
-                    one.status,
-                    preflight::Status::Dead | preflight::Status::Missing
-                )
-            })
-            .filter(|one| roles.contains(&one.role) && !missing.iter().any(|m| m.role == one.role))
-            .map(|one| Missing {
-                role: one.role,
-                reason: one.reason,
-            })
-            .collect();
-        let alive = plan
-            .roles()
-            .into_iter()
-            .filter(|role| !dead.iter().any(|one| one.role == *role));
-        let alive: Vec<&str> = alive.collect();
+        for one in preflight::check(&pmu, Scope::User)? {
+            let dead = matches!(one.status, Status::Dead | Status::Missing);
+            let known = missing.iter().any(|known| known.role == one.role);
+            if dead && !known && roles.contains(&one.role) {
+                missing.push(Missing {
+                    role: one.role,
+                    reason: one.reason,
+                });
+            }
+        }
+        let mut alive = plan.roles();
+        alive.retain(|role| !missing.iter().any(|one| one.role == *role));
         plan = Rotation::new(&pmu, &alive, Scope::User)?;
-        missing.extend(dead);
     }
     Ok((plan, unmeasured(&missing)))
 }

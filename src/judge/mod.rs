@@ -130,10 +130,15 @@ impl Judge {
         let entries = self.points.entry(first.point.clone()).or_default();
         for sample in samples.iter().filter(|s| s.arm != self.baseline) {
             let arm = &sample.arm;
-            let mut push = |compared: Compared, effect: Option<Effect>| {
-                let Some(effect) = effect else {
-                    return;
-                };
+            let alone = effect(arm, sample.prefetch);
+            let off = effect(arm, Prefetch::Off).filter(|_| sample.prefetch == Prefetch::On);
+            let added = alone.zip(off).map(|(on, off)| on.less(&off));
+            let found = [
+                (sample.prefetch.into(), alone),
+                (Compared::OnOverOff, added),
+            ];
+            for (compared, effect) in found {
+                let Some(effect) = effect else { continue };
                 let at = |entry: &Judged| entry.arm == *arm && entry.compared == compared;
                 let at = entries.iter().position(at).unwrap_or_else(|| {
                     let content = format!("{:x} {compared} {arm}", first.point.hash());
@@ -147,12 +152,6 @@ impl Judge {
                 });
                 entries[at].effects.push(effect);
                 entries[at].comparison.push(effect);
-            };
-            push(sample.prefetch.into(), effect(arm, sample.prefetch));
-            if sample.prefetch == Prefetch::On {
-                let off = effect(arm, Prefetch::Off);
-                let both = effect(arm, Prefetch::On).zip(off);
-                push(Compared::OnOverOff, both.map(|(on, off)| on.less(&off)));
             }
         }
     }

@@ -137,8 +137,8 @@ pub struct SamplesFile {
     pub(super) lines: Vec<usize>,
     /// The roles of the counter columns, in the order of the file.
     pub counters: Vec<String>,
-    /// Version of the file, as its column `schema` says.
-    pub schema: u32,
+    /// Whether it has every column that this version of `hitm` writes.
+    pub(super) complete: bool,
     /// What was passed over while reading, a sentence each.
     pub warnings: Vec<String>,
     /// Bytes up to the end of the last whole line.
@@ -196,10 +196,7 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
         samples,
         lines: file.rows().map(|row| row.line).collect(),
         counters,
-        schema: match file.header.iter().any(|name| name == VERSION) {
-            true => SCHEMA,
-            false => 1,
-        },
+        complete: further_sample_columns().all(|name| rest.iter().any(|there| there == name)),
         warnings: file.warning.into_iter().collect(),
         whole_bytes: file.whole_bytes,
     })

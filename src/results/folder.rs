@@ -4,7 +4,7 @@
 //! contents (`files`, `report`).
 
 use super::environment::EnvironmentFile;
-use super::files::{self, SAMPLE_COLUMNS, SCHEMA, SamplesFile, further_sample_columns};
+use super::files::{self, SAMPLE_COLUMNS, SamplesFile, further_sample_columns};
 use crate::error::{Error, Result};
 use crate::experiment::{Block, Design, PlannedSample, Sample};
 use crate::judge::VerdictRow;
@@ -127,7 +127,7 @@ impl RunFolder {
             .map_err(unwritable("open", &file))?;
         lock(&samples, &file)?;
         let there = files::read_samples(&file)?;
-        if there.schema != SCHEMA {
+        if !there.complete {
             return Err(Error::Input(format!(
                 "{} is of an earlier version of hitm, with other columns; begin a new run",
                 file.display()
