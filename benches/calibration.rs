@@ -6,7 +6,7 @@
 
 use std::f64::consts::TAU;
 
-use hitm::stats::{Comparison, Effect, Interval, Look, Parity, Rule, TRIM, Units, Verdict};
+use hitm::stats::{Comparison, Effect, Interval, Look, Parity, Rule, TRIM, Units, Verdict, median};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
@@ -220,7 +220,7 @@ fn estimators(comparisons: u64) {
             let truth = truth(shape, 0.05, trim);
             print!(" |");
             for count in [8, 16, 64] {
-                let mut intervals: Vec<Interval> = (0..comparisons)
+                let intervals: Vec<Interval> = (0..comparisons)
                     .into_par_iter()
                     .filter_map(|seed| {
                         let units = Noise::new(shape, 0.05, seed).units(count);
@@ -230,8 +230,9 @@ fn estimators(comparisons: u64) {
                 let width = |i: &Interval| i.high - i.low;
                 let misses = intervals.iter().filter(|i| i.low > truth || i.high < truth);
                 let misses = share(misses.count(), intervals.len());
-                intervals.sort_by(|a, b| width(a).total_cmp(&width(b)));
-                let median = width(&intervals[intervals.len() / 2]);
+                let mut widths: Vec<f64> = intervals.iter().map(width).collect();
+                widths.sort_by(f64::total_cmp);
+                let median = median(&widths);
                 print!("{:>12}", format!("{misses} ({:.1})", 100.0 * median));
             }
         }

@@ -83,7 +83,7 @@ impl Run {
     fn new(topology: &Topology) -> Run {
         let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
         let now = SystemTime::now();
-        let machine = Environment::record(topology, None);
+        let machine = Environment::record(topology);
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
         Run {
             id: format!("criterion-{}", run_id(now, &machine.name())),
@@ -169,7 +169,7 @@ impl Run {
     }
 }
 
-/// `environment.json`, without a design: the run cannot be resumed.
+/// `environment.json`, without settings, arms and points: the run cannot be resumed.
 fn environment(run: &Run) -> EnvironmentFile {
     let unmeasured = run
         .machine
@@ -181,14 +181,14 @@ fn environment(run: &Run) -> EnvironmentFile {
         });
     EnvironmentFile {
         run: RunRecord {
-            run: Some(run.id.clone()),
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            started: Some(run.machine.date.clone()),
-            command_line: std::env::args().collect(),
-            seed: Some(run.seed),
             unmeasured: unmeasured.collect(),
-            ..RunRecord::default()
+            ..RunRecord::begin()
         },
+        design: Some(Design {
+            run: run.id.clone(),
+            seed: run.seed,
+            ..Design::new(BackendKind::Native, &run.machine.name(), vec![], vec![])
+        }),
         machine: serde_json::to_value(&run.machine).ok(),
         ..EnvironmentFile::default()
     }

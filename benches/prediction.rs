@@ -11,8 +11,8 @@ use hitm::backend::native::{Native, PACE};
 use hitm::calibrate::{About, Calibration, Findings, Geometry};
 use hitm::error::Result;
 use hitm::experiment::{
-    Arm, Backend, BackendKind, Design, Ending, Invalid, Limits, Measured, PlannedSample, Point,
-    Sample, Scenario, Watch, drive,
+    Arm, Backend, BackendKind, Design, Ending, Limits, Measured, PlannedSample, Point, Sample,
+    Scenario, Watch, drive,
 };
 use hitm::judge::{self, Terms, VerdictRow};
 use hitm::machine::{CpuModel, Distance, Placement, Topology, Vendor};
@@ -97,29 +97,30 @@ impl Backend for Interleaved<'_> {
         }
         let mut measured = self.native.measure(planned)?;
         for _ in 1..TRIES {
-            if !self.is_disturbed(&measured) {
-                return Ok(measured);
+            if !is_disturbed(&measured.counters, self.undisturbed_ns) {
+                break;
             }
             measured = self.native.measure(planned)?;
-        }
-        if self.is_disturbed(&measured) {
-            measured.invalid.push(Invalid::Sibling);
         }
         Ok(measured)
     }
 }
 
-impl Interleaved<'_> {
-    fn is_disturbed(&self, measured: &Measured) -> bool {
-        measured.counters.get(PACE).copied() > Some(self.undisturbed_ns)
-    }
+fn is_disturbed(counters: &BTreeMap<String, f64>, undisturbed_ns: f64) -> bool {
+    counters.get(PACE).copied() > Some(undisturbed_ns)
 }
 
-struct Collect(Vec<Sample>);
+struct Collect {
+    samples: Vec<Sample>,
+    undisturbed_ns: f64,
+}
 
 impl Watch for Collect {
-    fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        self.0.extend_from_slice(samples);
+    fn block(&mut self, samples: Vec<Sample>) -> Result<()> {
+        for mut sample in samples {
+            sample.valid &= !is_disturbed(&sample.counters, self.undisturbed_ns);
+            self.samples.push(sample);
+        }
         Ok(())
     }
 
@@ -173,7 +174,10 @@ fn measure(blocks: u64) -> Result<Session> {
         backend.calibration.round()?;
     }
     backend.undisturbed_ns = backend.calibration.findings().undisturbed_ns;
-    let mut collect = Collect(Vec::new());
+    let mut collect = Collect {
+        samples: Vec::new(),
+        undisturbed_ns: backend.undisturbed_ns,
+    };
     let limits = Limits {
         budget: None,
         blocks: Some(blocks),
@@ -192,13 +196,13 @@ fn measure(blocks: u64) -> Result<Session> {
         margin: design.margin,
         ending: Ending::BlocksTaken,
     };
-    let rows: Vec<&Sample> = collect.0.iter().collect();
+    let rows: Vec<&Sample> = collect.samples.iter().collect();
     let verdicts = judge::verdicts(&rows, &terms);
     Ok(Session {
         findings: backend.calibration.findings(),
         topology,
         vendor: CpuModel::here().ok().map(|model| model.vendor),
-        samples: collect.0,
+        samples: collect.samples,
         verdicts,
     })
 }

@@ -25,14 +25,11 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
     }
     folder.write_verdicts(&verdicts).unwrap();
     let run = RunRecord {
-        run: Some("fake".into()),
         version: Some("0.1.0".into()),
         started: Some("2025-11-14T22:13:20Z".into()),
         command_line: ["hitm", "run", "--scenario", "one-vma"]
             .map(str::to_owned)
             .into(),
-        seed: Some(42),
-        margin: Some(0.02),
         unmeasured: vec![Unmeasured {
             what: "hitm_local".into(),
             why: "this virtual machine has no performance counters".into(),
@@ -47,6 +44,7 @@ fn run_folder(name: &str, points: &[(&str, usize, u64)], edit: fn(&mut Sample)) 
     folder
         .write_environment(&EnvironmentFile {
             run,
+            design: Some(fake::design()),
             machine: Some(machine),
             ..EnvironmentFile::default()
         })
@@ -294,18 +292,16 @@ fn csv_and_json_carry_the_rows_of_the_table() {
     std::fs::write(&file, &csv).unwrap();
     assert_eq!(hitm::results::read_verdicts(&file).unwrap(), verdicts);
     let header = csv.lines().next().unwrap();
-    assert!(
-        header.ends_with(
-            "blocks_invalid,slot,transfer_ns,pace,role,ns_per_fault,baseline_ns_per_fault"
-        )
-    );
+    assert!(header.ends_with(
+        "blocks_invalid,slot,transfer_ns,pace,role,run,label,ns_per_fault,baseline_ns_per_fault"
+    ));
 
     let json = render(Format::Json, &verdicts, &arms);
     let json: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     assert_eq!(json.len(), verdicts.len());
     assert_eq!(json[0]["layout"], "baseline-again");
     assert_eq!(json[0]["ratio"], verdicts[0].ratio.unwrap());
-    let time = csv.lines().nth(1).unwrap().split(',').nth(18).unwrap();
+    let time = csv.lines().nth(1).unwrap().split(',').nth(20).unwrap();
     assert_eq!(json[0]["ns_per_fault"].as_f64(), time.parse().ok());
     assert!(json.last().unwrap()["ratio"].is_null());
 }

@@ -95,13 +95,13 @@ fn folder(name: &str) -> PathBuf {
     }
     folder.write_verdicts(&verdicts).unwrap();
     let run = RunRecord {
-        margin: Some(0.02),
         scaled: vec!["prefetch_rfo_hitm".to_owned()],
         ..RunRecord::default()
     };
     folder
         .write_environment(&EnvironmentFile {
             run,
+            design: Some(fake::design()),
             ..EnvironmentFile::default()
         })
         .unwrap();

@@ -175,9 +175,9 @@ struct Samples {
 }
 
 impl Watch for Samples {
-    fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        self.all.extend_from_slice(samples);
-        self.judge.push_block(samples);
+    fn block(&mut self, samples: Vec<Sample>) -> Result<()> {
+        self.judge.push_block(&samples);
+        self.all.extend(samples);
         Ok(())
     }
 

@@ -78,8 +78,8 @@ pub fn or_exit<T>(result: Result<T>) -> T {
 struct Rows(Vec<Sample>);
 
 impl Watch for Rows {
-    fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        self.0.extend_from_slice(samples);
+    fn block(&mut self, samples: Vec<Sample>) -> Result<()> {
+        self.0.extend(samples);
         Ok(())
     }
 

@@ -305,23 +305,19 @@ fn archs(format: Format) -> Result<()> {
             licence: &table.licence,
         })
         .collect();
-    print(&match format {
-        Format::Csv => csv(&rows),
-        Format::Json => json(&serde_json::json!(rows)),
-        Format::Table => {
-            let mut table = Columns::new("<>><");
-            for row in &rows {
-                let (events, roles) = (row.events, row.roles);
-                table.row([
-                    row.arch,
-                    &format!("{events} events,"),
-                    &format!("{roles} roles"),
-                    row.title,
-                ]);
-            }
-            table.to_string()
+    print(&super::rows(format, &rows, |rows| {
+        let mut table = Columns::new("<>><");
+        for row in rows {
+            let (events, roles) = (row.events, row.roles);
+            table.row([
+                row.arch,
+                &format!("{events} events,"),
+                &format!("{roles} roles"),
+                row.title,
+            ]);
         }
-    })
+        table.to_string()
+    }))
 }
 
 /// An event of a table, whether or not it serves a role.
@@ -354,26 +350,22 @@ fn events(list: &ListArgs) -> Result<()> {
     let rows: Vec<EventRow> = events
         .map(|(name, event)| event_row(table, name, event))
         .collect();
-    print(&match list.format {
-        Format::Csv => csv(&rows),
-        Format::Json => json(&serde_json::json!(rows)),
-        Format::Table => {
-            let mut table = Columns::new("<<<");
-            table.row(["EVENT", "CONFIG", "CONFIG1"]);
-            for row in &rows {
-                table.row([
-                    row.event,
-                    &row.config,
-                    row.config1.as_deref().unwrap_or("-"),
-                ]);
-                table.text(wrap(row.counts, "      "));
-                if !row.roles.is_empty() {
-                    table.text(wrap(&format!("role: {}", row.roles), "      "));
-                }
+    print(&super::rows(list.format, &rows, |rows| {
+        let mut table = Columns::new("<<<");
+        table.row(["EVENT", "CONFIG", "CONFIG1"]);
+        for row in rows {
+            table.row([
+                row.event,
+                &row.config,
+                row.config1.as_deref().unwrap_or("-"),
+            ]);
+            table.text(wrap(row.counts, "      "));
+            if !row.roles.is_empty() {
+                table.text(wrap(&format!("role: {}", row.roles), "      "));
             }
-            table.to_string()
         }
-    })
+        table.to_string()
+    }))
 }
 
 fn event_row<'a>(table: &'a EventTable, name: &'a str, event: &'a Event) -> EventRow<'a> {
@@ -429,11 +421,8 @@ fn check(check: &CheckArgs) -> Result<()> {
             reason: &one.reason,
         })
         .collect();
-    print(&match check.format {
-        Format::Csv => csv(&rows),
-        Format::Json => json(&serde_json::json!(rows)),
-        Format::Table => trials(pmu.table, &checked),
-    })
+    let table = |_: &[CheckRow]| trials(pmu.table, &checked);
+    print(&super::rows(check.format, &rows, table))
 }
 
 fn trials(events: Option<&EventTable>, checked: &[Checked]) -> String {

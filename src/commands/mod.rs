@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use clap::Subcommand;
-use output::{csv, first_error, json, print};
+use output::{csv, first_error, json, print, rows};
 
 mod counters;
 mod layout;

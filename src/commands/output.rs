@@ -1,5 +1,6 @@
 //! What every command prints through: finished text, rows as CSV, values as JSON.
 
+use super::options::Format;
 use crate::error::{Error, Result};
 use std::io::{ErrorKind, Write};
 
@@ -31,6 +32,19 @@ pub fn csv<T: serde::Serialize>(rows: &[T]) -> String {
 /// A value, or rows as an array, as JSON.
 pub fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// Rows in the form asked for; `table` makes the table of them.
+pub fn rows<T: serde::Serialize>(
+    format: Format,
+    rows: &[T],
+    table: impl FnOnce(&[T]) -> String,
+) -> String {
+    match format {
+        Format::Csv => csv(rows),
+        Format::Json => json(&rows),
+        Format::Table => table(rows),
+    }
 }
 
 /// The first error of several steps, in their order. Of the others, those that say something else

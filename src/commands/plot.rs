@@ -32,7 +32,7 @@ pub fn run(args: Args) -> Result<()> {
     for warning in &record.warnings {
         eprintln!("hitm: {warning}");
     }
-    std::fs::create_dir_all(&out).map_err(|e| unwritable("create", &out, &e))?;
+    std::fs::create_dir_all(&out).map_err(unwritable("create", &out))?;
     let written = report::write(&record, &out)?;
     let lines = written.iter().map(|path| format!("{}\n", path.display()));
     super::print(&lines.collect::<String>())

@@ -11,7 +11,7 @@ use crate::report::columns::Columns;
 use crate::results::RegisterSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `hitm prefetch`.
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ enum Action {
     /// Which prefetchers each CPU has, and which are on
     Status {
         #[command(flatten)]
-        registers: RegisterArgs,
+        registers: RegisterSettings,
         /// Form of the output
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
@@ -35,7 +35,17 @@ enum Action {
     /// Switch prefetchers on, until `restore`
     On(SwitchArgs),
     /// Put every register back to what it held before the first `off` or `on`
-    Restore(PlaceArgs),
+    Restore {
+        /// A folder shaped like /dev/cpu, used instead of this machine's registers
+        #[arg(long, value_name = "DIR")]
+        msr_root: Option<PathBuf>,
+        /// Not needed here; taken as by `off` and `on`
+        #[arg(long, value_enum, requires = "msr_root")]
+        vendor: Option<Vendor>,
+        /// Not needed here either
+        #[arg(long, value_name = "FAMILY:MODEL", requires = "vendor")]
+        model: Option<String>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -45,94 +55,35 @@ struct SwitchArgs {
     #[arg(long, default_value = "all")]
     which: String,
     #[command(flatten)]
-    registers: RegisterArgs,
+    registers: RegisterSettings,
 }
 
-/// Which registers are meant; shared by every command that switches prefetchers.
-#[derive(clap::Args)]
-pub struct RegisterArgs {
-    /// CPUs, as in 0-3,8 [default: all]
-    #[arg(long, value_name = "LIST")]
-    cpus: Option<String>,
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// Use registers that the vendor does not document, too
-    #[arg(long)]
-    unsafe_msr: bool,
-}
-
-#[derive(clap::Args)]
-struct PlaceArgs {
-    /// A folder shaped like /dev/cpu, used instead of this machine's registers
-    #[arg(long, value_name = "DIR")]
-    msr_root: Option<PathBuf>,
-    /// Vendor of the CPUs in that folder (`restore` needs neither this nor the model)
-    #[arg(long, value_enum, requires = "msr_root")]
-    vendor: Option<Vendor>,
-    /// CPUID family and model of those CPUs, as in 6:0x4f [default: a current server]
-    #[arg(long, value_name = "FAMILY:MODEL", requires = "vendor")]
-    model: Option<String>,
-}
-
-impl From<&RegisterArgs> for RegisterSettings {
-    fn from(args: &RegisterArgs) -> RegisterSettings {
-        RegisterSettings {
-            cpus: args.cpus.clone(),
-            msr_root: args.place.msr_root.clone(),
-            vendor: args.place.vendor,
-            model: args.place.model.clone(),
-            unsafe_msr: args.unsafe_msr,
+/// What [`Control::open`] needs.
+pub fn selected(registers: &RegisterSettings) -> Result<Selected> {
+    let model = registers.model.as_deref().map(family_and_model);
+    let model = model.transpose()?;
+    let described = match (&registers.msr_root, registers.vendor) {
+        (None, _) => None,
+        (Some(_), Some(vendor)) => Some(Cpus::described(vendor, model)),
+        (Some(_), None) => {
+            return Err(Error::Input(
+                "--msr-root needs --vendor intel or amd: the files do not tell whose registers \
+                 they are"
+                    .into(),
+            ));
         }
-    }
+    };
+    let cpus = registers.cpus.as_deref().map(cpu_list::parse).transpose()?;
+    Ok(Selected {
+        place: place(registers.msr_root.as_deref())?,
+        described,
+        cpus: cpus.map(BTreeSet::from_iter),
+        unsafe_msr: registers.unsafe_msr,
+    })
 }
 
-impl From<&RegisterSettings> for RegisterArgs {
-    fn from(recorded: &RegisterSettings) -> RegisterArgs {
-        RegisterArgs {
-            cpus: recorded.cpus.clone(),
-            place: PlaceArgs {
-                msr_root: recorded.msr_root.clone(),
-                vendor: recorded.vendor,
-                model: recorded.model.clone(),
-            },
-            unsafe_msr: recorded.unsafe_msr,
-        }
-    }
-}
-
-impl PlaceArgs {
-    fn place(&self) -> Result<Place> {
-        match &self.msr_root {
-            None => Ok(Place::machine()),
-            Some(root) => Place::folder(root),
-        }
-    }
-}
-
-impl RegisterArgs {
-    /// What [`Control::open`] needs.
-    pub fn options(&self) -> Result<Selected> {
-        let place = &self.place;
-        let model = place.model.as_deref().map(family_and_model).transpose()?;
-        let described = match (&place.msr_root, place.vendor) {
-            (None, _) => None,
-            (Some(_), Some(vendor)) => Some(Cpus::described(vendor, model)),
-            (Some(_), None) => {
-                return Err(Error::Input(
-                    "--msr-root needs --vendor intel or amd: the files do not tell whose \
-                     registers they are"
-                        .into(),
-                ));
-            }
-        };
-        let cpus = self.cpus.as_deref().map(cpu_list::parse).transpose()?;
-        Ok(Selected {
-            place: place.place()?,
-            described,
-            cpus: cpus.map(BTreeSet::from_iter),
-            unsafe_msr: self.unsafe_msr,
-        })
-    }
+fn place(msr_root: Option<&Path>) -> Result<Place> {
+    msr_root.map_or_else(|| Ok(Place::machine()), Place::folder)
 }
 
 fn family_and_model(text: &str) -> Result<(u8, u8)> {
@@ -155,13 +106,13 @@ pub fn run(args: Args) -> Result<()> {
         Action::Status { registers, format } => status(&registers, format),
         Action::Off(args) => switch(&args, Switch::Off),
         Action::On(args) => switch(&args, Switch::On),
-        Action::Restore(args) => put_back(&args.place()?),
+        Action::Restore { msr_root, .. } => put_back(&place(msr_root.as_deref())?),
     }
 }
 
 fn switch(args: &SwitchArgs, state: Switch) -> Result<()> {
     let which: Which = args.which.parse()?;
-    let control = Control::open(&args.registers.options()?)?;
+    let control = Control::open(&selected(&args.registers)?)?;
     if let Some(note) = control.place().taint_note() {
         eprintln!("hitm: note: {note}");
     }
@@ -194,8 +145,8 @@ fn put_back(place: &Place) -> Result<()> {
     print(&format!("{line}\n"))
 }
 
-fn status(args: &RegisterArgs, format: Format) -> Result<()> {
-    let control = Control::open(&args.options()?)?;
+fn status(registers: &RegisterSettings, format: Format) -> Result<()> {
+    let control = Control::open(&selected(registers)?)?;
     let settings = control.status()?;
     print(&match format {
         Format::Table => table(&control, &settings),

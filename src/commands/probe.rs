@@ -107,7 +107,7 @@ pub fn run(args: Args) -> Result<()> {
         return calibrate(path, &topology, args.seconds.unwrap_or(CALIBRATION_SECONDS));
     }
     let probed = Probed {
-        environment: Environment::record(&topology, None),
+        environment: Environment::record(&topology),
         placements: Placement::NAMED
             .map(|placed| room(&placed, &topology))
             .into(),
@@ -150,7 +150,7 @@ fn calibrate(path: &Path, topology: &Topology, seconds: Duration) -> Result<()> 
 
 /// What the file says that no measurement does. Its name is the file's.
 fn about(path: &Path, topology: &Topology) -> calibrate::About {
-    let environment = Environment::record(topology, None);
+    let environment = Environment::record(topology);
     let model = environment.cpu.model_name;
     let guest = match environment.machine.guest_of() {
         None => String::new(),

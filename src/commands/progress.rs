@@ -62,8 +62,7 @@ impl Progress {
 }
 
 impl Watch for Progress {
-    fn block(&mut self, samples: &[Sample]) -> Result<()> {
-        let mut samples = samples.to_vec();
+    fn block(&mut self, mut samples: Vec<Sample>) -> Result<()> {
         // A resumed file keeps its columns, even if more can be counted by now.
         for sample in &mut samples {
             let columns = self.folder.counters();

@@ -26,11 +26,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     let table = published::find(name)?;
     let cells = table.reproduce()?;
-    super::print(&match args.format {
-        Format::Csv => super::csv(&cells),
-        Format::Json => super::json(&cells),
-        Format::Table => beside(table, &cells),
-    })
+    super::print(&super::rows(args.format, &cells, |cells| {
+        beside(table, cells)
+    }))
 }
 
 /// Published beside simulated, with residuals.

@@ -84,11 +84,7 @@ pub fn run(args: &Args) -> Result<String> {
             args.map.display()
         )));
     }
-    Ok(match args.format {
-        Format::Csv => super::csv(&rows),
-        Format::Json => super::json(&rows),
-        Format::Table => table(&rows),
-    })
+    Ok(super::rows(args.format, &rows, table))
 }
 
 fn row(address: u64, times: usize, found: &Found<'_>) -> ResolvedRow {

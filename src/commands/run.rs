@@ -2,15 +2,17 @@
 
 use super::first_error;
 use super::options::Options;
-use super::prefetch::RegisterArgs;
+use super::prefetch::selected;
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
 use crate::backend::faults::FaultArms;
 use crate::backend::native::{Native, OWN_COUNTERS, pool::Timing, unmeasured};
-use crate::counters::{self, Missing, Pmu, Rotation, Scope, preflight};
+use crate::counters::preflight::{self, Status};
+use crate::counters::{self, Missing, Pmu, Rotation, Scope};
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Unmeasured, drive};
-use crate::machine::{CpuId, Topology, environment::Environment};
+use crate::machine::environment::{Environment, boot_id};
+use crate::machine::{CpuId, Topology};
 use crate::prefetch::{Control, Which};
 use crate::program::fault::TALLIES;
 use crate::results::address_map::{self, AddressMap, Mapped};
@@ -44,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "PREFETCHER")]
     which: Option<Which>,
     #[command(flatten)]
-    registers: RegisterArgs,
+    registers: RegisterSettings,
     /// Go on with the run in this folder, with everything that was asked for there; --budget and
     /// --blocks may be given anew
     #[arg(long, value_name = "DIR", conflicts_with_all = [
@@ -64,12 +66,12 @@ const DEFAULT_LIMITS: Limits = Limits {
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
-    let machine = Environment::record(&topology, args.options.seed);
+    let machine = Environment::record(&topology);
     let (mut environment, mut design, settings) = match &args.resume {
         Some(dir) => resumed(&args, dir, &machine.name())?,
         None => new(&args, &topology, &machine)?,
     };
-    (design.host, design.boot_id) = (host(), boot_id());
+    (design.host, design.boot_id) = (host(), boot_id().unwrap_or_default());
     let cpus = cpus(&design, &topology, settings.oversubscribe)?;
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
@@ -165,7 +167,7 @@ fn control(
     used: BTreeSet<CpuId>,
     prefetcher: Option<Which>,
 ) -> Result<(Control, Which)> {
-    let mut options = RegisterArgs::from(registers).options()?;
+    let mut options = selected(registers)?;
     if options.cpus.is_none() {
         options.cpus = Some(used);
     }
@@ -201,27 +203,19 @@ fn counters(asked: &[String]) -> Result<(Rotation, Vec<Unmeasured>)> {
     let mut plan = Rotation::new(&pmu, &roles, Scope::User)?;
     let mut missing = plan.missing.clone();
     if pmu.number.is_some() {
-        let dead: Vec<Missing> = preflight::check(&pmu, Scope::User)?
-            .into_iter()
-            .filter(|one| {
-                matches!(
-                    one.status,
-                    preflight::Status::Dead | preflight::Status::Missing
-                )
-            })
-            .filter(|one| roles.contains(&one.role) && !missing.iter().any(|m| m.role == one.role))
-            .map(|one| Missing {
-                role: one.role,
-                reason: one.reason,
-            })
-            .collect();
-        let alive = plan
-            .roles()
-            .into_iter()
-            .filter(|role| !dead.iter().any(|one| one.role == *role));
-        let alive: Vec<&str> = alive.collect();
+        for one in preflight::check(&pmu, Scope::User)? {
+            let dead = matches!(one.status, Status::Dead | Status::Missing);
+            let known = missing.iter().any(|known| known.role == one.role);
+            if dead && !known && roles.contains(&one.role) {
+                missing.push(Missing {
+                    role: one.role,
+                    reason: one.reason,
+                });
+            }
+        }
+        let mut alive = plan.roles();
+        alive.retain(|role| !missing.iter().any(|one| one.role == *role));
         plan = Rotation::new(&pmu, &alive, Scope::User)?;
-        missing.extend(dead);
     }
     Ok((plan, unmeasured(&missing)))
 }
@@ -244,8 +238,7 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Reques
     settings.counters = args.counters.clone();
     settings.address_map = args.address_map.clone();
     settings.oversubscribe = args.oversubscribe;
-    settings.registers =
-        (design.prefetch.len() > 1).then(|| RegisterSettings::from(&args.registers));
+    settings.registers = (design.prefetch.len() > 1).then(|| args.registers.clone());
     settings.check()?;
     let recorded = serde_json::to_value(machine)
         .map_err(|e| Error::Input(format!("the environment cannot be written as JSON: {e}")))?;
@@ -272,12 +265,6 @@ fn host() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
-/// The kernel's identifier of this boot; empty where it is not told.
-fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.map_or(String::new(), |id| id.trim().to_owned())
-}
-
 /// What was asked of the run in `dir`, if it can go on here; a new budget or number of blocks
 /// takes the place of the old one.
 fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Request> {
@@ -296,8 +283,7 @@ fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Request> {
         |key: &str, why: Error| Error::Input(format!("{}, settings.{key}: {why}", path.display()));
     counted_roles(&settings.counters).map_err(|why| wrong("counters", why))?;
     if let Some(registers) = &settings.registers {
-        let options = RegisterArgs::from(registers).options();
-        options.map_err(|why| wrong("registers", why))?;
+        selected(registers).map_err(|why| wrong("registers", why))?;
     }
     if (design.prefetch.len() > 1) != settings.registers.is_some() {
         let why = "there are registers exactly if the prefetcher is switched";

@@ -4,9 +4,9 @@ use super::options::{FailOn, Format, Options, percent};
 use super::{first_error, print};
 use crate::error::{Error, Result};
 use crate::experiment::{Arm, DEFAULT_MARGIN, Design, Ending, Sample};
-use crate::judge::{self, Terms, VerdictRow};
+use crate::judge::{self, Compared, Terms, VerdictRow};
 use crate::report::{self, Record, arms::arms, table};
-use crate::results::{EnvironmentFile, RunFolder, read_samples, samples_path};
+use crate::results::{EnvironmentFile, RunFolder, read_rows, read_samples, samples_path};
 use crate::stats::Verdict;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,15 @@ use std::path::{Path, PathBuf};
 /// Arguments of `hitm verdicts`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Run folders, or files with the columns of samples.csv; each run is judged by itself
+    /// Run folders, or files with the columns of samples.csv; each run is judged by itself, in
+    /// however many of them its rows lie
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
     /// How the verdicts are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Equivalence margin in per cent [default: that of the run; 2 where it is not recorded]
+    /// Equivalence margin in per cent [default: that of the rows, else of the environment.json
+    /// beside them, else 2]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     margin: Option<f64>,
     /// The baseline of rows that do not say it, as in files of earlier versions
@@ -31,49 +33,42 @@ pub struct Args {
     fail_on: Option<FailOn>,
 }
 
-/// Run it.
+/// Run it. Everything is read and judged before anything is printed.
 pub fn run(args: Args) -> Result<()> {
-    let mut known: Vec<String> = Vec::new();
+    let read = read_rows(&args.files)?;
+    for warning in &read.warnings {
+        eprintln!("hitm: {warning}");
+    }
+    let beside = |path: &PathBuf| samples_path(path).with_file_name("environment.json");
+    let beside = args.files.iter().map(beside).filter(|path| path.exists());
+    let environments = beside.map(|path| EnvironmentFile::read(&path));
+    let environments: Vec<EnvironmentFile> = environments.collect::<Result<_>>()?;
+    let runs = runs(&read.samples);
+    let mut tables = String::new();
     let (mut rows, mut times) = (Vec::new(), Vec::new());
-    for path in &args.files {
-        let path = samples_path(path);
-        let file = read_samples(&path)?;
-        for warning in &file.warnings {
-            eprintln!("hitm: {warning}");
+    for (run, samples) in &runs {
+        let of_it = |design: &Design| design.run == *run;
+        let recorded = |file: &&EnvironmentFile| file.design.as_ref().is_some_and(of_it);
+        let terms = terms(&args, run, samples, environments.iter().find(recorded))
+            .map_err(|why| Error::Input(format!("run {run}: {why}")))?;
+        let judged = judge::verdicts(samples, &terms);
+        let samples: Vec<Sample> = samples.iter().copied().cloned().collect();
+        let taken = arms(&samples, &judged);
+        // A table has a group for each design point; those of two runs are never one.
+        if runs.len() > 1 {
+            tables += &format!("run {run}\n");
         }
-        let beside = path.with_file_name("environment.json");
-        let environment = match beside.exists() {
-            true => EnvironmentFile::read(&beside)?,
-            false => EnvironmentFile::default(),
-        };
-        for (run, samples) in runs(&file.samples) {
-            if known.iter().any(|other| other == run) {
-                eprintln!("hitm: run {run} is given twice and counts once");
-                continue;
-            }
-            known.push(run.to_owned());
-            let terms = terms(&args, run, &samples, &environment)
-                .map_err(|why| Error::Input(format!("{}: {why}", path.display())))?;
-            let judged = judge::verdicts(&samples, &terms);
-            let samples: Vec<Sample> = samples.into_iter().cloned().collect();
-            let taken = arms(&samples, &judged);
-            // A table has a group for each design point; those of two runs are never one.
-            if args.format == Format::Table {
-                if file.samples.len() > samples.len() || args.files.len() > 1 {
-                    print(&format!("run {run}\n"))?;
-                }
-                print(&table::render(args.format, &judged, &taken))?;
-            }
-            rows.extend(judged);
-            times.extend(taken);
-        }
+        tables += &table::render(Format::Table, &judged, &taken);
+        rows.extend(judged);
+        times.extend(taken);
     }
     if rows.is_empty() {
         eprintln!("hitm: there is nothing to compare in these rows");
     }
-    if args.format != Format::Table {
-        print(&table::render(args.format, &rows, &times))?;
-    }
+    print(&match args.format {
+        Format::Table => tables,
+        format => table::render(format, &rows, &times),
+    })?;
     fail_on(args.fail_on, &rows)
 }
 
@@ -89,30 +84,28 @@ fn runs(samples: &[Sample]) -> Vec<(&str, Vec<&Sample>)> {
     runs
 }
 
-/// What a run is judged by: its rows, else what lies beside them if it is about this run, else
-/// what is assumed and said.
+/// What a run is judged by: its rows, else its record, else what is assumed and said.
 fn terms(
     args: &Args,
     run: &str,
     samples: &[&Sample],
-    environment: &EnvironmentFile,
+    record: Option<&EnvironmentFile>,
 ) -> Result<Terms> {
-    let record = (environment.run.run.as_deref() == Some(run)).then_some(environment);
     let design = record.and_then(|record| record.design.as_ref());
     let recorded = samples.iter().find_map(|s| s.baseline.as_ref());
     let recorded = recorded.or_else(|| design.and_then(|design| design.arms.first()));
     let baseline = match (recorded, &args.baseline) {
         (Some(there), Some(asked)) if there != asked => {
             return Err(Error::Input(format!(
-                "run {run} has the baseline {there}, and --baseline is {asked}; leave it out"
+                "its baseline is {there}, and --baseline is {asked}; leave it out"
             )));
         }
         (Some(there), _) => there.clone(),
         (None, Some(asked)) => asked.clone(),
         (None, None) => {
-            return Err(Error::Input(format!(
-                "the rows of run {run} do not say what they are compared with; give --baseline NAME"
-            )));
+            return Err(Error::Input(
+                "its rows do not say what they are compared with; give --baseline NAME".to_owned(),
+            ));
         }
     };
     if samples.iter().all(|s| s.arm != baseline) {
@@ -120,7 +113,8 @@ fn terms(
         let arms = arms.iter().map(String::as_str);
         return Err(Error::unknown("baseline", &baseline.to_string(), arms));
     }
-    let recorded = record.and_then(|record| record.run.margin);
+    let recorded = samples.iter().find_map(|s| s.margin);
+    let recorded = recorded.or_else(|| design.map(|design| design.margin));
     let margin = args.margin.map(|percent| percent / 100.0).or(recorded);
     let margin = margin.unwrap_or_else(|| {
         eprintln!(
@@ -204,17 +198,22 @@ fn report(dir: &Path, format: Format) -> Result<()> {
 }
 
 fn fail_on(fail_on: Option<FailOn>, rows: &[VerdictRow]) -> Result<()> {
-    let slower = |row: &&VerdictRow| row.verdict == Verdict::Regression && row.arm != Arm::Again;
-    let found: Vec<&VerdictRow> = rows.iter().filter(slower).collect();
-    let names = found.iter().map(|row| {
+    // The attribution is no comparison of layouts: it tells what the prefetcher adds to one.
+    let slower = |row: &&VerdictRow| {
+        row.verdict == Verdict::Regression
+            && row.arm != Arm::Again
+            && row.prefetch != Compared::OnOverOff
+    };
+    let names = rows.iter().filter(slower).map(|row| {
         let (scenario, threads) = (&row.point.scenario, row.point.threads);
-        format!("{} ({scenario}, {threads} threads)", row.arm)
+        let (arm, baseline) = (&row.arm, &row.baseline);
+        format!("{arm} against {baseline} ({scenario}, {threads} threads)")
     });
-    match (fail_on, found.first()) {
-        (Some(FailOn::Regression), Some(first)) => Err(Error::Regression(format!(
-            "regressions against {}: {}",
-            first.baseline,
-            names.collect::<Vec<_>>().join(", ")
+    let names: Vec<String> = names.collect();
+    match fail_on {
+        Some(FailOn::Regression) if !names.is_empty() => Err(Error::Regression(format!(
+            "regressions: {}",
+            names.join(", ")
         ))),
         _ => Ok(()),
     }

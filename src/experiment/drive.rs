@@ -6,6 +6,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::program::totals::Totals;
+use crate::stats::median;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -41,7 +42,7 @@ impl Ending {
 /// Who takes the rows, and says when it is enough.
 pub trait Watch {
     /// A block is finished: these are its rows.
-    fn block(&mut self, samples: &[Sample]) -> Result<()>;
+    fn block(&mut self, samples: Vec<Sample>) -> Result<()>;
     /// Whether every verdict at this point is decided.
     fn is_decided(&self, point: &Point) -> bool;
     /// So much of the run is done (0 to 1).
@@ -86,7 +87,7 @@ pub fn drive(
                 .map(|(planned, measured)| sample(design, limits, planned, measured))
                 .collect();
             mark_other_modes(&mut samples);
-            watch.block(&samples)?;
+            watch.block(samples)?;
             taken[point] += 1;
             let time = limits.budget.map_or(0.0, |budget| {
                 start.elapsed().as_secs_f64() / budget.as_secs_f64()
@@ -135,6 +136,7 @@ fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Me
         label: design.label.clone(),
         boot_id: design.boot_id.clone(),
         baseline: design.arms.first().cloned(),
+        margin: Some(design.margin),
         blocks_planned: limits.blocks,
         stratum: Stratum {
             slot: Some(slot),
@@ -163,7 +165,7 @@ fn mark_other_modes(samples: &mut [Sample]) {
         return;
     }
     probes.sort_by(f64::total_cmp);
-    let median = probes[probes.len() / 2];
+    let median = median(&probes);
     for sample in samples {
         let Some(probe) = sample.probe_ns else {
             continue;
@@ -171,5 +173,36 @@ fn mark_other_modes(samples: &mut [Sample]) {
         if probe > median * SAME_MODE || probe < median / SAME_MODE {
             sample.invalidate(&Invalid::OtherMode(probe, median));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Code;
+
+    #[test]
+    fn the_mode_of_a_block_is_the_median_of_its_probes() {
+        let point = Point {
+            scenario: "one-vma".parse().unwrap(),
+            placement: "compact".parse().unwrap(),
+            threads: 2,
+        };
+        let block = |probes: &[f64]| -> Vec<bool> {
+            let row = |probe: &f64| Sample {
+                probe_ns: Some(*probe),
+                ..Sample::new("a".parse().unwrap(), point.clone())
+            };
+            let mut rows: Vec<Sample> = probes.iter().map(row).collect();
+            mark_other_modes(&mut rows);
+            let marked = rows
+                .iter()
+                .map(|s| s.invalid_code.contains(&Code::OtherMode));
+            marked.collect()
+        };
+        assert_eq!(block(&[11.0, 11.5, 27.0]), [false, false, true]);
+        // Of an even number neither of the two in the middle decides alone.
+        assert_eq!(block(&[27.0, 19.0]), [false, false]);
+        assert_eq!(block(&[120.0, 11.0]), [true, true]);
     }
 }

@@ -42,12 +42,6 @@ impl PlannedSample {
 /// One randomised pass over every arm at one design point.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// Index of the design point.
-    pub point: usize,
-    /// Its number within the point.
-    pub number: u64,
-    /// Slab slot of the first VMA in use.
-    pub first_slot: usize,
     /// The samples, in the order they are taken.
     pub samples: Vec<PlannedSample>,
 }
@@ -85,12 +79,7 @@ impl Block {
         for (order, sample) in samples.iter_mut().enumerate() {
             sample.order = order;
         }
-        Block {
-            point,
-            number,
-            first_slot,
-            samples,
-        }
+        Block { samples }
     }
 }
 
@@ -133,7 +122,8 @@ mod tests {
     fn a_couple_of_blocks_has_one_slot_of_each_parity() {
         let mut odd_first = 0;
         for couple in 0..100 {
-            let slots = [0, 1].map(|i| Block::of(&design(), 0, 2 * couple + i).first_slot);
+            let slots =
+                [0, 1].map(|i| Block::of(&design(), 0, 2 * couple + i).samples[0].first_slot);
             assert_eq!(slots[0] ^ slots[1], 1);
             odd_first += slots[0];
         }
@@ -164,11 +154,11 @@ mod tests {
         };
         for number in 0..20 {
             let (alone, among) = (Block::of(&design(), 0, number), Block::of(&all, 2, number));
-            let order = |block: &Block| -> Vec<(usize, Prefetch, u64)> {
+            let order = |block: &Block| -> Vec<(usize, Prefetch, usize, u64)> {
                 let samples = block.samples.iter();
-                samples.map(|s| (s.arm, s.prefetch, s.seed)).collect()
+                let order = samples.map(|s| (s.arm, s.prefetch, s.first_slot, s.seed));
+                order.collect()
             };
-            assert_eq!(alone.first_slot, among.first_slot);
             assert_eq!(order(&alone), order(&among));
         }
         assert!((0..20).any(|n| {

@@ -63,6 +63,8 @@ pub struct Sample {
     pub boot_id: String,
     /// The arm that the others are compared with; `None` in files of version 1.
     pub baseline: Option<Arm>,
+    /// Equivalence margin of the run, a fraction; `None` in files of version 1.
+    pub margin: Option<f64>,
     /// Blocks of each design point, where their number was fixed beforehand.
     pub blocks_planned: Option<u64>,
     /// State of the machine while it was taken.
@@ -126,8 +128,6 @@ words! {
         Drifted = "drifted",
         /// No fault was completed.
         NoFaults = "no-faults",
-        /// A hidden SMT sibling was at work.
-        Sibling = "sibling",
     }
 }
 
@@ -144,7 +144,6 @@ impl Code {
             }
             Code::Drifted => "something else writes prefetcher registers: stop it",
             Code::NoFaults => "no fault was completed: give fewer threads or less --page-work",
-            Code::Sibling => "something else runs on the SMT siblings: try again",
         }
     }
 }
@@ -166,8 +165,6 @@ pub enum Invalid {
     Drifted(String),
     /// No fault was completed.
     NoFaults,
-    /// A hidden SMT sibling was at work.
-    Sibling,
 }
 
 impl Invalid {
@@ -181,7 +178,6 @@ impl Invalid {
             Invalid::OtherMode(..) => Code::OtherMode,
             Invalid::Drifted(_) => Code::Drifted,
             Invalid::NoFaults => Code::NoFaults,
-            Invalid::Sibling => Code::Sibling,
         }
     }
 }
@@ -198,7 +194,6 @@ impl fmt::Display for Invalid {
                 "probe {probe:.0} ns where the block's median is {median:.0} ns"
             ),
             Invalid::NoFaults => f.write_str("no fault was completed"),
-            Invalid::Sibling => f.write_str("beside a working sibling"),
         }
     }
 }
@@ -232,6 +227,7 @@ impl Sample {
             label: String::new(),
             boot_id: String::new(),
             baseline: None,
+            margin: None,
             blocks_planned: None,
             stratum: Stratum::default(),
             role: None,

@@ -106,17 +106,18 @@ impl Judge {
         }
     }
 
-    /// Take in the samples of a block at one point.
-    pub fn push_block(&mut self, samples: &[Sample]) {
-        let Some(first) = samples.first() else {
+    /// Take in the samples of a block at one point. Each arm is there once in each state of the
+    /// prefetcher.
+    pub fn push_block<'a>(&mut self, samples: impl IntoIterator<Item = &'a Sample>) {
+        let samples: Vec<&Sample> = samples.into_iter().collect();
+        let Some(&first) = samples.first() else {
             return;
         };
         let slot = first.first_slot.filter(|_| !self.one_slot);
         let parity = Parity::of(slot.map_or(first.block, |slot| slot as u64));
         let find = |arm: &Arm, prefetch: Prefetch| {
-            samples
-                .iter()
-                .find(|s| s.arm == *arm && s.prefetch == prefetch)
+            let mut samples = samples.iter();
+            samples.find(|s| s.arm == *arm && s.prefetch == prefetch)
         };
         let effect = |arm: &Arm, prefetch: Prefetch| -> Option<Effect> {
             let (arm, baseline) = (find(arm, prefetch)?, find(&self.baseline, prefetch)?);
@@ -127,16 +128,17 @@ impl Judge {
             })
         };
         let entries = self.points.entry(first.point.clone()).or_default();
-        // A row that is there twice is one sample.
-        let arms = samples.iter().filter(|s| {
-            s.arm != self.baseline && find(&s.arm, s.prefetch).is_some_and(|f| std::ptr::eq(f, *s))
-        });
-        for sample in arms {
+        for sample in samples.iter().filter(|s| s.arm != self.baseline) {
             let arm = &sample.arm;
-            let mut push = |compared: Compared, effect: Option<Effect>| {
-                let Some(effect) = effect else {
-                    return;
-                };
+            let alone = effect(arm, sample.prefetch);
+            let off = effect(arm, Prefetch::Off).filter(|_| sample.prefetch == Prefetch::On);
+            let added = alone.zip(off).map(|(on, off)| on.less(&off));
+            let found = [
+                (sample.prefetch.into(), alone),
+                (Compared::OnOverOff, added),
+            ];
+            for (compared, effect) in found {
+                let Some(effect) = effect else { continue };
                 let at = |entry: &Judged| entry.arm == *arm && entry.compared == compared;
                 let at = entries.iter().position(at).unwrap_or_else(|| {
                     let content = format!("{:x} {compared} {arm}", first.point.hash());
@@ -150,12 +152,6 @@ impl Judge {
                 });
                 entries[at].effects.push(effect);
                 entries[at].comparison.push(effect);
-            };
-            push(sample.prefetch.into(), effect(arm, sample.prefetch));
-            if sample.prefetch == Prefetch::On {
-                let off = effect(arm, Prefetch::Off);
-                let both = effect(arm, Prefetch::On).zip(off);
-                push(Compared::OnOverOff, both.map(|(on, off)| on.less(&off)));
             }
         }
     }
@@ -245,24 +241,24 @@ pub struct Terms {
     pub ending: Ending,
 }
 
-/// The verdicts on the rows of one run.
+/// The verdicts on the rows of one run, each of which is there once.
 pub fn verdicts(samples: &[&Sample], terms: &Terms) -> Vec<VerdictRow> {
     let slots = || samples.iter().filter_map(|s| s.first_slot);
     let one_slot = slots().all(|slot| Some(slot) == slots().next());
     let mut judge = Judge::new(terms.baseline.clone(), terms.margin, one_slot);
     // Points in the order they come in, blocks by number: shards may have been sorted.
     let mut points: Vec<&Sample> = Vec::new();
-    let mut blocks: BTreeMap<(&Point, u64), Vec<Sample>> = BTreeMap::new();
-    for sample in samples {
+    let mut blocks: BTreeMap<(&Point, u64), Vec<&Sample>> = BTreeMap::new();
+    for &sample in samples {
         if !blocks.contains_key(&(&sample.point, sample.block))
             && points.iter().all(|like| like.point != sample.point)
         {
             points.push(sample);
         }
         let block = blocks.entry((&sample.point, sample.block)).or_default();
-        block.push((*sample).clone());
+        block.push(sample);
     }
-    for block in blocks.values() {
+    for block in blocks.into_values() {
         judge.push_block(block);
     }
     // A number of blocks that was set later may have been chosen for what was seen.

@@ -4,6 +4,7 @@
 //! the lock. Not here: the journal's content (`journal`).
 
 use crate::error::{Error, Result};
+use crate::machine::environment;
 use crate::machine::files::chosen;
 use rustix::fs::{FlockOperation, flock, fstat, major, minor};
 use std::fs::{self, File};
@@ -65,11 +66,7 @@ impl Place {
 
     /// What the registers' content lasts as long as: this boot of the machine. Files last for ever.
     pub fn boot_id(&self) -> Option<String> {
-        if !self.machine {
-            return None;
-        }
-        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(id.trim().to_owned())
+        self.machine.then(environment::boot_id)?
     }
 
     /// Why the kernel would not let anyone write, with the remedy, if so.

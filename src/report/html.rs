@@ -73,7 +73,10 @@ fn when(record: &Record) -> Markup {
         run.version
             .as_ref()
             .map(|version| format!("hitm {version}")),
-        run.run.as_ref().map(|id| format!("run {id}")),
+        record
+            .design
+            .as_ref()
+            .map(|design| format!("run {}", design.run)),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     html! { p class="faint" { (parts.join(" · ")) } }
@@ -152,7 +155,7 @@ fn verdicts(record: &Record, groups: &[Group]) -> Markup {
             "A change is the time per fault over that of the baseline, compared within blocks, "
             "with its interval. "
             b { "equivalent" } ": the whole interval lies within "
-            @match record.run.margin {
+            @match record.margin() {
                 Some(margin) => { "the margin of " (margin * 100.0) " %. " }
                 None => "the margin of equivalence. "
             }
@@ -520,7 +523,7 @@ fn reproduce(record: &Record) -> Markup {
         } @else {
             pre { (shell(&run.command_line)) }
         }
-        @if let Some(seed) = run.seed {
+        @if let Some(seed) = record.design.as_ref().map(|design| design.seed) {
             p { "The order of the arms came from the seed " code { (seed) } "; " code { "--seed " (seed) }
                 " gives the same order again." }
         }

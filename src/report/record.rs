@@ -2,11 +2,10 @@
 
 use super::arms::{self, ArmTime};
 use crate::error::{Error, Result};
-use crate::experiment::Sample;
+use crate::experiment::{Design, Sample};
 use crate::judge::VerdictRow;
-use crate::results::{EnvironmentFile, RunRecord, read_samples, read_verdicts, samples_path};
+use crate::results::{EnvironmentFile, RunRecord, read_rows, read_verdicts, samples_path};
 use serde_json::Value;
-use std::collections::HashSet;
 use std::path::Path;
 
 /// Rows and what lies beside them.
@@ -22,6 +21,8 @@ pub struct Record {
     pub counters: Vec<String>,
     /// What was asked, where exactly one run says so.
     pub run: RunRecord,
+    /// What was compared, where exactly one run says so.
+    pub design: Option<Design>,
     /// The machine, as the run that says so recorded it.
     pub machine: Option<Value>,
     /// What is not there, or was passed over, a sentence each.
@@ -32,29 +33,23 @@ impl Record {
     /// Read `samples.csv` files or run folders; `verdicts.csv` and `environment.json` are taken
     /// from beside them, where present. No sample at all is [`Error::Input`].
     pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Record> {
-        let mut record = Record::default();
+        let rows = read_rows(paths)?;
+        let mut record = Record {
+            samples: rows.samples,
+            counters: rows.counters,
+            warnings: rows.warnings,
+            ..Record::default()
+        };
         let mut environments = Vec::new();
         for path in paths {
             let samples = samples_path(path.as_ref());
-            let mut read = read_samples(&samples)?;
-            let known: HashSet<String> = record.samples.iter().map(|s| s.run.clone()).collect();
-            if let Some(again) = read.samples.iter().find(|s| known.contains(&s.run)) {
-                let run = &again.run;
-                record
-                    .warnings
-                    .push(format!("run {run} is given twice and counts once"));
-                continue;
-            }
-            record.samples.append(&mut read.samples);
-            record.warnings.append(&mut read.warnings);
-            for role in read.counters {
-                if !record.counters.contains(&role) {
-                    record.counters.push(role);
-                }
-            }
             let verdicts = samples.with_file_name("verdicts.csv");
             if verdicts.exists() {
-                record.verdicts.append(&mut read_verdicts(&verdicts)?);
+                for row in read_verdicts(&verdicts)? {
+                    if !record.verdicts.contains(&row) {
+                        record.verdicts.push(row);
+                    }
+                }
                 record.verdicts_found = true;
             } else {
                 record.warnings.push(format!(
@@ -64,7 +59,10 @@ impl Record {
             }
             let environment = samples.with_file_name("environment.json");
             if environment.exists() {
-                environments.push(EnvironmentFile::read(&environment)?);
+                let environment = EnvironmentFile::read(&environment)?;
+                if !environments.contains(&environment) {
+                    environments.push(environment);
+                }
             } else {
                 record.warnings.push(format!(
                     "machine and command line are not recorded: there is no environment.json \
@@ -86,6 +84,7 @@ impl Record {
         let several = environments.len() > 1;
         if let (Some(environment), false) = (environments.pop(), several) {
             record.run = environment.run;
+            record.design = environment.design;
             record.machine = environment.machine;
         } else if several {
             record.warnings.push(
@@ -94,6 +93,11 @@ impl Record {
             );
         }
         Ok(record)
+    }
+
+    /// The margin of equivalence that it was judged by.
+    pub fn margin(&self) -> Option<f64> {
+        self.design.as_ref().map(|design| design.margin)
     }
 
     /// The time per fault of every arm.

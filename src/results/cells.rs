@@ -124,7 +124,8 @@ fn checked_header(path: &Path, columns: &[&str], record: &StringRecord) -> Resul
 /// One line of a [`CsvFile`].
 pub(super) struct CsvLine<'a> {
     file: &'a CsvFile,
-    line: usize,
+    /// Its number in the file, from 1.
+    pub line: usize,
     record: &'a StringRecord,
 }
 
@@ -233,50 +234,31 @@ impl CellValue for Vec<Code> {
     }
 }
 
-macro_rules! whole_numbers {
-    ($($type:ty),*) => {
-        $(impl CellValue for $type {
-            fn print(&self) -> String {
-                self.to_string()
-            }
-
-            fn read(line: &CsvLine, column: &str) -> Result<$type> {
-                let text = line.cell(column).unwrap_or_default();
-                text.parse().map_err(|_| line.wrong(column, "a whole number"))
-            }
-        })*
-    };
-}
-
-whole_numbers!(u32, u64, usize);
-
-/// Types that say themselves what is wrong with a text.
+/// Types that are printed and parsed, and the error of a cell that cannot be.
 macro_rules! parsed {
-    ($($type:ty),*) => {
+    ($wrong:expr; $($type:ty),*) => {
         $(impl CellValue for $type {
             fn print(&self) -> String {
                 self.to_string()
             }
 
             fn read(line: &CsvLine, column: &str) -> Result<$type> {
-                String::read(line, column)?.parse().map_err(|why| {
-                    let (file, line) = (line.file.path.display(), line.line);
-                    Error::Input(format!("{file}, line {line}, column {column}: {why}"))
-                })
+                let text = String::read(line, column)?;
+                text.parse().map_err(|why| $wrong(line, column, why))
             }
         })*
     };
 }
 
+parsed!(|line: &CsvLine, column, _| line.wrong(column, "a whole number"); u32, u64, usize);
+
+// These say themselves what is wrong with a text.
 parsed!(
-    Arm,
-    BackendKind,
-    Compared,
-    Placement,
-    Prefetch,
-    Scenario,
-    TransferBin,
-    Verdict
+    |line: &CsvLine, column, why: Error| {
+        let (file, line) = (line.file.path.display(), line.line);
+        Error::Input(format!("{file}, line {line}, column {column}: {why}"))
+    };
+    Arm, BackendKind, Compared, Placement, Prefetch, Scenario, TransferBin, Verdict
 );
 
 /// The bytes of CSV lines.

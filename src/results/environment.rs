@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::{BackendKind, Design, Ending, Flaw, Limits, Remarks, Unmeasured};
-use crate::machine::Vendor;
+use crate::machine::{Vendor, environment::command_line};
 use crate::units::LONGEST_SECONDS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,18 +31,12 @@ pub struct EnvironmentFile {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunRecord {
-    /// Identifier of the run, as in its rows.
-    pub run: Option<String>,
     /// Version of `hitm` that measured.
     pub version: Option<String>,
     /// UTC date and time of the start, RFC 3339.
     pub started: Option<String>,
     /// Program and arguments.
     pub command_line: Vec<String>,
-    /// Seed of the randomised order.
-    pub seed: Option<u64>,
-    /// Equivalence margin as a fraction: 0.02 takes ratios from 1/1.02 to 1.02 as equal.
-    pub margin: Option<f64>,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
     /// How it ended; absent while it is measured, after a crash, and in files of version 1.
@@ -75,19 +69,24 @@ pub struct RunSettings {
     pub registers: Option<RegisterSettings>,
 }
 
-/// Which prefetcher registers a run switches.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Which prefetcher registers are meant: by a run, and by every command that switches some.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterSettings {
-    /// CPUs as in `0-3,8`; those of the run where absent.
+    /// CPUs, as in 0-3,8 [default: all; those of the run]
+    #[arg(long, value_name = "LIST")]
     pub cpus: Option<String>,
-    /// A folder shaped like `/dev/cpu` that takes the place of this machine's.
+    /// A folder shaped like /dev/cpu, used instead of this machine's registers
+    #[arg(long, value_name = "DIR")]
     pub msr_root: Option<PathBuf>,
-    /// Vendor of the CPUs in that folder.
+    /// Vendor of the CPUs in that folder
+    #[arg(long, value_enum, requires = "msr_root")]
     pub vendor: Option<Vendor>,
-    /// Their CPUID family and model.
+    /// CPUID family and model of those CPUs, as in 6:0x4f [default: a current server]
+    #[arg(long, value_name = "FAMILY:MODEL", requires = "vendor")]
     pub model: Option<String>,
-    /// Whether undocumented registers may be used.
+    /// Use registers that the vendor does not document, too
+    #[arg(long)]
     pub unsafe_msr: bool,
 }
 
@@ -122,6 +121,16 @@ impl RunSettings {
 }
 
 impl RunRecord {
+    /// That of a run that this process begins now.
+    pub fn begin() -> RunRecord {
+        RunRecord {
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            started: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+            command_line: command_line(),
+            ..RunRecord::default()
+        }
+    }
+
     /// Note figures that could not be measured; a resumed run may have noted them before.
     pub fn note_unmeasured(&mut self, figures: impl IntoIterator<Item = Unmeasured>) {
         for figure in figures {
@@ -148,15 +157,7 @@ impl EnvironmentFile {
     /// That of a run of `design` that begins now.
     pub fn begin(design: Design, settings: RunSettings, machine: Value) -> EnvironmentFile {
         EnvironmentFile {
-            run: RunRecord {
-                run: Some(design.run.clone()),
-                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-                started: Some(humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
-                command_line: std::env::args().collect(),
-                seed: Some(design.seed),
-                margin: Some(design.margin),
-                ..RunRecord::default()
-            },
+            run: RunRecord::begin(),
             design: Some(design),
             settings: Some(settings),
             machine: Some(machine),

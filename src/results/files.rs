@@ -5,7 +5,7 @@
 
 use super::cells::{self, CellValue, CsvFile, CsvLine};
 use crate::error::{Error, Result};
-use crate::experiment::{Arm, BackendKind, Point, Sample, Scenario, Stratum};
+use crate::experiment::{Arm, BackendKind, Point, Sample, Scenario, Stratum, check_margin};
 use crate::judge::{Compared, VerdictRow};
 use crate::machine::Placement;
 use crate::stats::Verdict;
@@ -79,6 +79,7 @@ columns! {
         "label" label,
         "boot_id" boot_id,
         "baseline" baseline,
+        "margin" margin,
         "blocks_planned" blocks_planned,
         "slot" stratum.slot,
         "transfer_ns" stratum.transfer_ns,
@@ -132,10 +133,12 @@ pub fn further_sample_columns() -> impl Iterator<Item = &'static str> {
 pub struct SamplesFile {
     /// The rows, in the order of the file.
     pub samples: Vec<Sample>,
+    /// The line that each row begins at, from 1.
+    pub(super) lines: Vec<usize>,
     /// The roles of the counter columns, in the order of the file.
     pub counters: Vec<String>,
-    /// Version of the file, as its column `schema` says.
-    pub schema: u32,
+    /// Whether it has every column that this version of `hitm` writes.
+    pub(super) complete: bool,
     /// What was passed over while reading, a sentence each.
     pub warnings: Vec<String>,
     /// Bytes up to the end of the last whole line.
@@ -191,11 +194,9 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
         .collect::<Result<_>>()?;
     Ok(SamplesFile {
         samples,
+        lines: file.rows().map(|row| row.line).collect(),
         counters,
-        schema: match file.header.iter().any(|name| name == VERSION) {
-            true => SCHEMA,
-            false => 1,
-        },
+        complete: further_sample_columns().all(|name| rest.iter().any(|there| there == name)),
         warnings: file.warning.into_iter().collect(),
         whole_bytes: file.whole_bytes,
     })
@@ -207,6 +208,12 @@ fn sample(row: &CsvLine, counters: &[String]) -> Result<Sample> {
     read_sample_1(row, &mut sample)?;
     read_sample_2(row, &mut sample)?;
     check_threads(row, &sample.point)?;
+    if sample
+        .margin
+        .is_some_and(|margin| check_margin(margin).is_err())
+    {
+        return Err(row.wrong("margin", "a fraction from 0 to 1"));
+    }
     if sample.seconds.is_nan() || sample.seconds < 0.0 {
         return Err(row.wrong("seconds", "at least 0"));
     }
@@ -242,8 +249,11 @@ pub(super) fn samples_header(counters: &[String]) -> Vec<u8> {
 }
 
 /// The lines of `samples`, without the header.
-pub(super) fn samples_lines(samples: &[Sample], counters: &[String]) -> Vec<u8> {
-    cells::lines(samples.iter().map(|sample| {
+pub(super) fn samples_lines<'a>(
+    samples: impl IntoIterator<Item = &'a Sample>,
+    counters: &[String],
+) -> Vec<u8> {
+    cells::lines(samples.into_iter().map(|sample| {
         let counters = counters.iter();
         let counters = counters.map(|role| sample.counters.get(role).copied().print());
         print_sample(sample)

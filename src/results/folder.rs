@@ -4,9 +4,9 @@
 //! contents (`files`, `report`).
 
 use super::environment::EnvironmentFile;
-use super::files::{self, SAMPLE_COLUMNS, SCHEMA, SamplesFile, further_sample_columns};
+use super::files::{self, SAMPLE_COLUMNS, SamplesFile, further_sample_columns};
 use crate::error::{Error, Result};
-use crate::experiment::{Design, Sample};
+use crate::experiment::{Block, Design, PlannedSample, Sample};
 use crate::judge::VerdictRow;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -66,8 +66,8 @@ impl RunFolder {
     /// write, [`Error::Refused`].
     pub fn create(dir: Option<&Path>, run: &str, counters: &[String]) -> Result<RunFolder> {
         let path = dir.map_or_else(|| Path::new("results").join(run), Path::to_owned);
-        fs::create_dir_all(&path).map_err(|e| unwritable("create", &path, &e))?;
-        let mut entries = fs::read_dir(&path).map_err(|e| unwritable("read", &path, &e))?;
+        fs::create_dir_all(&path).map_err(unwritable("create", &path))?;
+        let mut entries = fs::read_dir(&path).map_err(unwritable("read", &path))?;
         if entries.next().is_some() {
             return Err(Error::Input(format!(
                 "{} is not empty and is not overwritten; name another folder with --out, or go on \
@@ -89,13 +89,13 @@ impl RunFolder {
             .append(true)
             .create_new(true)
             .open(&file)
-            .map_err(|e| unwritable("create", &file, &e))?;
+            .map_err(unwritable("create", &file))?;
         lock(&samples, &file)?;
         let header = files::samples_header(counters);
         samples
             .write_all(&header)
             .and_then(|()| samples.sync_all())
-            .map_err(|e| unwritable("write", &file, &e))?;
+            .map_err(unwritable("write", &file))?;
         Ok(RunFolder {
             path,
             samples,
@@ -124,10 +124,10 @@ impl RunFolder {
         let samples = OpenOptions::new()
             .append(true)
             .open(&file)
-            .map_err(|e| unwritable("open", &file, &e))?;
+            .map_err(unwritable("open", &file))?;
         lock(&samples, &file)?;
         let there = files::read_samples(&file)?;
-        if there.schema != SCHEMA {
+        if !there.complete {
             return Err(Error::Input(format!(
                 "{} is of an earlier version of hitm, with other columns; begin a new run",
                 file.display()
@@ -135,7 +135,7 @@ impl RunFolder {
         }
         samples
             .set_len(there.whole_bytes)
-            .map_err(|e| unwritable("write", &file, &e))?;
+            .map_err(unwritable("write", &file))?;
         let folder = RunFolder {
             path: dir.to_owned(),
             samples,
@@ -147,7 +147,8 @@ impl RunFolder {
     }
 
     /// What `there` holds of `design`, without a last block that a crash cut short, which is
-    /// removed from the file too: the number of blocks of each design point.
+    /// removed from the file too: the number of blocks of each design point. The plan is
+    /// stateless, so that rows of another design are told by what their blocks hold.
     pub fn go_on(&mut self, design: &Design, there: &mut SamplesFile) -> Result<Vec<u64>> {
         let whole = design.samples_per_block();
         let block_of = |s: &Sample| (s.point.clone(), s.block);
@@ -160,18 +161,23 @@ impl RunFolder {
             Error::Input(format!("{}: {why}; begin a new run", file.display()))
         };
         let mut taken = vec![0; design.points.len()];
-        for block in there.samples[..there.samples.len() - cut_short].chunks(whole) {
-            let point = design.points.iter().position(|p| *p == block[0].point);
+        let (blocks, rest) = there.samples.split_at(there.samples.len() - cut_short);
+        for rows in blocks.chunks(whole).chain([rest]) {
+            let Some(first) = rows.first() else { continue };
+            let point = design.points.iter().position(|p| *p == first.point);
             let point = point.ok_or_else(|| wrong("it holds rows of another design"))?;
-            let is_next = |s: &Sample| {
-                s.run == design.run && s.point == block[0].point && s.block == taken[point]
-            };
-            if block.len() < whole || !block.iter().all(is_next) {
+            let planned = Block::of(design, point, taken[point]).samples;
+            if !rows
+                .iter()
+                .zip(&planned)
+                .all(|(row, planned)| is_of(row, design, planned))
+            {
                 return Err(wrong(
-                    "it does not hold whole blocks of this run, one after the other",
+                    "its rows are not those that environment.json asks for, in blocks one after \
+                     the other",
                 ));
             }
-            taken[point] += 1;
+            taken[point] += u64::from(rows.len() == whole);
         }
         self.forget_last(cut_short)?;
         there.samples.truncate(there.samples.len() - cut_short);
@@ -181,14 +187,14 @@ impl RunFolder {
     /// Remove the last `rows` rows.
     fn forget_last(&mut self, rows: usize) -> Result<()> {
         let file = self.path.join("samples.csv");
-        let text = fs::read(&file).map_err(|e| unwritable("read", &file, &e))?;
+        let text = fs::read(&file).map_err(unwritable("read", &file))?;
         // No cell holds a line end, so that a row is a line.
         let starts = (0..text.len()).filter(|&at| at == 0 || text[at - 1] == b'\n');
         let last = starts.rev().filter(|&at| text[at] != b'#').take(rows);
         self.bytes = last.last().map_or(self.bytes, |at| at as u64);
         self.samples
             .set_len(self.bytes)
-            .map_err(|e| unwritable("write", &file, &e))
+            .map_err(unwritable("write", &file))
     }
 
     /// Where it lies.
@@ -218,13 +224,13 @@ impl RunFolder {
         if let Err(error) = self.samples.write_all(&lines) {
             // A block that is there in part would look like one with arms missing.
             let _ = self.samples.set_len(self.bytes);
-            return Err(unwritable("write", &file, &error));
+            return Err(unwritable("write", &file)(error));
         }
         self.bytes += lines.len() as u64;
         if self.synced.elapsed() >= SYNC_EVERY {
             self.samples
                 .sync_data()
-                .map_err(|e| unwritable("write", &file, &e))?;
+                .map_err(unwritable("write", &file))?;
             self.synced = Instant::now();
         }
         Ok(())
@@ -259,6 +265,19 @@ impl Drop for RunFolder {
     }
 }
 
+/// Whether `row` is the sample that `design` has there.
+fn is_of(row: &Sample, design: &Design, planned: &PlannedSample) -> bool {
+    row.run == design.run
+        && row.point == design.points[planned.point]
+        && row.arm == design.arms[planned.arm]
+        && row.baseline.as_ref() == design.arms.first()
+        && row.margin == Some(design.margin)
+        && row.label == design.label
+        && row.prefetch == planned.prefetch
+        && (row.block, row.order) == (planned.block, planned.order)
+        && row.first_slot == Some(planned.first_slot)
+}
+
 /// Write a file under another name first and rename it, so that it is there whole or not at all.
 /// A link stays one, and what is no file, as `/dev/null` or a pipe, is written to and not replaced.
 pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
@@ -266,7 +285,7 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
     if there.is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         let opened = OpenOptions::new().write(true).open(path);
         let written = opened.and_then(|mut device| device.write_all(contents));
-        return written.map_err(|error| unwritable("write", path, &error));
+        return written.map_err(unwritable("write", path));
     }
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = target.file_name().unwrap_or_default().to_owned();
@@ -277,7 +296,7 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
         .and_then(|()| fs::rename(&part, &target));
     written.map_err(|error| {
         let _ = fs::remove_file(&part);
-        unwritable("write", path, &error)
+        unwritable("write", path)(error)
     })
 }
 
@@ -293,23 +312,23 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-pub(crate) fn unwritable(action: &str, path: &Path, error: &io::Error) -> Error {
-    let remedy = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space or name another folder with --out; what was finished is kept"
-        }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            return Error::Input(format!(
-                "cannot {action} {}: a file is in the way; name another folder with --out",
-                path.display()
-            ));
-        }
-        _ => "name a writable folder with --out",
-    };
-    Error::Refused(format!(
-        "cannot {action} {}: {error}; {remedy}",
-        path.display()
-    ))
+/// The error of a write, or other action, that did not succeed at `path`.
+pub(crate) fn unwritable(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| {
+        let failed = format!("cannot {action} {}", path.display());
+        let remedy = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                "free some space or name another folder with --out; what was finished is kept"
+            }
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                return Error::Input(format!(
+                    "{failed}: a file is in the way; name another folder with --out"
+                ));
+            }
+            _ => "name a writable folder with --out",
+        };
+        Error::Refused(format!("{failed}: {error}; {remedy}"))
+    }
 }
 
 #[cfg(test)]
@@ -343,7 +362,7 @@ mod tests {
             ErrorKind::PermissionDenied,
             ErrorKind::ReadOnlyFilesystem,
         ] {
-            let error = unwritable("write", Path::new("/some/place"), &kind.into());
+            let error = unwritable("write", Path::new("/some/place"))(kind.into());
             let message = error.to_string();
             assert!(matches!(error, Error::Refused(_)));
             assert!(

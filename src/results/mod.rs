@@ -8,6 +8,7 @@ mod cells;
 mod environment;
 mod files;
 mod folder;
+mod rows;
 
 pub use environment::{EnvironmentFile, RegisterSettings, RunRecord, RunSettings};
 pub use files::{
@@ -16,3 +17,4 @@ pub use files::{
 };
 pub use folder::{RunFolder, run_id, write_whole};
 pub(crate) use folder::{slug, unwritable};
+pub use rows::{Rows, read_rows};

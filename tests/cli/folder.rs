@@ -1,8 +1,10 @@
 //! What a run leaves behind: the files of its folder, the order and the share of its samples.
 
-use super::{SMALL, environment, header, rows, succeed, whole_blocks};
+use super::{SMALL, environment, header, hitm, rows, succeed, whole_blocks};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use tempfile::TempDir;
 
 #[test]
@@ -41,7 +43,7 @@ fn a_run_folder_holds_what_the_contract_says() {
     assert_eq!(
         header(&verdicts),
         "backend,machine,scenario,placement,threads,prefetch,baseline,layout,ratio,ratio_low,\
-         ratio_high,verdict,blocks,blocks_invalid,slot,transfer_ns,pace,role"
+         ratio_high,verdict,blocks,blocks_invalid,slot,transfer_ns,pace,role,run,label"
     );
     let judged = rows(&verdicts);
     let layouts: Vec<&str> = judged.iter().map(|row| row["layout"].as_str()).collect();
@@ -49,7 +51,7 @@ fn a_run_folder_holds_what_the_contract_says() {
     assert!(judged.iter().all(|row| row["baseline"] == "split-packed"));
 
     let environment = environment(&out);
-    assert_eq!(environment["run"]["seed"], 9);
+    assert_eq!(environment["design"]["seed"], 9);
     assert_eq!(environment["run"]["interrupted"], false);
     assert_eq!(environment["run"]["version"], env!("CARGO_PKG_VERSION"));
     assert!(environment["machine"].is_object());
@@ -123,4 +125,21 @@ fn the_same_seed_simulates_the_same_to_the_last_digit() {
         rows.iter().map(figures).collect::<Vec<_>>()
     };
     assert_eq!(simulated("a"), simulated("b"));
+}
+
+#[test]
+fn an_argument_that_is_no_utf_8_is_recorded_with_what_can_be_read_of_it() {
+    let dir = TempDir::new().unwrap();
+    let out = OsStr::from_bytes(b"o\xff");
+    for command in ["sim --machine zen4", "run --counters none"] {
+        let mut hitm = hitm(dir.path());
+        let args = format!("{command} {SMALL} --blocks 1 --out");
+        hitm.args(args.split_whitespace()).arg(out);
+        hitm.assert().success();
+        let out = dir.path().join(out);
+        let recorded = environment(&out);
+        let words = recorded["run"]["command_line"].as_array().unwrap();
+        assert_eq!(words.last().unwrap(), "o\u{fffd}");
+        fs::remove_dir_all(out).unwrap();
+    }
 }

@@ -23,7 +23,7 @@ fn a_hostile_environment_is_refused_by_file_and_key_and_changes_nothing() {
     let dir = TempDir::new().unwrap();
     succeed(
         dir.path(),
-        &format!("run {SMALL} --blocks 1 --counters none --out out"),
+        &format!("run {SMALL} --blocks 8 --seed 4 --counters none --out out"),
     );
     let out = dir.path().join("out");
     let file = out.join("environment.json");
@@ -127,6 +127,31 @@ fn a_hostile_environment_is_refused_by_file_and_key_and_changes_nothing() {
         ("/settings/registers", json!({"cpus": "0"}), "registers"),
         ("/settings/surprise", json!(1), "surprise"),
         ("/settings", Value::Null, "settings"),
+        // A design that could be measured, but is not the one that the rows are of.
+        (
+            "/design/arms/0",
+            json!("embedded-refcount-192"),
+            "samples.csv",
+        ),
+        (
+            "/design/arms/2",
+            json!("embedded-refcount-192"),
+            "samples.csv",
+        ),
+        (
+            "/design/arms",
+            json!(["split-packed", "baseline-again"]),
+            "samples.csv",
+        ),
+        (
+            "/design/points/0/scenario",
+            json!("random-vma"),
+            "samples.csv",
+        ),
+        ("/design/seed", json!(5), "samples.csv"),
+        ("/design/first_slot", json!(0), "samples.csv"),
+        ("/design/margin", json!(0.05), "samples.csv"),
+        ("/design/label", json!("another"), "samples.csv"),
     ];
     for (at, value, key) in edits {
         let mut hostile = honest.clone();
@@ -155,7 +180,28 @@ fn a_hostile_environment_is_refused_by_file_and_key_and_changes_nothing() {
     let said = stderr(&run(dir.path(), "run --resume out"));
     assert!(said.contains("environment.json"), "{said}");
     fs::write(&file, serde_json::to_vec_pretty(&honest).unwrap()).unwrap();
-    succeed(dir.path(), "run --resume out --blocks 2");
+    succeed(dir.path(), "run --resume out --blocks 10");
+}
+
+/// As many blocks as a number can name are neither refused nor laid out beforehand.
+#[test]
+fn a_run_of_any_number_of_blocks_and_any_seed_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    succeed(
+        dir.path(),
+        &format!(
+            "run {SMALL} --blocks 1 --seed {} --counters none --out out",
+            u64::MAX
+        ),
+    );
+    let mut asked = environment(&out);
+    asked["settings"]["blocks"] = json!(u64::MAX);
+    asked["settings"]["budget_seconds"] = json!(0.05);
+    let text = serde_json::to_vec(&asked).unwrap();
+    fs::write(out.join("environment.json"), text).unwrap();
+    succeed(dir.path(), "run --resume out");
+    assert_eq!(environment(&out)["run"]["ended"], "budget-spent");
 }
 
 #[test]

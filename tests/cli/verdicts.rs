@@ -71,11 +71,37 @@ fn what_rows_do_not_say_is_assumed_and_said() {
     fs::copy(dir.path().join("out/samples.csv"), dir.path().join("x.csv")).unwrap();
     let said = stderr(&run(dir.path(), "verdicts x.csv"));
     assert!(said.contains("taken as interrupted"), "{said}");
-    assert!(said.contains("2 % is taken"), "{said}");
     let said = stderr(&run(dir.path(), "verdicts out"));
     assert_eq!(said, "");
     let said = stderr(&run(dir.path(), "verdicts out out"));
     assert!(said.contains("counts once"), "{said}");
+}
+
+#[test]
+fn the_margin_is_that_of_the_rows() {
+    let dir = TempDir::new().unwrap();
+    let args = "--layouts split-packed,embedded-refcount-192 --scenario one-vma --threads 1";
+    succeed(
+        dir.path(),
+        &format!("sim --machine zen4 {args} --blocks 12 --margin 90 --out out"),
+    );
+    let alone = dir.path().join("alone.csv");
+    fs::copy(dir.path().join("out/samples.csv"), &alone).unwrap();
+    assert!(
+        rows(&alone)
+            .iter()
+            .all(|row| row["margin"].parse() == Ok(0.9))
+    );
+    let written = written(&dir.path().join("out"));
+    assert!(!written.contains(",improvement,"), "{written}");
+    assert_eq!(judged(dir.path(), "alone.csv"), written);
+    let asked = judged(dir.path(), "alone.csv --margin 2");
+    assert!(asked.contains(",improvement,"), "{asked}");
+    // Rows of version 1 do not say it.
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/reference-zen4-vm");
+    fs::copy(old.join("samples.csv"), dir.path().join("old.csv")).unwrap();
+    let said = stderr(&run(dir.path(), "verdicts old.csv --baseline split-packed"));
+    assert!(said.contains("2 % is taken"), "{said}");
 }
 
 #[test]
@@ -182,6 +208,132 @@ fn a_row_that_is_there_twice_is_one_sample() {
     let once = judged(dir.path(), "out");
     assert_eq!(judged(dir.path(), "twice.csv"), once);
     assert_eq!(judged(dir.path(), "out twice.csv"), once);
+}
+
+/// Writes the lines of `text` that `part` keeps, below its header.
+fn part(text: &str, path: &Path, part: impl Fn(usize, &str) -> bool) {
+    let mut lines = text.lines();
+    let header = lines.next().unwrap();
+    let kept = lines.enumerate().filter(|(at, line)| part(*at, line));
+    let kept = kept.map(|(_, line)| format!("{line}\n"));
+    fs::write(path, format!("{header}\n{}", kept.collect::<String>())).unwrap();
+}
+
+#[test]
+fn a_run_that_lies_in_several_files_is_judged_as_one() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --blocks 12 --out out"));
+    let text = fs::read_to_string(dir.path().join("out/samples.csv")).unwrap();
+    let (one, two) = (dir.path().join("p1.csv"), dir.path().join("p2.csv"));
+    let once = judged(dir.path(), "out");
+    // By design point, and in the middle of blocks.
+    part(&text, &one, |_, line| line.contains(",one-vma,"));
+    part(&text, &two, |_, line| !line.contains(",one-vma,"));
+    assert_eq!(judged(dir.path(), "p1.csv p2.csv"), once);
+    part(&text, &one, |at, _| at % 3 == 0);
+    part(&text, &two, |at, _| at % 3 != 0);
+    assert_eq!(judged(dir.path(), "p1.csv p2.csv"), once);
+    assert_eq!(stderr(&run(dir.path(), "verdicts p1.csv p2.csv")), "");
+    // The report has them all, too.
+    let drawn = |files: &str, out: &str| {
+        succeed(dir.path(), &format!("plot {files} --out {out}"));
+        let entries = fs::read_dir(dir.path().join(out)).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name())
+            .collect::<BTreeSet<_>>()
+    };
+    fs::copy(
+        dir.path().join("out/verdicts.csv"),
+        dir.path().join("verdicts.csv"),
+    )
+    .unwrap();
+    assert_eq!(drawn("p1.csv p2.csv", "parts"), drawn("out", "whole"));
+}
+
+#[test]
+fn two_rows_of_one_sample_with_different_figures_are_refused_by_line() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --blocks 2 --out out"));
+    let samples = dir.path().join("out/samples.csv");
+    let text = fs::read_to_string(&samples).unwrap();
+    let at = text.split(',').position(|name| name == "faults").unwrap();
+    let other = text.lines().enumerate().map(|(line, text)| {
+        let mut cells: Vec<String> = text.split(',').map(str::to_owned).collect();
+        if line == 5 {
+            cells[at] += "1";
+        }
+        cells.join(",") + "\n"
+    });
+    fs::write(dir.path().join("other.csv"), other.collect::<String>()).unwrap();
+    for command in ["verdicts out other.csv", "plot out other.csv --out drawn"] {
+        let output = run(dir.path(), command);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = stderr(&output);
+        assert!(said.contains("other.csv, line 6: "), "{said}");
+        assert_eq!(said.matches('\n').count(), 1, "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn nothing_is_printed_of_files_of_which_one_cannot_be_judged() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --blocks 2 --out good"));
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/reference-zen4-vm");
+    fs::copy(old.join("samples.csv"), dir.path().join("old.csv")).unwrap();
+    for bad in ["nosuch.csv", "old.csv"] {
+        let output = run(dir.path(), &format!("verdicts good {bad}"));
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+/// Rows in which the second layout takes 90 ns with the prefetcher on and 70 with it off, and the
+/// baseline 100: faster in both states, and yet slower by what the prefetcher does.
+#[test]
+fn the_attribution_is_no_regression() {
+    let dir = TempDir::new().unwrap();
+    let args = "--scenario one-vma --threads 1 --layouts split-packed,split-aligned";
+    succeed(
+        dir.path(),
+        &format!("sim --machine broadwell-ep {args} --prefetch ab --blocks 12 --out out"),
+    );
+    let text = fs::read_to_string(dir.path().join("out/samples.csv")).unwrap();
+    let header: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+    let column = |name: &str| header.iter().position(|column| *column == name).unwrap();
+    let (layout, prefetch, time) = (column("layout"), column("prefetch"), column("ns_per_fault"));
+    let edited = |aligned_on: &str, file: &str| {
+        let lines = text.lines().enumerate().map(|(line, text)| {
+            let mut cells: Vec<&str> = text.split(',').collect();
+            if line > 0 {
+                cells[time] = match (cells[layout], cells[prefetch]) {
+                    ("split-aligned", "on") => aligned_on,
+                    ("split-aligned", _) => "70",
+                    _ => "100",
+                };
+            }
+            cells.join(",") + "\n"
+        });
+        fs::write(dir.path().join(file), lines.collect::<String>()).unwrap();
+        run(
+            dir.path(),
+            &format!("verdicts {file} --fail-on regression --format csv"),
+        )
+    };
+    let faster = edited("90", "faster.csv");
+    let printed = String::from_utf8(faster.stdout).unwrap();
+    let attribution = "on-off,split-packed,split-aligned,";
+    let attribution = printed.lines().find(|line| line.contains(attribution));
+    assert!(attribution.unwrap().contains(",regression,"), "{printed}");
+    assert_eq!(faster.status.code(), Some(0));
+    let slower = edited("110", "slower.csv");
+    assert_eq!(slower.status.code(), Some(1));
+    let said = String::from_utf8(slower.stderr).unwrap();
+    assert!(
+        said.contains("split-aligned against split-packed (one-vma, 1 threads)"),
+        "{said}"
+    );
+    assert_eq!(said.matches("split-aligned").count(), 1, "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Samples as a noisy machine gives them: a mode of the line transfer that changes, slow drift,
 //! stolen time, an effect of the slot's parity, and heavy tails. The same for the same seed.
 
-use hitm::experiment::{Arm, BackendKind, Invalid, Point, Prefetch, Sample, Stratum};
+use hitm::experiment::{Arm, BackendKind, Design, Invalid, Point, Prefetch, Sample, Stratum};
 use hitm::judge::{Compared, VerdictRow};
 use hitm::machine::Placement;
 use hitm::stats::Verdict;
@@ -29,6 +29,16 @@ fn point(scenario: &str, threads: usize) -> Point {
         scenario: scenario.parse().unwrap(),
         placement: Placement::Compact,
         threads,
+    }
+}
+
+/// What the samples are of, as far as a report says it.
+pub fn design() -> Design {
+    let arms = LAYOUTS.map(|(name, _)| arm(name)).to_vec();
+    Design {
+        run: "fake".to_owned(),
+        seed: 42,
+        ..Design::new(BackendKind::Native, "m", arms, Vec::new())
     }
 }
 

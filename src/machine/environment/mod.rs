@@ -13,7 +13,6 @@ use serde::Serialize;
 use sources::Sources;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::SystemTime;
 
 pub use kernel_struct::KernelStruct;
 
@@ -21,15 +20,6 @@ pub use kernel_struct::KernelStruct;
 /// key in `unavailable`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Environment {
-    /// Version of `hitm`.
-    pub hitm: &'static str,
-    /// How it was called.
-    pub command_line: Vec<String>,
-    /// Seed of the run, where it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// When the record was made: UTC, RFC 3339.
-    pub date: String,
     /// The processor.
     pub cpu: ProcessorRecord,
     /// The computer it is in.
@@ -126,8 +116,8 @@ pub struct Settings {
 
 impl Environment {
     /// Record it now. `topology` is that of this machine.
-    pub fn record(topology: &Topology, seed: Option<u64>) -> Environment {
-        record_from(Path::new("/"), topology, seed)
+    pub fn record(topology: &Topology) -> Environment {
+        record_from(Path::new("/"), topology)
     }
 
     /// The machine's name in the CSV: its CPU model, and whether it is a guest.
@@ -142,6 +132,20 @@ impl Environment {
             Some(hypervisor) => format!("{model}{family} under {hypervisor}"),
         }
     }
+}
+
+/// How this process was called, for a record: what is no UTF-8 is replaced.
+pub fn command_line() -> Vec<String> {
+    let arguments = std::env::args_os();
+    arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The kernel's identifier of this boot, where it tells one.
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
 }
 
 /// What stands for the hypervisor of a machine that has none.
@@ -177,7 +181,7 @@ const PARAMETERS: [&str; 16] = [
 ];
 
 /// The record of a machine whose `/proc` and `/sys` lie below `root`.
-fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environment {
+fn record_from(root: &Path, topology: &Topology) -> Environment {
     let mut from = Sources::new(root);
     let cpu = Processor::below(root);
     let hypervisor = cpu.hypervisor;
@@ -185,12 +189,6 @@ fn record_from(root: &Path, topology: &Topology, seed: Option<u64>) -> Environme
     let uname = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     Environment {
-        hitm: env!("CARGO_PKG_VERSION"),
-        command_line: std::env::args_os()
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect(),
-        seed,
-        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         cpu: ProcessorRecord {
             vendor: from.note("cpu.vendor", cpu.vendor),
             model_name: from.note("cpu.model_name", cpu.name),
@@ -274,7 +272,7 @@ mod tests {
     #[test]
     fn every_absent_entry_says_why_and_nothing_else_does() {
         let topology = Topology::here().unwrap();
-        let here = Environment::record(&topology, Some(7));
+        let here = Environment::record(&topology);
         let (absent, explained) = absent_and_explained(&here);
         assert_eq!(absent, explained);
         assert!(here.unavailable.values().all(|why| !why.is_empty()));
@@ -284,7 +282,7 @@ mod tests {
     fn a_machine_that_shows_nothing_is_recorded_as_unavailable_not_as_zero() {
         let empty = tempfile::tempdir().unwrap();
         let topology = Topology::from_synthetic("pack:1 core:2 pu:1").unwrap();
-        let nothing = record_from(empty.path(), &topology, None);
+        let nothing = record_from(empty.path(), &topology);
         let (absent, explained) = absent_and_explained(&nothing);
         assert_eq!(absent, explained);
         for entry in ["cpu.microcode", "settings.governor", "loadavg"] {
@@ -345,7 +343,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         }
         let topology = Topology::from_synthetic("pack:1 core:2 pu:1").unwrap();
-        let record = record_from(root.path(), &topology, None);
+        let record = record_from(root.path(), &topology);
 
         let cpu = &record.cpu;
         assert_eq!(

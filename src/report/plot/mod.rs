@@ -62,7 +62,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
                 folded: false,
             });
         }
-        if let Some((title, svg)) = ratios::draw(scenario, &caption, &rows, record.run.margin) {
+        if let Some((title, svg)) = ratios::draw(scenario, &caption, &rows, record.margin()) {
             plots.push(Plot {
                 name: names.name("ratio", facet),
                 title,
@@ -121,7 +121,7 @@ fn attributions(record: &Record, names: &Names) -> Vec<Plot> {
     for at in &facets {
         let rows: Vec<&VerdictRow> = rows().filter(|row| facet(&(*row).into()) == *at).collect();
         let caption = caption(at, record);
-        let margin = record.run.margin;
+        let margin = record.margin();
         if let Some((title, svg)) = attribution::draw(
             at.point.scenario.name(),
             &caption,
