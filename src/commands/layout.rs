@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::uses::{Footprint, Uses, footprint};
 use crate::program::fault::vma::{Field, LockPlace, Table, rwsem};
+use crate::report::columns::Columns;
 use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -83,27 +84,29 @@ fn list(all: bool, format: Format) -> String {
         Format::Csv => super::csv(&rows),
         Format::Json => super::json(&rows),
         Format::Table => {
-            let mut text = format!(
-                "{:<26} {:<9} {:>9} {:>10} {:>12} {:>10}\n",
-                "layout", "lock", "VMA bytes", "lock bytes", "VMAs a slab", "pages/1000"
-            );
+            let mut table = Columns::new("<<>>>>");
+            table.row([
+                "layout",
+                "lock",
+                "VMA bytes",
+                "lock bytes",
+                "VMAs per slab",
+                "pages for 1000 VMAs",
+            ]);
             for row in rows {
-                let _ = writeln!(
-                    text,
-                    "{:<26} {:<9} {:>9} {:>10} {:>12} {:>10}",
-                    row.layout,
-                    row.lock_protocol,
-                    row.bytes_vma,
-                    if row.bytes_lock == 0 {
-                        "-".to_owned()
-                    } else {
-                        row.bytes_lock.to_string()
+                table.row([
+                    row.layout.to_owned(),
+                    row.lock_protocol.to_owned(),
+                    row.bytes_vma.to_string(),
+                    match row.bytes_lock {
+                        0 => "-".to_owned(),
+                        bytes => bytes.to_string(),
                     },
-                    row.objects_per_slab,
-                    row.pages_per_1000_vmas
-                );
+                    row.objects_per_slab.to_string(),
+                    row.pages_per_1000_vmas.to_string(),
+                ]);
             }
-            text
+            table.to_string()
         }
     }
 }

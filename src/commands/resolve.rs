@@ -2,10 +2,10 @@
 
 use super::options::Format;
 use crate::error::{Error, Result};
+use crate::report::columns::Columns;
 use crate::results::address_map::{AddressMap, Found, parse_hex};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
@@ -110,32 +110,26 @@ fn row(address: u64, times: usize, found: &Found<'_>) -> ResolvedRow {
 }
 
 fn table(rows: &[ResolvedRow]) -> String {
-    let mut text = format!(
-        "{:<18} {:>5}  {:<24} {:<15} {:>3}  {:<26} {:>6}  {:<16} {}\n",
-        "address", "times", "layout", "scenario", "thr", "object", "offset", "pair", "half"
-    );
+    let mut table = Columns::new("<><<><><<");
+    table.row([
+        "address", "times", "layout", "scenario", "threads", "object", "offset", "pair", "half",
+    ]);
     for row in rows {
-        let slot = row.slot.map(|slot| format!(" {slot}")).unwrap_or_default();
-        let field = if row.field.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", row.field)
-        };
-        let _ = writeln!(
-            text,
-            "{:<18} {:>5}  {:<24} {:<15} {:>3}  {:<26} {:>6}  {:<16} {}",
-            row.address,
-            row.times,
-            row.layout,
-            row.scenario,
-            row.threads,
-            format!("{}{slot}{field}", row.object),
-            row.offset,
-            row.pair,
-            row.half_of_pair
-        );
+        let slot = row.slot.map(|slot| format!("{slot} ")).unwrap_or_default();
+        let object = format!("{} {slot}{}", row.object, row.field);
+        table.row([
+            row.address.clone(),
+            row.times.to_string(),
+            row.layout.clone(),
+            row.scenario.clone(),
+            row.threads.to_string(),
+            object.trim_end().to_owned(),
+            row.offset.to_string(),
+            row.pair.clone(),
+            row.half_of_pair.to_string(),
+        ]);
     }
-    text
+    table.to_string()
 }
 
 /// Every address in what perf prints.
