@@ -6,6 +6,8 @@ use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::uses::{Footprint, Uses, footprint};
 use crate::program::fault::vma::{Field, LockPlace, Table, rwsem};
 use crate::report::columns::Columns;
+use crate::space::map::{HOLE, Object, Span};
+use crate::space::memory::Addr;
 use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -19,7 +21,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// All layouts, a row each
+    /// All layouts, one row each
     List {
         /// With the variants of larger kernel configurations
         #[arg(long)]
@@ -28,7 +30,7 @@ enum Action {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
-    /// One layout, a row a field: offset, size, line, pair, and what a fault does with it
+    /// One layout, one row per field: offset, size, line, pair, and what a fault does with it
     Show {
         /// Its name, as `layout list --all` prints it
         name: String,
@@ -125,6 +127,19 @@ struct Shown {
     read_modify_writes: u32,
 }
 
+impl Shown {
+    fn cells(&self) -> [String; 6] {
+        [
+            format!("  {}", self.field),
+            self.offset.to_string(),
+            self.size.to_string(),
+            self.line.to_string(),
+            self.pair.to_string(),
+            in_words(self),
+        ]
+    }
+}
+
 fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
     let row = |object, field: &str, offset, size, uses: Uses| Shown {
         object,
@@ -164,38 +179,41 @@ fn show(layout: VmaLayout, format: Format) -> Result<String> {
         Format::Csv => super::csv(&rows),
         Format::Json => super::json(&rows),
         Format::Table => {
-            let mut text = heading(table);
-            let _ = writeln!(
-                text,
-                "\n  {:<21} {:>6} {:>5} {:>5} {:>5}   one anonymous write fault",
-                "field", "offset", "size", "line", "pair"
-            );
-            let mut end = 0;
-            for row in &rows {
-                if row.object == "vma" && row.offset > end {
-                    let _ = writeln!(
-                        text,
-                        "  {:<21} {:>6} {:>5}",
-                        "(hole)",
-                        end,
-                        row.offset - end
-                    );
+            let word =
+                |(field, offset): (Field, usize)| Span::word(field.name(), offset, field.bytes());
+            let vma = Object {
+                name: "vma",
+                index: None,
+                start: Addr(0),
+                bytes: table.bytes,
+                fields: table.placed().into_iter().map(word).collect(),
+            };
+            let mut fields = Columns::new("<>>>><");
+            fields.row([
+                "  field",
+                "offset",
+                "size",
+                "line",
+                "pair",
+                "one anonymous write fault",
+            ]);
+            let mut rows = rows.iter();
+            for (name, offset, bytes) in vma.pieces() {
+                match name {
+                    HOLE => {
+                        fields.row([format!("  {name}"), offset.to_string(), bytes.to_string()])
+                    }
+                    _ => rows
+                        .by_ref()
+                        .take(1)
+                        .for_each(|row| fields.row(row.cells())),
                 }
-                end = row.offset + row.size;
-                if row.object == "lock" {
-                    text.push_str("\n  the lock object\n");
-                }
-                let _ = writeln!(
-                    text,
-                    "  {:<21} {:>6} {:>5} {:>5} {:>5}   {}",
-                    row.field,
-                    row.offset,
-                    row.size,
-                    row.line,
-                    row.pair,
-                    in_words(row)
-                );
             }
+            for row in rows {
+                fields.text("\n  the lock object\n");
+                fields.row(row.cells());
+            }
+            let mut text = format!("{}\n{fields}", heading(table));
             let _ = writeln!(
                 text,
                 "\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.",

@@ -3,7 +3,8 @@
 use super::options::Format;
 use crate::error::{Error, Result};
 use crate::report::columns::Columns;
-use crate::results::address_map::{AddressMap, Found, parse_hex};
+use crate::results::address_map::{AddressMap, Mapped, parse_hex};
+use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
@@ -37,7 +38,7 @@ struct ResolvedRow {
     offset: u64,
     line: String,
     pair: String,
-    half_of_pair: usize,
+    half_of_pair: u64,
 }
 
 /// Run it.
@@ -67,7 +68,7 @@ pub fn run(args: &Args) -> Result<String> {
             ))
         })?;
         *met.entry(address).or_default() += 1;
-        if map.find(address).is_none() {
+        if map.at(address).is_none() {
             outside.push(text.as_str());
         }
     }
@@ -76,7 +77,7 @@ pub fn run(args: &Args) -> Result<String> {
     }
     let rows: Vec<ResolvedRow> = met
         .into_iter()
-        .filter_map(|(address, times)| Some(row(address, times, &map.find(address)?)))
+        .filter_map(|(address, times)| Some(row(address, times, map.at(address)?)))
         .collect();
     if rows.is_empty() {
         return Err(Error::Input(format!(
@@ -91,8 +92,8 @@ pub fn run(args: &Args) -> Result<String> {
     })
 }
 
-fn row(address: u64, times: usize, found: &Found<'_>) -> ResolvedRow {
-    let mapped = found.row;
+fn row(address: u64, times: usize, (mapped, offset): (&Mapped, u64)) -> ResolvedRow {
+    let (line, pair) = (LINE as u64, PAIR as u64);
     ResolvedRow {
         address: format!("{address:#x}"),
         times,
@@ -102,10 +103,10 @@ fn row(address: u64, times: usize, found: &Found<'_>) -> ResolvedRow {
         object: mapped.object.clone(),
         slot: mapped.slot,
         field: mapped.field.clone(),
-        offset: found.offset,
-        line: format!("{:#x}", found.line * crate::space::LINE as u64),
-        pair: format!("{:#x}", found.pair * crate::space::PAIR as u64),
-        half_of_pair: found.half,
+        offset,
+        line: format!("{:#x}", address / line * line),
+        pair: format!("{:#x}", address / pair * pair),
+        half_of_pair: address % pair / line,
     }
 }
 
@@ -148,7 +149,7 @@ fn addresses_in(text: &str) -> Vec<u64> {
                 .filter(|word| word.starts_with("0x"))
                 .find_map(hex);
             if let (Some(heading), Some(offset)) = (heading, offset)
-                && offset < crate::space::PAIR as u64
+                && offset < PAIR as u64
             {
                 // An address near the end of all is none of ours, but may well be in there.
                 found.push(u64::saturating_add(heading, offset));

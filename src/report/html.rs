@@ -7,11 +7,11 @@ use super::Record;
 use super::arms::{ArmTime, Site};
 use super::plot::Plot;
 use super::table::{self, Group};
-use super::units;
 use super::why::{Counted, SCALED};
 use crate::experiment::{Arm, BackendKind, Sample};
 use crate::judge::VerdictRow;
 use crate::stats::Verdict;
+use crate::units;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,9 +87,7 @@ fn asked(record: &Record) -> Markup {
         .iter()
         .map(|v| v.baseline.to_string())
         .collect();
-    let mut threads: Vec<usize> = samples.iter().map(|s| s.point.threads).collect();
-    threads.sort_unstable();
-    threads.dedup();
+    let threads: BTreeSet<usize> = samples.iter().map(|s| s.point.threads).collect();
     let threads: Vec<String> = threads.iter().map(usize::to_string).collect();
     let blocks: BTreeSet<(&str, Site, u64)> = samples
         .iter()
@@ -164,43 +162,29 @@ fn verdicts(record: &Record, groups: &[Group]) -> Markup {
         @for group in groups {
             h3 { (group.heading) }
             p class="faint" { (group.place) }
-            @if group.attributes {
-                (attribution(group, &record.verdicts))
-            } @else {
-                (times(group))
-            }
+            @if group.attributes { (attribution(group.baseline.0)) }
+            (rows(group, &record.verdicts))
         }
     }
 }
 
-/// The verdicts on times, and the times.
-fn times(group: &Group) -> Markup {
+/// The rows of a group.
+fn rows(group: &Group, verdicts: &[VerdictRow]) -> Markup {
     html! {
         div class="wide" { table {
             thead { tr {
                 th { "layout" }
-                th class="figure" { "time/fault" }
-                th class="figure" { "change" }
-                th class="figure" { "interval" }
+                @for name in group.columns() { th class="figure" { (name) } }
                 th { "verdict" }
                 th { "blocks (invalid)" }
             } }
             tbody {
-                @let (baseline, arm) = group.baseline;
-                tr {
-                    td { (baseline) }
-                    td class="figure" { (arm.map_or("-".into(), |a| units::time(a.median_ns))) }
-                    td {} td {} td { "baseline" } td {}
-                }
-                @for (row, arm) in &group.rows {
-                    @let [time, change, interval, blocks] = table::cells(row, *arm);
+                @for line in group.lines(verdicts) {
                     tr {
-                        td { (row.arm) }
-                        td class="figure" { (time) }
-                        td class="figure" { (change) }
-                        td class="figure" { (interval) }
-                        td class=(class(row.verdict)) { (row.verdict) }
-                        td { (blocks) }
+                        td { (line.layout) }
+                        @for figure in &line.figures { td class="figure" { (figure) } }
+                        td class=(line.verdict.map_or("", class)) { (line.word()) }
+                        td { (line.blocks) }
                     }
                 }
             }
@@ -208,8 +192,7 @@ fn times(group: &Group) -> Markup {
     }
 }
 
-fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
-    let (baseline, _) = group.baseline;
+fn attribution(baseline: &Arm) -> Markup {
     html! {
         p {
             "Each block measures every layout with the prefetcher on and off. " b { "adds" }
@@ -218,32 +201,6 @@ fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
             b { "regression" } ": the prefetcher makes this layout slower against " (baseline) "; "
             b { "improvement" } ": faster; " b { "equivalent" } ": it explains nothing that matters."
         }
-        div class="wide" { table {
-            thead { tr {
-                th { "layout" }
-                th class="figure" { "with it on" }
-                th class="figure" { "with it off" }
-                th class="figure" { "adds" }
-                th class="figure" { "interval" }
-                th { "verdict" }
-                th { "blocks (invalid)" }
-            } }
-            tbody {
-                @for (row, arm) in &group.rows {
-                    @let [on, off] = table::effects(row, verdicts);
-                    @let [_, adds, interval, blocks] = table::cells(row, *arm);
-                    tr {
-                        td { (row.arm) }
-                        td class="figure" { (on) }
-                        td class="figure" { (off) }
-                        td class="figure" { (adds) }
-                        td class="figure" { (interval) }
-                        td class=(class(row.verdict)) { (row.verdict) }
-                        td { (blocks) }
-                    }
-                }
-            }
-        } }
     }
 }
 
@@ -268,9 +225,7 @@ fn counters(counted: &[Counted]) -> Markup {
                 "not prove that it is the cause."
             }
             @for at in counted {
-                h3 {
-                    (table::place_in_design(&at.site.point)) ", prefetch " (at.site.prefetch)
-                }
+                h3 { (at.site.title()) }
                 p class="faint" { (at.site.backend) " on " (at.site.machine) }
                 div class="wide" { table {
                     thead { tr {
@@ -438,17 +393,8 @@ fn unmeasured(record: &Record, arms: &[ArmTime]) -> Markup {
         ));
     }
     for arm in arms.iter().filter(|arm| arm.interval_ns.is_none()) {
-        rows.push((
-            format!(
-                "interval of {}, {}",
-                arm.arm,
-                units::count(arm.site.point.threads, "thread")
-            ),
-            format!(
-                "{} valid; an interval of the median needs 6",
-                units::count(arm.samples, "sample")
-            ),
-        ));
+        let what = format!("interval of {}, {}", arm.arm, arm.site.title());
+        rows.push((what, too_few(&arm.by_slot)));
     }
     html! {
         @if rows.is_empty() && record.warnings.is_empty() {
@@ -464,6 +410,29 @@ fn unmeasured(record: &Record, arms: &[ArmTime]) -> Markup {
             ul { @for warning in &record.warnings { li { (warning) } } }
         }
     }
+}
+
+/// Why these valid samples, by slot, have no interval.
+fn too_few(by_slot: &[(Option<usize>, usize)]) -> String {
+    let needs = "an interval of the median needs 6";
+    let Some(slots) = by_slot
+        .iter()
+        .map(|(slot, _)| *slot)
+        .collect::<Option<Vec<_>>>()
+    else {
+        let samples = by_slot.iter().map(|(_, samples)| samples).sum();
+        return format!("{} valid; {needs}", units::count(samples, "sample"));
+    };
+    let list = |numbers: Vec<usize>| {
+        let texts: Vec<String> = numbers.iter().map(usize::to_string).collect();
+        texts.join(" and ")
+    };
+    let samples = list(by_slot.iter().map(|(_, samples)| *samples).collect());
+    let slots = match slots.len() {
+        1 => format!("slot {}", slots[0]),
+        _ => format!("slots {}", list(slots)),
+    };
+    format!("{samples} samples valid in {slots}; {needs} in each")
 }
 
 fn machine(record: &Record) -> Markup {

@@ -3,10 +3,10 @@
 //! Here: the order of the rows, their words, colour. Not here: the verdicts themselves (`judge`),
 //! alignment (`columns`), the report of a run folder (`report::html`).
 
-use super::arms::{ArmTime, Site};
+use super::arms::{ArmTime, Site, place_in_design};
 use super::columns::{Cell, Columns, WIDTH, wrap};
 use super::why::{Counted, CounterRow, SCALED};
-use crate::experiment::{Arm, BackendKind, Code, Ending, Point, Sample};
+use crate::experiment::{Arm, BackendKind, Code, Ending, Sample};
 use crate::judge::{Compared, VerdictRow};
 use crate::results::verdicts_csv;
 use crate::stats::Verdict;
@@ -63,14 +63,62 @@ pub(super) struct Group<'a> {
 /// What an attribution row attributes.
 pub(super) const ATTRIBUTION: &str = "attribution: what the prefetcher adds to the effect";
 
-/// `one-vma, 2 threads, compact`.
-pub(super) fn place_in_design(point: &Point) -> String {
-    format!(
-        "{}, {}, {}",
-        point.scenario,
-        units::count(point.threads, "thread"),
-        point.placement
-    )
+impl<'a> Group<'a> {
+    /// What the figures of a row are.
+    pub fn columns(&self) -> &'static [&'static str] {
+        match self.attributes {
+            true => &["with it on", "off", "adds", "interval"],
+            false => &["time/fault", "change", "interval"],
+        }
+    }
+
+    /// The rows as text; `verdicts` are all there are.
+    pub fn lines(&self, verdicts: &[VerdictRow]) -> Vec<Line<'a>> {
+        let (name, arm) = self.baseline;
+        let time = arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns));
+        let baseline = Line {
+            layout: name,
+            figures: vec![time, String::new(), String::new()],
+            verdict: None,
+            blocks: String::new(),
+        };
+        let line = |(row, arm): &(&'a VerdictRow, Option<&ArmTime>)| {
+            let [time, change, interval, blocks] = cells(row, *arm);
+            let figures = match self.attributes {
+                true => [effects(row, verdicts).into(), vec![change, interval]].concat(),
+                false => vec![time, change, interval],
+            };
+            Line {
+                layout: &row.arm,
+                figures,
+                verdict: Some(row.verdict),
+                blocks,
+            }
+        };
+        let baseline = (!self.attributes).then_some(baseline);
+        baseline
+            .into_iter()
+            .chain(self.rows.iter().map(line))
+            .collect()
+    }
+}
+
+/// A row as text.
+pub(super) struct Line<'a> {
+    pub layout: &'a Arm,
+    /// One for each of [`Group::columns`].
+    pub figures: Vec<String>,
+    /// None for the baseline.
+    pub verdict: Option<Verdict>,
+    /// Blocks, with the invalid ones in brackets.
+    pub blocks: String,
+}
+
+impl Line<'_> {
+    /// The verdict as a word.
+    pub fn word(&self) -> &'static str {
+        self.verdict.map_or("baseline", Verdict::name)
+    }
 }
 
 /// The rows by point, in the order they came in.
@@ -88,11 +136,7 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [ArmTime]) -> Vec
         let group = Group {
             heading: match attributes {
                 true => format!("{}; {ATTRIBUTION}", place_in_design(&site.point)),
-                false => format!(
-                    "{}, prefetch {}",
-                    place_in_design(&site.point),
-                    row.prefetch
-                ),
+                false => site.title(),
             },
             attributes,
             place: format!("{} on {}", row.backend, row.machine),
@@ -121,7 +165,7 @@ pub(super) fn effect<'a>(
 }
 
 /// The effects on and off that an attribution row compares, as changes.
-pub(super) fn effects(row: &VerdictRow, verdicts: &[VerdictRow]) -> [String; 2] {
+fn effects(row: &VerdictRow, verdicts: &[VerdictRow]) -> [String; 2] {
     [Compared::On, Compared::Off].map(|state| {
         let [_, change, ..] = match effect(row, state, verdicts) {
             Some(effect) => cells(effect, None),
@@ -139,7 +183,7 @@ fn arm_of<'a>(row: &VerdictRow, arm: &Arm, arms: &'a [ArmTime]) -> Option<&'a Ar
 
 /// The cells of a row after its layout: time per fault, change, interval, blocks
 /// with the invalid ones in brackets.
-pub(super) fn cells(row: &VerdictRow, arm: Option<&ArmTime>) -> [String; 4] {
+fn cells(row: &VerdictRow, arm: Option<&ArmTime>) -> [String; 4] {
     let width = match (row.ratio_low, row.ratio_high) {
         (Some(low), Some(high)) => high - low,
         _ => f64::INFINITY,
@@ -166,10 +210,7 @@ fn table(verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {
     let mut place = String::new();
     for group in groups(verdicts, arms) {
         let heading = styled(&group.heading, Style::new().bold());
-        let table = match group.attributes {
-            true => attribution(&group, verdicts),
-            false => times(&group),
-        };
+        let table = rows(&group, verdicts);
         if group.place != place {
             text += &format!("{}\n", group.place);
             place = group.place;
@@ -179,46 +220,20 @@ fn table(verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {
     text
 }
 
-/// The verdicts on times, and the times.
-fn times(group: &Group) -> Columns {
-    let mut table = Columns::new("<>>><<");
-    table.row([
-        "  layout",
-        "time/fault",
-        "change",
-        "interval",
-        "verdict",
-        "blocks (invalid)",
-    ]);
-    let (name, arm) = group.baseline;
-    let time = arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns));
-    let blank = String::new;
-    table.row([indented(name), time, blank(), blank(), "baseline".into()]);
-    for (row, arm) in &group.rows {
-        let [time, change, interval, blocks] = cells(row, *arm).map(Cell::from);
-        let verdict = Cell::styled(row.verdict.name(), style_of(row.verdict));
-        let layout = indented(&row.arm).into();
-        table.row([layout, time, change, interval, verdict, blocks]);
-    }
-    table
-}
-
-/// What the prefetcher adds to each effect, beside the effects.
-fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Columns {
-    let mut table = Columns::new("<>>>><");
-    table.row([
-        "  layout",
-        "with it on",
-        "off",
-        "adds",
-        "interval",
-        "verdict",
-    ]);
-    for (row, arm) in &group.rows {
-        let [on, off] = effects(row, verdicts).map(Cell::from);
-        let [_, adds, interval, _] = cells(row, *arm).map(Cell::from);
-        let verdict = Cell::styled(row.verdict.name(), style_of(row.verdict));
-        table.row([indented(&row.arm).into(), on, off, adds, interval, verdict]);
+/// The rows of a group. Those of an attribution have no room for blocks.
+fn rows(group: &Group, verdicts: &[VerdictRow]) -> Columns {
+    let blocks = |text: &str| (!group.attributes).then(|| Cell::from(text));
+    let figures = group.columns();
+    let mut table = Columns::new(format!("<{}<<", ">".repeat(figures.len())));
+    let names = iter::once("  layout").chain(figures.iter().copied());
+    let names = names.chain(["verdict"]).map(Cell::from);
+    table.row(names.chain(blocks("blocks (invalid)")));
+    for line in group.lines(verdicts) {
+        let cells = iter::once(indented(line.layout)).chain(line.figures.iter().cloned());
+        let style = line.verdict.map_or(Style::new(), style_of);
+        let verdict = Cell::styled(line.word(), style);
+        let cells = cells.map(Cell::from).chain([verdict]);
+        table.row(cells.chain(blocks(&line.blocks)));
     }
     table
 }
@@ -231,11 +246,7 @@ const VALUE: usize = 8;
 pub fn counters(counted: &[Counted]) -> String {
     let mut text = String::new();
     for at in counted.iter().filter(|at| at.moving().next().is_some()) {
-        let heading = format!(
-            "{}, prefetch {}; counters per fault that move with the layout",
-            place_in_design(&at.site.point),
-            at.site.prefetch
-        );
+        let heading = at.site.title() + "; counters per fault that move with the layout";
         let layouts: Vec<String> = at.arms.iter().map(indented).collect();
         let mut used = layouts.iter().map(|name| name.chars().count()).max();
         // The first that does not fit ends the table, so that order stays order.

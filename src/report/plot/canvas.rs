@@ -7,6 +7,7 @@ use crate::program::fault::layouts::VmaLayout;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Text and axes.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
@@ -18,8 +19,11 @@ pub const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
 pub const SHADE: RGBColor = RGBColor(0xEF, 0xEF, 0xEF);
 /// The ground of a plot.
 pub const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
-/// What is set aside as invalid.
-pub const INVALID: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
+/// What is set aside as invalid: the colour of no layout.
+pub const INVALID: RGBColor = RGBColor(0x7B, 0x2C, 0xBF);
+
+/// The baseline measured again.
+const AGAIN: RGBColor = RGBColor(0x88, 0x88, 0x88);
 
 /// Colours that people with any kind of colour vision tell apart: Okabe and Ito, «Color universal
 /// design» (2008), <https://jfly.uni-koeln.de/color/>. Their yellow is darkened to show on white,
@@ -35,15 +39,38 @@ const PALETTE: [RGBColor; 8] = [
     RGBColor(0x22, 0x22, 0x22),
 ];
 
-/// The colour of a layout: a built-in one has the same in every plot. `at` is its place among the
-/// layouts shown and decides for others.
-pub fn colour(arm: &Arm, at: usize) -> RGBColor {
-    let name = match arm {
-        Arm::Again => return RGBColor(0x88, 0x88, 0x88),
-        arm => arm.to_string(),
-    };
-    let built_in = VmaLayout::ALL.iter().position(|b| b.name() == name);
-    PALETTE[built_in.unwrap_or(at) % PALETTE.len()]
+/// The colours of the arms of a record, the same in all its plots.
+pub struct Colours(BTreeMap<Arm, RGBColor>);
+
+impl Colours {
+    /// Built-in layouts have the same colours in every record; others take what these leave free.
+    pub fn of(arms: impl Iterator<Item = Arm>) -> Colours {
+        let arms: BTreeSet<Arm> = arms.collect();
+        let own = |arm: &Arm| {
+            let name = arm.to_string();
+            VmaLayout::ALL.iter().position(|b| b.name() == name)
+        };
+        let taken: BTreeSet<usize> = arms.iter().filter_map(own).collect();
+        let free: Vec<usize> = match (0..PALETTE.len()).filter(|n| !taken.contains(n)) {
+            free if free.clone().next().is_some() => free.collect(),
+            _ => (0..PALETTE.len()).collect(),
+        };
+        let mut free = free.into_iter().cycle();
+        let colour = |arm: Arm| {
+            let colour = match (&arm, own(&arm)) {
+                (Arm::Again, _) => AGAIN,
+                (_, Some(own)) => PALETTE[own % PALETTE.len()],
+                (_, None) => PALETTE[free.next().unwrap_or(0)],
+            };
+            (arm, colour)
+        };
+        Colours(arms.into_iter().map(colour).collect())
+    }
+
+    /// The colour of an arm.
+    pub fn colour(&self, arm: &Arm) -> RGBColor {
+        self.0.get(arm).copied().unwrap_or(INK)
+    }
 }
 
 /// A name that fits beside a plot: cut where it is longer than those of the built-in layouts.
@@ -152,6 +179,14 @@ impl Canvas<'_> {
             .expect(IN_MEMORY);
     }
 
+    /// The dot of a value, a ring on paper where it is not `full`.
+    pub fn marker(&self, at: (i32, i32), full: bool, colour: RGBColor) {
+        self.dot(at, 4, if full { colour } else { PAPER });
+        if !full {
+            self.ring(at, 4, colour, 2);
+        }
+    }
+
     /// A diagonal cross.
     pub fn cross(&self, at: (i32, i32), colour: RGBColor) {
         self.area
@@ -162,6 +197,11 @@ impl Canvas<'_> {
     /// Text on one line, centred on the height of its point.
     pub fn text(&self, at: (i32, i32), text: &str, size: u32, colour: RGBColor, anchor: Anchor) {
         self.label(at, text, size, colour, anchor, false);
+    }
+
+    /// What a level axis between two pixels shows.
+    pub fn axis_label(&self, (left, right): (i32, i32), y: i32, text: &str) {
+        self.text(((left + right) / 2, y), text, 13, INK, Anchor::Middle);
     }
 
     fn label(
