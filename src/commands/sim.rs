@@ -158,7 +158,7 @@ fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
                 let faults: u64 = sample.threads.iter().map(|t| t.faults).sum();
                 let _ = writeln!(
                     text,
-                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns a fault\n{}",
+                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns per fault\n{}",
                     design.arms[planned.arm],
                     at.scenario,
                     at.threads,

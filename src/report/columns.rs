@@ -103,8 +103,9 @@ impl fmt::Display for Columns {
                     let text = wrap(text, &" ".repeat(at));
                     write!(f, "{:1$}{style}{2}{style:#}", "", at - end, text.trim())?;
                 } else if !text.is_empty() {
+                    let text = text.trim_end();
                     write!(f, "{:1$}{style}{text}{style:#}", "", at - end)?;
-                    end = at + narrow;
+                    end = at + chars(text);
                 }
                 start += wide + gap;
             }

@@ -1,8 +1,8 @@
 //! Attribution: the effect of each layout with the prefetcher on, with it off, and what it adds.
 
+use super::frame::{Drawn, Frame};
 use super::ratios::{ratio_rows, row};
 use super::rows::{PlotRow, Section};
-use super::{Drawn, Frame};
 use crate::judge::{Compared, VerdictRow};
 use crate::report::table::{ATTRIBUTION, effect};
 use crate::units;

@@ -5,7 +5,7 @@
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, short};
-use super::{Drawn, Frame};
+use super::frame::{Drawn, Frame};
 use crate::experiment::{Arm, Sample};
 use crate::report::arms::{ArmTime, in_order};
 use crate::units;

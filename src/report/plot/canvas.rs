@@ -1,13 +1,11 @@
-//! A canvas in pixels: lines, markers and text in the colours all plots share.
+//! A canvas in pixels: lines, markers and text.
 //!
-//! Here: colours, fonts, the head of a plot. Not here: values and axes (`axis`).
+//! Here: fonts, the head of a plot, all colours but those of arms (`frame`). Not here: values and
+//! axes (`axis`).
 
-use crate::experiment::Arm;
-use crate::program::fault::layouts::VmaLayout;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Text and axes.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
@@ -21,57 +19,6 @@ pub const SHADE: RGBColor = RGBColor(0xEF, 0xEF, 0xEF);
 pub const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
 /// What is set aside as invalid: the colour of no layout.
 pub const INVALID: RGBColor = RGBColor(0x7B, 0x2C, 0xBF);
-
-/// The baseline measured again.
-const AGAIN: RGBColor = RGBColor(0x88, 0x88, 0x88);
-
-/// Colours that people with any kind of colour vision tell apart: Okabe and Ito, «Color universal
-/// design» (2008), <https://jfly.uni-koeln.de/color/>. Their yellow is darkened to show on white,
-/// and their black comes last, being the colour of the text.
-const PALETTE: [RGBColor; 8] = [
-    RGBColor(0xE6, 0x9F, 0x00),
-    RGBColor(0x56, 0xB4, 0xE9),
-    RGBColor(0xD5, 0x5E, 0x00),
-    RGBColor(0x00, 0x72, 0xB2),
-    RGBColor(0xB8, 0xA9, 0x00),
-    RGBColor(0xCC, 0x79, 0xA7),
-    RGBColor(0x00, 0x9E, 0x73),
-    RGBColor(0x22, 0x22, 0x22),
-];
-
-/// The colours of the arms of a record, the same in all its plots.
-pub struct Colours(BTreeMap<Arm, RGBColor>);
-
-impl Colours {
-    /// Built-in layouts have the same colours in every record; others take what these leave free.
-    pub fn of(arms: impl Iterator<Item = Arm>) -> Colours {
-        let arms: BTreeSet<Arm> = arms.collect();
-        let own = |arm: &Arm| {
-            let name = arm.to_string();
-            VmaLayout::ALL.iter().position(|b| b.name() == name)
-        };
-        let taken: BTreeSet<usize> = arms.iter().filter_map(own).collect();
-        let free: Vec<usize> = match (0..PALETTE.len()).filter(|n| !taken.contains(n)) {
-            free if free.clone().next().is_some() => free.collect(),
-            _ => (0..PALETTE.len()).collect(),
-        };
-        let mut free = free.into_iter().cycle();
-        let colour = |arm: Arm| {
-            let colour = match (&arm, own(&arm)) {
-                (Arm::Again, _) => AGAIN,
-                (_, Some(own)) => PALETTE[own % PALETTE.len()],
-                (_, None) => PALETTE[free.next().unwrap_or(0)],
-            };
-            (arm, colour)
-        };
-        Colours(arms.into_iter().map(colour).collect())
-    }
-
-    /// The colour of an arm.
-    pub fn colour(&self, arm: &Arm) -> RGBColor {
-        self.0.get(arm).copied().unwrap_or(INK)
-    }
-}
 
 /// A name that fits beside a plot: cut where it is longer than those of the built-in layouts.
 pub fn short(name: &str) -> String {

@@ -7,12 +7,13 @@ mod attribution;
 mod axis;
 mod blocks;
 mod canvas;
+mod frame;
 mod ratios;
 mod rows;
 mod times;
 mod why;
 
-use self::canvas::Colours;
+use self::frame::{Colours, Drawn, Frame};
 use super::Record;
 use super::arms::{ArmTime, Site};
 use super::why::Counted;
@@ -32,19 +33,6 @@ pub struct Plot {
     pub svg: String,
     /// Whether a page folds it away: it shows how the figures came about, not the result.
     pub folded: bool,
-}
-
-/// Title and SVG of a plot.
-type Drawn = (String, String);
-
-/// What the plots of one site or facet have in common.
-struct Frame<'a> {
-    scenario: &'a str,
-    /// Their second line.
-    caption: String,
-    /// The equivalence margin, where it is known.
-    margin: Option<f64>,
-    colours: &'a Colours,
 }
 
 /// All plots that `record` allows: time per fault by threads, ratios to the baseline, the counters
@@ -113,31 +101,6 @@ fn facet(site: &Site) -> Site {
             ..site.point.clone()
         },
         ..site.clone()
-    }
-}
-
-impl<'a> Frame<'a> {
-    fn of(site: &'a Site, record: &Record, colours: &'a Colours) -> Frame<'a> {
-        let mut parts = vec![
-            site.machine.clone(),
-            site.backend.to_string(),
-            site.point.placement.to_string(),
-            format!("prefetch {}", site.prefetch),
-        ];
-        let run = &record.run;
-        parts.extend(run.started.clone());
-        parts.extend(
-            run.version
-                .as_ref()
-                .map(|version| format!("hitm {version}")),
-        );
-        parts.retain(|part| !part.is_empty());
-        Frame {
-            scenario: site.point.scenario.name(),
-            caption: parts.join("  ·  "),
-            margin: run.margin,
-            colours,
-        }
     }
 }
 

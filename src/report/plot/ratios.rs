@@ -1,7 +1,7 @@
 //! Ratios to the baseline with their intervals, the band that counts as equal, and the line at 1.
 
+use super::frame::{Drawn, Frame};
 use super::rows::{PlotRow, Rows, Section};
-use super::{Drawn, Frame};
 use crate::judge::VerdictRow;
 use crate::stats::Verdict;
 use crate::units;

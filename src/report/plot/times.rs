@@ -3,8 +3,8 @@
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, short};
+use super::frame::{Drawn, Frame};
 use super::rows::{PlotRow, Rows, Section};
-use super::{Drawn, Frame};
 use crate::experiment::Arm;
 use crate::report::arms::ArmTime;
 use crate::units;

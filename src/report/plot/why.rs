@@ -3,7 +3,7 @@
 
 use super::axis::{Axis, Scale};
 use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, short};
-use super::{Drawn, Frame};
+use super::frame::{Drawn, Frame};
 use crate::experiment::Arm;
 use crate::report::arms::ArmTime;
 use crate::report::why::{Counted, CounterRow, SCALED};
