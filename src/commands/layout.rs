@@ -140,6 +140,7 @@ impl Shown {
     }
 }
 
+/// The fields with the holes between them, and the lock where it is an object of its own.
 fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
     let row = |object, field: &str, offset, size, uses: Uses| Shown {
         object,
@@ -152,75 +153,54 @@ fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
         stores: uses.stores,
         read_modify_writes: uses.rmws,
     };
-    let mut rows: Vec<Shown> = table
-        .placed()
-        .into_iter()
-        .map(|(field, offset)| {
-            let uses = footprint.field("vma", field.name());
-            row("vma", field.name(), offset, field.bytes(), uses)
-        })
+    let placed = table.placed().into_iter();
+    let vma = Object {
+        name: "vma",
+        index: None,
+        start: Addr(0),
+        bytes: table.bytes,
+        fields: placed
+            .map(|(field, offset)| Span::word(field.name(), offset, field.bytes()))
+            .collect(),
+    };
+    let pieces = vma.pieces().into_iter();
+    let mut rows: Vec<Shown> = pieces
+        .map(|(name, offset, bytes)| row("vma", name, offset, bytes, footprint.field("vma", name)))
         .collect();
     if let LockPlace::Split(_) = table.lock {
-        rows.push(row(
-            "lock",
-            Field::rwsem.name(),
-            0,
-            rwsem::BYTES,
-            footprint.object("lock"),
-        ));
+        let uses = footprint.object("lock");
+        rows.push(row("lock", Field::rwsem.name(), 0, rwsem::BYTES, uses));
     }
     rows
 }
 
 fn show(layout: VmaLayout, format: Format) -> Result<String> {
     let (table, footprint) = (layout.table(), footprint(layout)?);
-    let rows = shown(table, &footprint);
+    let mut rows = shown(table, &footprint);
+    if format != Format::Table {
+        rows.retain(|row| row.field != HOLE);
+    }
     Ok(match format {
         Format::Csv => super::csv(&rows),
         Format::Json => super::json(&rows),
         Format::Table => {
-            let word =
-                |(field, offset): (Field, usize)| Span::word(field.name(), offset, field.bytes());
-            let vma = Object {
-                name: "vma",
-                index: None,
-                start: Addr(0),
-                bytes: table.bytes,
-                fields: table.placed().into_iter().map(word).collect(),
-            };
             let mut fields = Columns::new("<>>>><");
-            fields.row([
-                "  field",
-                "offset",
-                "size",
-                "line",
-                "pair",
-                "one anonymous write fault",
-            ]);
-            let mut rows = rows.iter();
-            for (name, offset, bytes) in vma.pieces() {
-                match name {
-                    HOLE => {
-                        fields.row([format!("  {name}"), offset.to_string(), bytes.to_string()])
-                    }
-                    _ => rows
-                        .by_ref()
-                        .take(1)
-                        .for_each(|row| fields.row(row.cells())),
+            let uses = "one anonymous write fault";
+            fields.row(["  field", "offset", "size", "line", "pair", uses]);
+            for row in &rows {
+                if row.object == "lock" {
+                    fields.text("\n  the lock object\n");
                 }
+                // Nothing is said of the line of a hole, which may have several.
+                let cells = if row.field == HOLE { 3 } else { 6 };
+                fields.row(row.cells().into_iter().take(cells));
             }
-            for row in rows {
-                fields.text("\n  the lock object\n");
-                fields.row(row.cells());
-            }
-            let mut text = format!("{}\n{fields}", heading(table));
-            let _ = writeln!(
-                text,
-                "\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.",
+            format!(
+                "{}\n{fields}\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.\n",
+                heading(table),
                 footprint.object("node").loads,
                 mm_in_words(footprint.object("mm"))
-            );
-            text
+            )
         }
     })
 }
@@ -231,13 +211,13 @@ fn heading(table: &Table) -> String {
         LockPlace::Mm => "no lock of its own, mmap_lock".to_owned(),
         LockPlace::Embedded => format!("{} inside", table.protocol.name()),
         LockPlace::Split(cache) => format!(
-            "{} in an object of {} bytes, {} a page",
+            "{} in an object of {} bytes, {} per page",
             table.protocol.name(),
             cache.slot,
             cache.objects()
         ),
     };
-    let _ = writeln!(text, "  {} bytes a VMA; {lock}", table.bytes);
+    let _ = writeln!(text, "  {} bytes per VMA; {lock}", table.bytes);
     let _ = writeln!(
         text,
         "  {} VMAs in a slab of {} pages, slots of {} bytes; {} pages for 1000 VMAs with their locks",

@@ -132,7 +132,7 @@ pub fn run(args: Args) -> Result<()> {
     first_error([ended.and_then(Ending::finished), concluded])
 }
 
-/// One sample a layout at every point, explained; and the timeline of the last.
+/// One sample of every layout at every point, explained; and the timeline of the last.
 fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
     let mut text = String::new();
     for point in 0..design.points.len() {

@@ -414,25 +414,14 @@ fn unmeasured(record: &Record, arms: &[ArmTime]) -> Markup {
 
 /// Why these valid samples, by slot, have no interval.
 fn too_few(by_slot: &[(Option<usize>, usize)]) -> String {
-    let needs = "an interval of the median needs 6";
-    let Some(slots) = by_slot
-        .iter()
-        .map(|(slot, _)| *slot)
-        .collect::<Option<Vec<_>>>()
-    else {
-        let samples = by_slot.iter().map(|(_, samples)| samples).sum();
-        return format!("{} valid; {needs}", units::count(samples, "sample"));
-    };
-    let list = |numbers: Vec<usize>| {
-        let texts: Vec<String> = numbers.iter().map(usize::to_string).collect();
-        texts.join(" and ")
-    };
-    let samples = list(by_slot.iter().map(|(_, samples)| *samples).collect());
-    let slots = match slots.len() {
-        1 => format!("slot {}", slots[0]),
-        _ => format!("slots {}", list(slots)),
-    };
-    format!("{samples} samples valid in {slots}; {needs} in each")
+    let valid = by_slot.iter().map(|(slot, samples)| match slot {
+        Some(slot) => format!("{samples} in slot {slot}"),
+        None => samples.to_string(),
+    });
+    let valid: Vec<String> = valid.collect();
+    let each = if valid.len() > 1 { " in each" } else { "" };
+    let valid = valid.join(", ");
+    format!("valid samples: {valid}; an interval of the median needs 6{each}")
 }
 
 fn machine(record: &Record) -> Markup {
