@@ -20,11 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn page(record: &Record, plots: &[Plot]) -> String {
     let arms = record.arms();
     let groups = table::groups(&record.verdicts, &arms);
-    let title = format!(
-        "{} on {}",
-        distinct(&record.samples, |s| s.point.scenario.to_string()),
-        distinct(&record.samples, |s| s.machine.clone())
-    );
+    let scenarios = record.samples.iter().map(|s| s.point.scenario.to_string());
+    let machines = record.samples.iter().map(|s| s.machine.clone());
+    let title = format!("{} on {}", distinct(scenarios), distinct(machines));
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -82,38 +80,23 @@ fn when(record: &Record) -> Markup {
 /// What was asked, from the rows themselves.
 fn asked(record: &Record) -> Markup {
     let samples = &record.samples;
-    let baselines: BTreeSet<String> = record
-        .verdicts
-        .iter()
-        .map(|v| v.baseline.to_string())
-        .collect();
+    let of = |value: fn(&Sample) -> String| distinct(samples.iter().map(value));
+    let baselines = record.verdicts.iter().map(|v| v.baseline.to_string());
     let threads: BTreeSet<usize> = samples.iter().map(|s| s.point.threads).collect();
-    let threads: Vec<String> = threads.iter().map(usize::to_string).collect();
     let blocks: BTreeSet<(&str, Site, u64)> = samples
         .iter()
         .map(|s| (s.run.as_str(), s.into(), s.block))
         .collect();
+    let blocks = units::count(blocks.len(), "block");
+    let measured = format!("{} in {blocks}", units::count(samples.len(), "sample"));
     let rows = [
-        ("layouts", distinct(samples, |s| s.arm.to_string())),
-        (
-            "baseline",
-            baselines.into_iter().collect::<Vec<_>>().join(", "),
-        ),
-        ("threads", threads.join(", ")),
-        (
-            "placement",
-            distinct(samples, |s| s.point.placement.to_string()),
-        ),
-        ("prefetchers", distinct(samples, |s| s.prefetch.to_string())),
-        ("backend", distinct(samples, |s| s.backend.to_string())),
-        (
-            "measured",
-            format!(
-                "{} in {}",
-                units::count(samples.len(), "sample"),
-                units::count(blocks.len(), "block")
-            ),
-        ),
+        ("layouts", of(|s| s.arm.to_string())),
+        ("baseline", distinct(baselines)),
+        ("threads", distinct(threads.iter().map(usize::to_string))),
+        ("placement", of(|s| s.point.placement.to_string())),
+        ("prefetchers", of(|s| s.prefetch.to_string())),
+        ("backend", of(|s| s.backend.to_string())),
+        ("measured", measured),
     ];
     html! {
         table {
@@ -125,15 +108,14 @@ fn asked(record: &Record) -> Markup {
 }
 
 /// The different values in order of appearance.
-fn distinct(samples: &[Sample], value: impl Fn(&Sample) -> String) -> String {
-    let mut values: Vec<String> = Vec::new();
-    for sample in samples {
-        let value = value(sample);
-        if !value.is_empty() && !values.contains(&value) {
-            values.push(value);
+fn distinct(values: impl Iterator<Item = String>) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    for value in values {
+        if !value.is_empty() && !seen.contains(&value) {
+            seen.push(value);
         }
     }
-    values.join(", ")
+    seen.join(", ")
 }
 
 fn verdicts(record: &Record, groups: &[Group]) -> Markup {

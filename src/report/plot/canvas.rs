@@ -53,7 +53,7 @@ pub fn svg(size: (i32, i32), title: &str, caption: &str, draw: impl FnOnce(&Canv
         area: backend.into_drawing_area(),
     };
     canvas.rect((0, 0), size, PAPER);
-    canvas.label((24, 26), title, 17, INK, Anchor::Start, true);
+    canvas.bold((24, 26), title, 17);
     canvas.text((24, 48), caption, 12, FAINT, Anchor::Start);
     draw(&canvas);
     canvas.area.present().expect(IN_MEMORY);
@@ -143,7 +143,7 @@ impl Canvas<'_> {
 
     /// Text on one line, centred on the height of its point.
     pub fn text(&self, at: (i32, i32), text: &str, size: u32, colour: RGBColor, anchor: Anchor) {
-        self.label(at, text, size, colour, anchor, false);
+        self.place(at, text, font(size, FontStyle::Normal), colour, anchor);
     }
 
     /// What a level axis between two pixels shows.
@@ -151,44 +151,15 @@ impl Canvas<'_> {
         self.text(((left + right) / 2, y), text, 13, INK, Anchor::Middle);
     }
 
-    fn label(
-        &self,
-        at: (i32, i32),
-        text: &str,
-        size: u32,
-        colour: RGBColor,
-        anchor: Anchor,
-        bold: bool,
-    ) {
-        let style = if bold {
-            FontStyle::Bold
-        } else {
-            FontStyle::Normal
-        };
-        self.place(
-            at,
-            text,
-            ("sans-serif", points(size), style).into_font(),
-            colour,
-            anchor,
-        );
-    }
-
     /// Text in bold.
     pub fn bold(&self, at: (i32, i32), text: &str, size: u32) {
-        self.label(at, text, size, INK, Anchor::Start, true);
+        self.place(at, text, font(size, FontStyle::Bold), INK, Anchor::Start);
     }
 
     /// Text that reads upwards, centred on its point.
     pub fn upwards(&self, at: (i32, i32), text: &str, size: u32) {
-        let font = ("sans-serif", points(size)).into_font();
-        self.place(
-            at,
-            text,
-            font.transform(FontTransform::Rotate270),
-            INK,
-            Anchor::Middle,
-        );
+        let font = font(size, FontStyle::Normal).transform(FontTransform::Rotate270);
+        self.place(at, text, font, INK, Anchor::Middle);
     }
 
     fn place(&self, at: (i32, i32), text: &str, font: FontDesc, colour: RGBColor, anchor: Anchor) {
@@ -206,7 +177,7 @@ impl Canvas<'_> {
     }
 }
 
-/// The SVG backend divides font sizes by 1.24; this undoes it.
-fn points(size: u32) -> f64 {
-    f64::from(size) * 1.24
+/// A font of `size` pixels. The SVG backend divides sizes by 1.24; this undoes it.
+fn font(size: u32, style: FontStyle) -> FontDesc<'static> {
+    ("sans-serif", f64::from(size) * 1.24, style).into_font()
 }

@@ -78,18 +78,16 @@ impl Colours {
             VmaLayout::ALL.iter().position(|b| b.name() == name)
         };
         let taken: BTreeSet<usize> = arms.iter().filter_map(own).collect();
-        let free: Vec<usize> = match (0..PALETTE.len()).filter(|n| !taken.contains(n)) {
-            free if free.clone().next().is_some() => free.collect(),
-            _ => (0..PALETTE.len()).collect(),
-        };
-        let mut free = free.into_iter().cycle();
+        let all = 0..PALETTE.len();
+        let free = all.clone().filter(|n| !taken.contains(n));
+        let mut others = free.chain(all.cycle());
         let colour = |arm: Arm| {
-            let colour = match (&arm, own(&arm)) {
-                (Arm::Again, _) => AGAIN,
-                (_, Some(own)) => PALETTE[own % PALETTE.len()],
-                (_, None) => PALETTE[free.next().unwrap_or(0)],
+            let place = match own(&arm) {
+                _ if arm == Arm::Again => return (arm, AGAIN),
+                Some(own) => Some(own),
+                None => others.next(),
             };
-            (arm, colour)
+            (arm, PALETTE[place.unwrap_or(0) % PALETTE.len()])
         };
         Colours(arms.into_iter().map(colour).collect())
     }
@@ -97,5 +95,36 @@ impl Colours {
     /// The colour of an arm.
     pub fn colour(&self, arm: &Arm) -> RGBColor {
         self.0.get(arm).copied().unwrap_or(INK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::plot::canvas::INVALID;
+
+    #[test]
+    fn arms_that_are_shown_together_and_invalid_samples_differ_in_colour() {
+        let names = [
+            "split-packed",
+            "baseline-again",
+            "split-packed@all",
+            "split-aligned",
+            "mine",
+            "split-aligned+5%",
+        ];
+        let arms = names.map(|name| name.parse::<Arm>().unwrap());
+        let colours = Colours::of(arms.iter().cloned());
+        let mut seen = vec![INVALID];
+        for arm in &arms {
+            let colour = colours.colour(arm);
+            assert!(!seen.contains(&colour), "{arm}");
+            seen.push(colour);
+        }
+        assert!(!PALETTE.contains(&INVALID));
+        assert_eq!(
+            colours.colour(&arms[0]),
+            Colours::of([arms[0].clone()].into_iter()).colour(&arms[0])
+        );
     }
 }
