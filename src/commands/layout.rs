@@ -5,6 +5,9 @@ use crate::error::Result;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::uses::{Footprint, Uses, footprint};
 use crate::program::fault::vma::{Field, LockPlace, Table, rwsem};
+use crate::report::columns::Columns;
+use crate::space::map::{HOLE, Object, Span};
+use crate::space::memory::Addr;
 use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -18,7 +21,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// All layouts, a row each
+    /// All layouts, one row each
     List {
         /// With the variants of larger kernel configurations
         #[arg(long)]
@@ -27,7 +30,7 @@ enum Action {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
-    /// One layout, a row a field: offset, size, line, pair, and what a fault does with it
+    /// One layout, one row per field: offset, size, line, pair, and what a fault does with it
     Show {
         /// Its name, as `layout list --all` prints it
         name: String,
@@ -83,27 +86,29 @@ fn list(all: bool, format: Format) -> String {
         Format::Csv => super::csv(&rows),
         Format::Json => super::json(&rows),
         Format::Table => {
-            let mut text = format!(
-                "{:<26} {:<9} {:>9} {:>10} {:>12} {:>10}\n",
-                "layout", "lock", "VMA bytes", "lock bytes", "VMAs a slab", "pages/1000"
-            );
+            let mut table = Columns::new("<<>>>>");
+            table.row([
+                "layout",
+                "lock",
+                "VMA bytes",
+                "lock bytes",
+                "VMAs per slab",
+                "pages for 1000 VMAs",
+            ]);
             for row in rows {
-                let _ = writeln!(
-                    text,
-                    "{:<26} {:<9} {:>9} {:>10} {:>12} {:>10}",
-                    row.layout,
-                    row.lock_protocol,
-                    row.bytes_vma,
-                    if row.bytes_lock == 0 {
-                        "-".to_owned()
-                    } else {
-                        row.bytes_lock.to_string()
+                table.row([
+                    row.layout.to_owned(),
+                    row.lock_protocol.to_owned(),
+                    row.bytes_vma.to_string(),
+                    match row.bytes_lock {
+                        0 => "-".to_owned(),
+                        bytes => bytes.to_string(),
                     },
-                    row.objects_per_slab,
-                    row.pages_per_1000_vmas
-                );
+                    row.objects_per_slab.to_string(),
+                    row.pages_per_1000_vmas.to_string(),
+                ]);
             }
-            text
+            table.to_string()
         }
     }
 }
@@ -122,6 +127,20 @@ struct Shown {
     read_modify_writes: u32,
 }
 
+impl Shown {
+    fn cells(&self) -> [String; 6] {
+        [
+            format!("  {}", self.field),
+            self.offset.to_string(),
+            self.size.to_string(),
+            self.line.to_string(),
+            self.pair.to_string(),
+            in_words(self),
+        ]
+    }
+}
+
+/// The fields with the holes between them, and the lock where it is an object of its own.
 fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
     let row = |object, field: &str, offset, size, uses: Uses| Shown {
         object,
@@ -134,72 +153,54 @@ fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
         stores: uses.stores,
         read_modify_writes: uses.rmws,
     };
-    let mut rows: Vec<Shown> = table
-        .placed()
-        .into_iter()
-        .map(|(field, offset)| {
-            let uses = footprint.field("vma", field.name());
-            row("vma", field.name(), offset, field.bytes(), uses)
-        })
+    let placed = table.placed().into_iter();
+    let vma = Object {
+        name: "vma",
+        index: None,
+        start: Addr(0),
+        bytes: table.bytes,
+        fields: placed
+            .map(|(field, offset)| Span::word(field.name(), offset, field.bytes()))
+            .collect(),
+    };
+    let pieces = vma.pieces().into_iter();
+    let mut rows: Vec<Shown> = pieces
+        .map(|(name, offset, bytes)| row("vma", name, offset, bytes, footprint.field("vma", name)))
         .collect();
     if let LockPlace::Split(_) = table.lock {
-        rows.push(row(
-            "lock",
-            Field::rwsem.name(),
-            0,
-            rwsem::BYTES,
-            footprint.object("lock"),
-        ));
+        let uses = footprint.object("lock");
+        rows.push(row("lock", Field::rwsem.name(), 0, rwsem::BYTES, uses));
     }
     rows
 }
 
 fn show(layout: VmaLayout, format: Format) -> Result<String> {
     let (table, footprint) = (layout.table(), footprint(layout)?);
-    let rows = shown(table, &footprint);
+    let mut rows = shown(table, &footprint);
+    if format != Format::Table {
+        rows.retain(|row| row.field != HOLE);
+    }
     Ok(match format {
         Format::Csv => super::csv(&rows),
         Format::Json => super::json(&rows),
         Format::Table => {
-            let mut text = heading(table);
-            let _ = writeln!(
-                text,
-                "\n  {:<21} {:>6} {:>5} {:>5} {:>5}   one anonymous write fault",
-                "field", "offset", "size", "line", "pair"
-            );
-            let mut end = 0;
+            let mut fields = Columns::new("<>>>><");
+            let uses = "one anonymous write fault";
+            fields.row(["  field", "offset", "size", "line", "pair", uses]);
             for row in &rows {
-                if row.object == "vma" && row.offset > end {
-                    let _ = writeln!(
-                        text,
-                        "  {:<21} {:>6} {:>5}",
-                        "(hole)",
-                        end,
-                        row.offset - end
-                    );
-                }
-                end = row.offset + row.size;
                 if row.object == "lock" {
-                    text.push_str("\n  the lock object\n");
+                    fields.text("\n  the lock object\n");
                 }
-                let _ = writeln!(
-                    text,
-                    "  {:<21} {:>6} {:>5} {:>5} {:>5}   {}",
-                    row.field,
-                    row.offset,
-                    row.size,
-                    row.line,
-                    row.pair,
-                    in_words(row)
-                );
+                // Nothing is said of the line of a hole, which may have several.
+                let cells = if row.field == HOLE { 3 } else { 6 };
+                fields.row(row.cells().into_iter().take(cells));
             }
-            let _ = writeln!(
-                text,
-                "\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.",
+            format!(
+                "{}\n{fields}\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.\n",
+                heading(table),
                 footprint.object("node").loads,
                 mm_in_words(footprint.object("mm"))
-            );
-            text
+            )
         }
     })
 }
@@ -210,13 +211,13 @@ fn heading(table: &Table) -> String {
         LockPlace::Mm => "no lock of its own, mmap_lock".to_owned(),
         LockPlace::Embedded => format!("{} inside", table.protocol.name()),
         LockPlace::Split(cache) => format!(
-            "{} in an object of {} bytes, {} a page",
+            "{} in an object of {} bytes, {} per page",
             table.protocol.name(),
             cache.slot,
             cache.objects()
         ),
     };
-    let _ = writeln!(text, "  {} bytes a VMA; {lock}", table.bytes);
+    let _ = writeln!(text, "  {} bytes per VMA; {lock}", table.bytes);
     let _ = writeln!(
         text,
         "  {} VMAs in a slab of {} pages, slots of {} bytes; {} pages for 1000 VMAs with their locks",

@@ -2,6 +2,7 @@
 
 use super::options::Format;
 use crate::error::Result;
+use crate::report::columns::Columns;
 use crate::sim::published::{self, PublishedFigure, PublishedTable, TABLES};
 use std::fmt::Write as _;
 
@@ -18,11 +19,11 @@ pub struct Args {
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
     let Some(name) = &args.name else {
-        let list: String = TABLES
+        let mut list = Columns::new("<<");
+        TABLES
             .iter()
-            .map(|table| format!("{:<18} {}\n", table.name, table.about))
-            .collect();
-        return super::print(&list);
+            .for_each(|table| list.row([table.name, table.about]));
+        return super::print(&list.to_string());
     };
     let table = published::find(name)?;
     let cells = table.reproduce()?;
@@ -33,26 +34,30 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Published beside simulated, with residuals.
 fn beside(table: &PublishedTable, cells: &[PublishedFigure]) -> String {
-    let mut out = format!("{}\n{}, {}\n\n", table.about, table.name, table.unit);
-    let _ = writeln!(
-        out,
-        "{:>7} {:>8}  {:<20} {:>12} {:>12} {:>8}",
-        "threads", "prefetch", "layout", "published", "simulated", "error"
-    );
+    let mut rows = Columns::new(">><>>>");
+    rows.row([
+        "threads",
+        "prefetch",
+        "layout",
+        "published",
+        "simulated",
+        "error",
+    ]);
     for cell in cells {
         let digits = if cell.published < 1000.0 { 1 } else { 0 };
-        let _ = writeln!(
-            out,
-            "{:>7} {:>8}  {:<20} {:>12.digits$} {:>12.digits$} {:>+7.1}%",
-            cell.threads,
-            cell.prefetch,
-            cell.layout,
-            cell.published,
-            cell.simulated,
-            100.0 * cell.error()
-        );
+        rows.row([
+            cell.threads.to_string(),
+            cell.prefetch.to_owned(),
+            cell.layout.to_owned(),
+            format!("{:.digits$}", cell.published),
+            format!("{:.digits$}", cell.simulated),
+            format!("{:+.1}%", 100.0 * cell.error()),
+        ]);
     }
-    let _ = writeln!(out, "\nmean absolute error");
+    let PublishedTable {
+        about, name, unit, ..
+    } = table;
+    let mut out = format!("{about}\n{name}, {unit}\n\n{rows}\nmean absolute error\n");
     let mut series: Vec<(&str, &str)> = cells.iter().map(|c| (c.prefetch, c.layout)).collect();
     series.sort();
     series.dedup();
@@ -77,12 +82,8 @@ fn beside(table: &PublishedTable, cells: &[PublishedFigure]) -> String {
 
 /// The change from one layout to another, published and simulated.
 fn changes(cells: &[PublishedFigure], from: &str, to: &str) -> String {
-    let mut out = format!("\nchange from {from} to {to}\n");
-    let _ = writeln!(
-        out,
-        "{:>7} {:>8} {:>10} {:>10} {:>10}",
-        "threads", "prefetch", "published", "simulated", "residual"
-    );
+    let mut rows = Columns::new(">>>>>");
+    rows.row(["threads", "prefetch", "published", "simulated", "residual"]);
     for prefetch in ["on", "off"] {
         let mut residuals = Vec::new();
         for before in cells
@@ -98,23 +99,20 @@ fn changes(cells: &[PublishedFigure], from: &str, to: &str) -> String {
             let published = 100.0 * (after.published / before.published - 1.0);
             let simulated = 100.0 * (after.simulated / before.simulated - 1.0);
             residuals.push((simulated - published).abs());
-            let _ = writeln!(
-                out,
-                "{:>7} {:>8} {:>+9.1}% {:>+9.1}% {:>+10.1}",
-                before.threads,
-                prefetch,
-                published,
-                simulated,
-                simulated - published
-            );
+            rows.row([
+                before.threads.to_string(),
+                prefetch.to_owned(),
+                format!("{published:+.1}%"),
+                format!("{simulated:+.1}%"),
+                format!("{:+.1}", simulated - published),
+            ]);
         }
-        let _ = writeln!(
-            out,
-            "  prefetch {prefetch}: mean absolute residual {:.2} points",
+        rows.text(format!(
+            "  prefetch {prefetch}: mean absolute residual {:.2} points\n",
             mean(&residuals)
-        );
+        ));
     }
-    out
+    format!("\nchange from {from} to {to}\n{rows}")
 }
 
 fn mean(numbers: &[f64]) -> f64 {

@@ -2,10 +2,11 @@
 
 use super::options::Format;
 use crate::error::{Error, Result};
-use crate::results::address_map::{AddressMap, Found, parse_hex};
+use crate::report::columns::Columns;
+use crate::results::address_map::{AddressMap, Mapped, parse_hex};
+use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
@@ -37,7 +38,7 @@ struct ResolvedRow {
     offset: u64,
     line: String,
     pair: String,
-    half_of_pair: usize,
+    half_of_pair: u64,
 }
 
 /// Run it.
@@ -67,7 +68,7 @@ pub fn run(args: &Args) -> Result<String> {
             ))
         })?;
         *met.entry(address).or_default() += 1;
-        if map.find(address).is_none() {
+        if map.at(address).is_none() {
             outside.push(text.as_str());
         }
     }
@@ -76,7 +77,7 @@ pub fn run(args: &Args) -> Result<String> {
     }
     let rows: Vec<ResolvedRow> = met
         .into_iter()
-        .filter_map(|(address, times)| Some(row(address, times, &map.find(address)?)))
+        .filter_map(|(address, times)| Some(row(address, times, map.at(address)?)))
         .collect();
     if rows.is_empty() {
         return Err(Error::Input(format!(
@@ -87,8 +88,8 @@ pub fn run(args: &Args) -> Result<String> {
     Ok(super::rows(args.format, &rows, table))
 }
 
-fn row(address: u64, times: usize, found: &Found<'_>) -> ResolvedRow {
-    let mapped = found.row;
+fn row(address: u64, times: usize, (mapped, offset): (&Mapped, u64)) -> ResolvedRow {
+    let (line, pair) = (LINE as u64, PAIR as u64);
     ResolvedRow {
         address: format!("{address:#x}"),
         times,
@@ -98,40 +99,34 @@ fn row(address: u64, times: usize, found: &Found<'_>) -> ResolvedRow {
         object: mapped.object.clone(),
         slot: mapped.slot,
         field: mapped.field.clone(),
-        offset: found.offset,
-        line: format!("{:#x}", found.line * crate::space::LINE as u64),
-        pair: format!("{:#x}", found.pair * crate::space::PAIR as u64),
-        half_of_pair: found.half,
+        offset,
+        line: format!("{:#x}", address / line * line),
+        pair: format!("{:#x}", address / pair * pair),
+        half_of_pair: address % pair / line,
     }
 }
 
 fn table(rows: &[ResolvedRow]) -> String {
-    let mut text = format!(
-        "{:<18} {:>5}  {:<24} {:<15} {:>3}  {:<26} {:>6}  {:<16} {}\n",
-        "address", "times", "layout", "scenario", "thr", "object", "offset", "pair", "half"
-    );
+    let mut table = Columns::new("<><<><><<");
+    table.row([
+        "address", "times", "layout", "scenario", "threads", "object", "offset", "pair", "half",
+    ]);
     for row in rows {
-        let slot = row.slot.map(|slot| format!(" {slot}")).unwrap_or_default();
-        let field = if row.field.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", row.field)
-        };
-        let _ = writeln!(
-            text,
-            "{:<18} {:>5}  {:<24} {:<15} {:>3}  {:<26} {:>6}  {:<16} {}",
-            row.address,
-            row.times,
-            row.layout,
-            row.scenario,
-            row.threads,
-            format!("{}{slot}{field}", row.object),
-            row.offset,
-            row.pair,
-            row.half_of_pair
-        );
+        let slot = row.slot.map(|slot| format!("{slot} ")).unwrap_or_default();
+        let object = format!("{} {slot}{}", row.object, row.field);
+        table.row([
+            row.address.clone(),
+            row.times.to_string(),
+            row.layout.clone(),
+            row.scenario.clone(),
+            row.threads.to_string(),
+            object.trim_end().to_owned(),
+            row.offset.to_string(),
+            row.pair.clone(),
+            row.half_of_pair.to_string(),
+        ]);
     }
-    text
+    table.to_string()
 }
 
 /// Every address in what perf prints.
@@ -150,7 +145,7 @@ fn addresses_in(text: &str) -> Vec<u64> {
                 .filter(|word| word.starts_with("0x"))
                 .find_map(hex);
             if let (Some(heading), Some(offset)) = (heading, offset)
-                && offset < crate::space::PAIR as u64
+                && offset < PAIR as u64
             {
                 // An address near the end of all is none of ours, but may well be in there.
                 found.push(u64::saturating_add(heading, offset));

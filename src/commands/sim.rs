@@ -10,6 +10,7 @@ use crate::experiment::{
     Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, drive,
 };
 use crate::program::totals::Totals;
+use crate::report::columns::Columns;
 use crate::report::explain::explain;
 use crate::results::{EnvironmentFile, RunFolder, RunSettings, write_whole};
 use crate::sim::pattern::{self, Pattern};
@@ -131,7 +132,7 @@ pub fn run(args: Args) -> Result<()> {
     first_error([ended.and_then(Ending::finished), concluded])
 }
 
-/// One sample a layout at every point, explained; and the timeline of the last.
+/// One sample of every layout at every point, explained; and the timeline of the last.
 fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
     let mut text = String::new();
     for point in 0..design.points.len() {
@@ -157,7 +158,7 @@ fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
                 let faults: u64 = sample.threads.iter().map(|t| t.faults).sum();
                 let _ = writeln!(
                     text,
-                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns a fault\n{}",
+                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns per fault\n{}",
                     design.arms[planned.arm],
                     at.scenario,
                     at.threads,
@@ -185,12 +186,11 @@ fn write_timeline(timeline: &crate::sim::timeline::Timeline, map: &Map, path: &P
 }
 
 fn list() -> Result<String> {
-    let mut text = String::new();
+    let mut table = Columns::new("<<");
     for name in Machine::names() {
-        let machine = Machine::load(name)?;
-        let _ = writeln!(text, "{name:<16} {}", machine.description);
+        table.row([name, &Machine::load(name)?.description]);
     }
-    Ok(text)
+    Ok(table.to_string())
 }
 
 fn run_pattern(args: &Args, pattern: Pattern) -> Result<String> {
@@ -232,22 +232,22 @@ fn run_pattern(args: &Args, pattern: Pattern) -> Result<String> {
             report.wall_seconds
         ),
         Format::Table => {
-            let mut text = String::new();
-            for (what, value) in [
-                ("accesses", counts.accesses),
-                ("hits", counts.hits),
-                ("invalidations", counts.invalidations),
-                ("write-backs", counts.write_backs),
+            let mut table = Columns::new("<><");
+            for (what, value, unit) in [
+                ("accesses", counts.accesses.to_string(), ""),
+                ("hits", counts.hits.to_string(), ""),
+                ("invalidations", counts.invalidations.to_string(), ""),
+                ("write-backs", counts.write_backs.to_string(), ""),
+                ("simulated", format!("{:.0}", report.simulated_ns), "ns"),
+                (
+                    "wall",
+                    format!("{:.4}", report.wall_seconds),
+                    &format!("s ({rate:.1} M accesses/s)"),
+                ),
             ] {
-                let _ = writeln!(text, "{what:<16}{value:>14}");
+                table.row([what, &value, unit]);
             }
-            let _ = writeln!(text, "{:<16}{:>14.0} ns", "simulated", report.simulated_ns);
-            let _ = writeln!(
-                text,
-                "{:<16}{:>14.4} s ({rate:.1} M accesses/s)",
-                "wall", report.wall_seconds
-            );
-            text
+            table.to_string()
         }
     })
 }

@@ -1,11 +1,12 @@
 //! Samples by design point and arm: which there are, in which order they are shown, and the time
 //! per fault of each.
 //!
-//! Not here: comparisons of arms, which are `stats`'s and arrive as verdicts.
+//! Not here: comparisons of arms, which `judge` makes and which arrive as verdicts.
 
 use crate::experiment::{Arm, BackendKind, Point, Sample};
 use crate::judge::{Compared, VerdictRow, rank};
 use crate::stats::{Summary, geometric_mean};
+use crate::units;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -20,6 +21,20 @@ pub struct Site {
     pub prefetch: Compared,
     /// Where in the design.
     pub point: Point,
+}
+
+impl Site {
+    /// `one-vma, 2 threads, compact, prefetch as-is`.
+    pub fn title(&self) -> String {
+        let prefetch = self.prefetch;
+        format!("{}, prefetch {prefetch}", place_in_design(&self.point))
+    }
+}
+
+/// `one-vma, 2 threads, compact`.
+pub(super) fn place_in_design(point: &Point) -> String {
+    let threads = units::count(point.threads, "thread");
+    format!("{}, {threads}, {}", point.scenario, point.placement)
 }
 
 impl From<&Sample> for Site {
@@ -85,10 +100,12 @@ pub struct ArmTime {
     /// and a median over both would show one or the other.
     pub median_ns: f64,
     /// An interval of at least 95 % for the median of each slot, from order statistics, averaged
-    /// likewise; `None` below six samples a slot, of which no interval is that sure.
+    /// likewise; `None` below six samples in a slot, of which no interval is that sure.
     pub interval_ns: Option<(f64, f64)>,
     /// Valid samples.
     pub samples: usize,
+    /// Valid samples by the slab slot that they were measured in, where that is known.
+    pub by_slot: Vec<(Option<usize>, usize)>,
 }
 
 /// The sites of these samples, each once, in the order they are shown.
@@ -117,8 +134,8 @@ pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<ArmTime> {
     let mut arms = Vec::new();
     for (site, mut times) in times {
         for arm in in_order(times.keys().cloned(), baseline(&site, verdicts)) {
-            let slots = times.remove(&arm).unwrap_or_default();
-            let slots: Vec<Summary> = slots.values().filter_map(|t| Summary::of(t)).collect();
+            let times = times.remove(&arm).unwrap_or_default();
+            let slots: Vec<Summary> = times.values().filter_map(|t| Summary::of(t)).collect();
             let intervals: Option<Vec<_>> = slots.iter().map(|slot| slot.interval).collect();
             arms.push(ArmTime {
                 site: site.clone(),
@@ -129,6 +146,7 @@ pub fn arms(samples: &[Sample], verdicts: &[VerdictRow]) -> Vec<ArmTime> {
                     (mean(|ends| ends.0), mean(|ends| ends.1))
                 }),
                 samples: slots.iter().map(|slot| slot.samples).sum(),
+                by_slot: times.iter().map(|(slot, t)| (*slot, t.len())).collect(),
             });
         }
     }

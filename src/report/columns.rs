@@ -9,10 +9,10 @@ use std::fmt;
 pub const WIDTH: usize = 100;
 
 /// Rows whose columns are as wide as their widest cell and two blanks apart (one, where two would
-/// not fit [`WIDTH`]). The last column is as wide as it can be, and wrapped.
+/// not fit [`WIDTH`]). A last column that is aligned left is wrapped where it does not fit.
 pub struct Columns {
     /// One `<` (left) or `>` (right) for each column.
-    align: &'static str,
+    align: String,
     rows: Vec<Row>,
 }
 
@@ -44,9 +44,11 @@ impl Cell {
 
 impl Columns {
     /// No rows yet; `align` has a `<` (left) or `>` (right) for each column.
-    pub fn new(align: &'static str) -> Columns {
-        let rows = Vec::new();
-        Columns { align, rows }
+    pub fn new(align: impl Into<String>) -> Columns {
+        Columns {
+            align: align.into(),
+            rows: Vec::new(),
+        }
     }
 
     /// Add a row of at most as many cells as there are columns.
@@ -70,12 +72,13 @@ impl fmt::Display for Columns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chars = |text: &str| text.chars().count();
         let last = self.align.len() - 1;
+        let wraps = |column| column == last && self.align.ends_with('<');
         let mut widths = vec![0; self.align.len()];
         for row in &self.rows {
             let Row::Cells(cells) = row else { continue };
             for (column, Cell { text, .. }) in cells.iter().enumerate() {
                 let words = || text.split(' ').map(chars).max().unwrap_or(0);
-                let width = if column == last { words() } else { chars(text) };
+                let width = if wraps(column) { words() } else { chars(text) };
                 widths[column] = widths[column].max(width);
             }
         }
@@ -91,20 +94,18 @@ impl fmt::Display for Columns {
             let (mut start, mut end) = (0, 0);
             for (column, Cell { text, style }) in cells.iter().enumerate() {
                 let (wide, narrow) = (widths[column], chars(text));
-                let right = self.align.as_bytes()[column] == b'>';
-                let at = start
-                    + if right {
-                        wide.saturating_sub(narrow)
-                    } else {
-                        0
-                    };
+                let at = match self.align.as_bytes()[column] {
+                    b'>' => start + wide - narrow,
+                    _ => start,
+                };
                 // Blanks are written only before something.
-                if column == last && at + narrow > WIDTH {
+                if wraps(column) && at + narrow > WIDTH {
                     let text = wrap(text, &" ".repeat(at));
                     write!(f, "{:1$}{style}{2}{style:#}", "", at - end, text.trim())?;
                 } else if !text.is_empty() {
+                    let text = text.trim_end();
                     write!(f, "{:1$}{style}{text}{style:#}", "", at - end)?;
-                    end = at + narrow;
+                    end = at + chars(text);
                 }
                 start += wide + gap;
             }

@@ -7,11 +7,11 @@ use super::Record;
 use super::arms::{ArmTime, Site};
 use super::plot::Plot;
 use super::table::{self, Group};
-use super::units;
 use super::why::{Counted, SCALED};
 use crate::experiment::{Arm, BackendKind, Sample};
 use crate::judge::VerdictRow;
 use crate::stats::Verdict;
+use crate::units;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn page(record: &Record, plots: &[Plot]) -> String {
     let arms = record.arms();
     let groups = table::groups(&record.verdicts, &arms);
-    let title = format!(
-        "{} on {}",
-        distinct(&record.samples, |s| s.point.scenario.to_string()),
-        distinct(&record.samples, |s| s.machine.clone())
-    );
+    let scenarios = record.samples.iter().map(|s| s.point.scenario.to_string());
+    let machines = record.samples.iter().map(|s| s.machine.clone());
+    let title = format!("{} on {}", distinct(scenarios), distinct(machines));
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -85,40 +83,23 @@ fn when(record: &Record) -> Markup {
 /// What was asked, from the rows themselves.
 fn asked(record: &Record) -> Markup {
     let samples = &record.samples;
-    let baselines: BTreeSet<String> = record
-        .verdicts
-        .iter()
-        .map(|v| v.baseline.to_string())
-        .collect();
-    let mut threads: Vec<usize> = samples.iter().map(|s| s.point.threads).collect();
-    threads.sort_unstable();
-    threads.dedup();
-    let threads: Vec<String> = threads.iter().map(usize::to_string).collect();
+    let of = |value: fn(&Sample) -> String| distinct(samples.iter().map(value));
+    let baselines = record.verdicts.iter().map(|v| v.baseline.to_string());
+    let threads: BTreeSet<usize> = samples.iter().map(|s| s.point.threads).collect();
     let blocks: BTreeSet<(&str, Site, u64)> = samples
         .iter()
         .map(|s| (s.run.as_str(), s.into(), s.block))
         .collect();
+    let blocks = units::count(blocks.len(), "block");
+    let measured = format!("{} in {blocks}", units::count(samples.len(), "sample"));
     let rows = [
-        ("layouts", distinct(samples, |s| s.arm.to_string())),
-        (
-            "baseline",
-            baselines.into_iter().collect::<Vec<_>>().join(", "),
-        ),
-        ("threads", threads.join(", ")),
-        (
-            "placement",
-            distinct(samples, |s| s.point.placement.to_string()),
-        ),
-        ("prefetchers", distinct(samples, |s| s.prefetch.to_string())),
-        ("backend", distinct(samples, |s| s.backend.to_string())),
-        (
-            "measured",
-            format!(
-                "{} in {}",
-                units::count(samples.len(), "sample"),
-                units::count(blocks.len(), "block")
-            ),
-        ),
+        ("layouts", of(|s| s.arm.to_string())),
+        ("baseline", distinct(baselines)),
+        ("threads", distinct(threads.iter().map(usize::to_string))),
+        ("placement", of(|s| s.point.placement.to_string())),
+        ("prefetchers", of(|s| s.prefetch.to_string())),
+        ("backend", of(|s| s.backend.to_string())),
+        ("measured", measured),
     ];
     html! {
         table {
@@ -130,15 +111,14 @@ fn asked(record: &Record) -> Markup {
 }
 
 /// The different values in order of appearance.
-fn distinct(samples: &[Sample], value: impl Fn(&Sample) -> String) -> String {
-    let mut values: Vec<String> = Vec::new();
-    for sample in samples {
-        let value = value(sample);
-        if !value.is_empty() && !values.contains(&value) {
-            values.push(value);
+fn distinct(values: impl Iterator<Item = String>) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    for value in values {
+        if !value.is_empty() && !seen.contains(&value) {
+            seen.push(value);
         }
     }
-    values.join(", ")
+    seen.join(", ")
 }
 
 fn verdicts(record: &Record, groups: &[Group]) -> Markup {
@@ -167,43 +147,29 @@ fn verdicts(record: &Record, groups: &[Group]) -> Markup {
         @for group in groups {
             h3 { (group.heading) }
             p class="faint" { (group.place) }
-            @if group.attributes {
-                (attribution(group, &record.verdicts))
-            } @else {
-                (times(group))
-            }
+            @if group.attributes { (attribution(group.baseline.0)) }
+            (rows(group, &record.verdicts))
         }
     }
 }
 
-/// The verdicts on times, and the times.
-fn times(group: &Group) -> Markup {
+/// The rows of a group.
+fn rows(group: &Group, verdicts: &[VerdictRow]) -> Markup {
     html! {
         div class="wide" { table {
             thead { tr {
                 th { "layout" }
-                th class="figure" { "time/fault" }
-                th class="figure" { "change" }
-                th class="figure" { "interval" }
+                @for name in group.columns() { th class="figure" { (name) } }
                 th { "verdict" }
                 th { "blocks (invalid)" }
             } }
             tbody {
-                @let (baseline, arm) = group.baseline;
-                tr {
-                    td { (baseline) }
-                    td class="figure" { (arm.map_or("-".into(), |a| units::time(a.median_ns))) }
-                    td {} td {} td { "baseline" } td {}
-                }
-                @for (row, arm) in &group.rows {
-                    @let [time, change, interval, blocks] = table::cells(row, *arm);
+                @for line in group.lines(verdicts) {
                     tr {
-                        td { (row.arm) }
-                        td class="figure" { (time) }
-                        td class="figure" { (change) }
-                        td class="figure" { (interval) }
-                        td class=(class(row.verdict)) { (row.verdict) }
-                        td { (blocks) }
+                        td { (line.layout) }
+                        @for figure in &line.figures { td class="figure" { (figure) } }
+                        td class=(line.verdict.map_or("", class)) { (line.word()) }
+                        td { (line.blocks) }
                     }
                 }
             }
@@ -211,8 +177,7 @@ fn times(group: &Group) -> Markup {
     }
 }
 
-fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
-    let (baseline, _) = group.baseline;
+fn attribution(baseline: &Arm) -> Markup {
     html! {
         p {
             "Each block measures every layout with the prefetcher on and off. " b { "adds" }
@@ -221,32 +186,6 @@ fn attribution(group: &Group, verdicts: &[VerdictRow]) -> Markup {
             b { "regression" } ": the prefetcher makes this layout slower against " (baseline) "; "
             b { "improvement" } ": faster; " b { "equivalent" } ": it explains nothing that matters."
         }
-        div class="wide" { table {
-            thead { tr {
-                th { "layout" }
-                th class="figure" { "with it on" }
-                th class="figure" { "with it off" }
-                th class="figure" { "adds" }
-                th class="figure" { "interval" }
-                th { "verdict" }
-                th { "blocks (invalid)" }
-            } }
-            tbody {
-                @for (row, arm) in &group.rows {
-                    @let [on, off] = table::effects(row, verdicts);
-                    @let [_, adds, interval, blocks] = table::cells(row, *arm);
-                    tr {
-                        td { (row.arm) }
-                        td class="figure" { (on) }
-                        td class="figure" { (off) }
-                        td class="figure" { (adds) }
-                        td class="figure" { (interval) }
-                        td class=(class(row.verdict)) { (row.verdict) }
-                        td { (blocks) }
-                    }
-                }
-            }
-        } }
     }
 }
 
@@ -271,9 +210,7 @@ fn counters(counted: &[Counted]) -> Markup {
                 "not prove that it is the cause."
             }
             @for at in counted {
-                h3 {
-                    (table::place_in_design(&at.site.point)) ", prefetch " (at.site.prefetch)
-                }
+                h3 { (at.site.title()) }
                 p class="faint" { (at.site.backend) " on " (at.site.machine) }
                 div class="wide" { table {
                     thead { tr {
@@ -441,17 +378,8 @@ fn unmeasured(record: &Record, arms: &[ArmTime]) -> Markup {
         ));
     }
     for arm in arms.iter().filter(|arm| arm.interval_ns.is_none()) {
-        rows.push((
-            format!(
-                "interval of {}, {}",
-                arm.arm,
-                units::count(arm.site.point.threads, "thread")
-            ),
-            format!(
-                "{} valid; an interval of the median needs 6",
-                units::count(arm.samples, "sample")
-            ),
-        ));
+        let what = format!("interval of {}, {}", arm.arm, arm.site.title());
+        rows.push((what, too_few(&arm.by_slot)));
     }
     html! {
         @if rows.is_empty() && record.warnings.is_empty() {
@@ -467,6 +395,18 @@ fn unmeasured(record: &Record, arms: &[ArmTime]) -> Markup {
             ul { @for warning in &record.warnings { li { (warning) } } }
         }
     }
+}
+
+/// Why these valid samples, by slot, have no interval.
+fn too_few(by_slot: &[(Option<usize>, usize)]) -> String {
+    let valid = by_slot.iter().map(|(slot, samples)| match slot {
+        Some(slot) => format!("{samples} in slot {slot}"),
+        None => samples.to_string(),
+    });
+    let valid: Vec<String> = valid.collect();
+    let each = if valid.len() > 1 { " in each" } else { "" };
+    let valid = valid.join(", ");
+    format!("valid samples: {valid}; an interval of the median needs 6{each}")
 }
 
 fn machine(record: &Record) -> Markup {

@@ -10,7 +10,6 @@ mod html;
 mod plot;
 mod record;
 pub mod table;
-pub use crate::units;
 pub mod why;
 
 pub use html::page;

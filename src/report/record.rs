@@ -25,7 +25,7 @@ pub struct Record {
     pub design: Option<Design>,
     /// The machine, as the run that says so recorded it.
     pub machine: Option<Value>,
-    /// What is not there, or was passed over, a sentence each.
+    /// What is not there, or was passed over, one sentence each.
     pub warnings: Vec<String>,
 }
 

@@ -1,17 +1,18 @@
 //! Verdicts as a person reads them in a terminal, and the same rows as CSV and JSON.
 //!
-//! Here: the order of the rows, alignment, colour. Not here: the verdicts themselves (`stats`),
-//! the report of a run folder (`report::html`), whether colour is wanted (`commands::print`).
+//! Here: the order of the rows, their words, colour. Not here: the verdicts themselves (`judge`),
+//! alignment (`columns`), the report of a run folder (`report::html`).
 
-use super::arms::{ArmTime, Site};
-use super::units;
+use super::arms::{ArmTime, Site, place_in_design};
+use super::columns::{Cell, Columns, WIDTH, wrap};
 use super::why::{Counted, CounterRow, SCALED};
-use crate::experiment::{Arm, BackendKind, Code, Ending, Point, Sample};
+use crate::experiment::{Arm, BackendKind, Code, Ending, Sample};
 use crate::judge::{Compared, VerdictRow};
 use crate::results::verdicts_csv;
 use crate::stats::Verdict;
+use crate::units;
 use anstyle::{AnsiColor, Style};
-use std::fmt::Display;
+use std::iter;
 use std::path::Path;
 
 /// How results are printed.
@@ -62,14 +63,62 @@ pub(super) struct Group<'a> {
 /// What an attribution row attributes.
 pub(super) const ATTRIBUTION: &str = "attribution: what the prefetcher adds to the effect";
 
-/// `one-vma, 2 threads, compact`.
-pub(super) fn place_in_design(point: &Point) -> String {
-    format!(
-        "{}, {}, {}",
-        point.scenario,
-        units::count(point.threads, "thread"),
-        point.placement
-    )
+impl<'a> Group<'a> {
+    /// What the figures of a row are.
+    pub fn columns(&self) -> &'static [&'static str] {
+        match self.attributes {
+            true => &["with it on", "off", "adds", "interval"],
+            false => &["time/fault", "change", "interval"],
+        }
+    }
+
+    /// The rows as text; `verdicts` are all there are.
+    pub fn lines(&self, verdicts: &[VerdictRow]) -> Vec<Line<'a>> {
+        let (name, arm) = self.baseline;
+        let time = arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns));
+        let baseline = Line {
+            layout: name,
+            figures: vec![time, String::new(), String::new()],
+            verdict: None,
+            blocks: String::new(),
+        };
+        let line = |(row, arm): &(&'a VerdictRow, Option<&ArmTime>)| {
+            let [time, change, interval, blocks] = cells(row, *arm);
+            let figures = match self.attributes {
+                true => [effects(row, verdicts).into(), vec![change, interval]].concat(),
+                false => vec![time, change, interval],
+            };
+            Line {
+                layout: &row.arm,
+                figures,
+                verdict: Some(row.verdict),
+                blocks,
+            }
+        };
+        let baseline = (!self.attributes).then_some(baseline);
+        baseline
+            .into_iter()
+            .chain(self.rows.iter().map(line))
+            .collect()
+    }
+}
+
+/// A row as text.
+pub(super) struct Line<'a> {
+    pub layout: &'a Arm,
+    /// One for each of [`Group::columns`].
+    pub figures: Vec<String>,
+    /// None for the baseline.
+    pub verdict: Option<Verdict>,
+    /// Blocks, with the invalid ones in brackets.
+    pub blocks: String,
+}
+
+impl Line<'_> {
+    /// The verdict as a word.
+    pub fn word(&self) -> &'static str {
+        self.verdict.map_or("baseline", Verdict::name)
+    }
 }
 
 /// The rows by point, in the order they came in.
@@ -87,11 +136,7 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [ArmTime]) -> Vec
         let group = Group {
             heading: match attributes {
                 true => format!("{}; {ATTRIBUTION}", place_in_design(&site.point)),
-                false => format!(
-                    "{}, prefetch {}",
-                    place_in_design(&site.point),
-                    row.prefetch
-                ),
+                false => site.title(),
             },
             attributes,
             place: format!("{} on {}", row.backend, row.machine),
@@ -120,7 +165,7 @@ pub(super) fn effect<'a>(
 }
 
 /// The effects on and off that an attribution row compares, as changes.
-pub(super) fn effects(row: &VerdictRow, verdicts: &[VerdictRow]) -> [String; 2] {
+fn effects(row: &VerdictRow, verdicts: &[VerdictRow]) -> [String; 2] {
     [Compared::On, Compared::Off].map(|state| {
         let [_, change, ..] = match effect(row, state, verdicts) {
             Some(effect) => cells(effect, None),
@@ -138,7 +183,7 @@ fn arm_of<'a>(row: &VerdictRow, arm: &Arm, arms: &'a [ArmTime]) -> Option<&'a Ar
 
 /// The cells of a row after its layout: time per fault, change, interval, blocks
 /// with the invalid ones in brackets.
-pub(super) fn cells(row: &VerdictRow, arm: Option<&ArmTime>) -> [String; 4] {
+fn cells(row: &VerdictRow, arm: Option<&ArmTime>) -> [String; 4] {
     let width = match (row.ratio_low, row.ratio_high) {
         (Some(low), Some(high)) => high - low,
         _ => f64::INFINITY,
@@ -161,80 +206,39 @@ pub(super) fn cells(row: &VerdictRow, arm: Option<&ArmTime>) -> [String; 4] {
 }
 
 fn table(verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {
-    let groups = groups(verdicts, arms);
     let mut text = String::new();
-    let mut place = "";
-    let names = verdicts.iter().flat_map(|row| [&row.arm, &row.baseline]);
-    let layout_width = names
-        .map(|name| name.to_string().chars().count())
-        .max()
-        .unwrap_or(0);
-    let line = |layout: &dyn Display,
-                figures: [&str; 3],
-                verdict: &str,
-                style: Style,
-                blocks: &str| {
-        let [time, change, interval] = figures;
-        let verdict = padded(verdict, style);
-        let text = format!(
-            "  {layout:<layout_width$}  {time:>10}  {change:>9}  {interval:>19}  {verdict}  {blocks}"
-        );
-        text.trim_end().to_owned() + "\n"
-    };
-    let plain = Style::new();
-    for group in &groups {
+    let mut place = String::new();
+    for group in groups(verdicts, arms) {
+        let heading = styled(&group.heading, Style::new().bold());
+        let table = rows(&group, verdicts);
         if group.place != place {
-            place = &group.place;
-            text.push_str(place);
-            text.push('\n');
+            text += &format!("{}\n", group.place);
+            place = group.place;
         }
-        text.push('\n');
-        text.push_str(&styled(&group.heading, Style::new().bold()));
-        text.push('\n');
-        if group.attributes {
-            let line = |layout: &dyn Display, figures: [&str; 4], verdict: &str, style: Style| {
-                let [on, off, adds, interval] = figures;
-                let verdict = padded(verdict, style);
-                let text = format!(
-                    "  {layout:<layout_width$}  {on:>10}  {off:>9}  {adds:>9}  {interval:>17}  {verdict}"
-                );
-                text.trim_end().to_owned() + "\n"
-            };
-            let names = ["with it on", "off", "adds", "interval"];
-            text.push_str(&line(&"layout", names, "verdict", plain));
-            for (row, arm) in &group.rows {
-                let [on, off] = effects(row, verdicts);
-                let [_, adds, interval, _] = cells(row, *arm);
-                let figures = [on.as_str(), &off, &adds, &interval];
-                let verdict = row.verdict;
-                text.push_str(&line(&row.arm, figures, verdict.name(), style_of(verdict)));
-            }
-            continue;
-        }
-        let names = ["time/fault", "change", "interval"];
-        text.push_str(&line(
-            &"layout",
-            names,
-            "verdict",
-            plain,
-            "blocks (invalid)",
-        ));
-        let (name, arm) = group.baseline;
-        let time = arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns));
-        text.push_str(&line(name, [&time, "", ""], "baseline", plain, ""));
-        for (row, arm) in &group.rows {
-            let [time, change, interval, blocks] = cells(row, *arm);
-            let figures = [time.as_str(), &change, &interval];
-            let (verdict, style) = (row.verdict.name(), style_of(row.verdict));
-            text.push_str(&line(&row.arm, figures, verdict, style, &blocks));
-        }
+        text += &format!("\n{heading}\n{table}");
     }
     text
 }
 
-/// Width of a terminal that the counters keep within.
-const TERMINAL: usize = 100;
-/// Widths of a value and of the change beside it.
+/// The rows of a group. Those of an attribution have no room for blocks.
+fn rows(group: &Group, verdicts: &[VerdictRow]) -> Columns {
+    let blocks = |text: &str| (!group.attributes).then(|| Cell::from(text));
+    let figures = group.columns();
+    let mut table = Columns::new(format!("<{}<<", ">".repeat(figures.len())));
+    let names = iter::once("  layout").chain(figures.iter().copied());
+    let names = names.chain(["verdict"]).map(Cell::from);
+    table.row(names.chain(blocks("blocks (invalid)")));
+    for line in group.lines(verdicts) {
+        let cells = iter::once(indented(line.layout)).chain(line.figures.iter().cloned());
+        let style = line.verdict.map_or(Style::new(), style_of);
+        let verdict = Cell::styled(line.word(), style);
+        let cells = cells.map(Cell::from).chain([verdict]);
+        table.row(cells.chain(blocks(&line.blocks)));
+    }
+    table
+}
+
+/// Width of a value and of the change beside it.
 const VALUE: usize = 8;
 
 /// Counters per fault at each design point where some move with the layout: those that move most,
@@ -242,72 +246,43 @@ const VALUE: usize = 8;
 pub fn counters(counted: &[Counted]) -> String {
     let mut text = String::new();
     for at in counted.iter().filter(|at| at.moving().next().is_some()) {
-        let site = &at.site;
-        let heading = format!(
-            "{}, prefetch {}; counters per fault that move with the layout",
-            place_in_design(&site.point),
-            site.prefetch
-        );
-        text.push('\n');
-        text.push_str(&styled(&heading, Style::new().bold()));
-        text.push('\n');
-        let layouts: Vec<String> = at.arms.iter().map(Arm::to_string).collect();
-        let layout_width = layouts.iter().map(|name| name.chars().count()).max();
-        let layout_width = layout_width.unwrap_or(0).max("layout".len());
-        let mut used = 2 + layout_width;
-        let (mut shown, mut left_out): (Vec<(&CounterRow, usize)>, Vec<&str>) = Default::default();
-        for row in at.moving() {
+        let heading = at.site.title() + "; counters per fault that move with the layout";
+        let layouts: Vec<String> = at.arms.iter().map(indented).collect();
+        let mut used = layouts.iter().map(|name| name.chars().count()).max();
+        // The first that does not fit ends the table, so that order stays order.
+        let fits = |row: &&CounterRow| {
             let width = row.marked().chars().count().max(2 * VALUE + 1);
-            // The widest first that does not fit ends the table, so that order stays order.
-            if left_out.is_empty() && (shown.is_empty() || used + 2 + width <= TERMINAL) {
-                used += 2 + width;
-                shown.push((row, width));
-            } else {
-                left_out.push(&row.name);
-            }
-        }
-        let mut line = |layout: &str, cells: Vec<String>| {
-            let mut line = format!("  {layout:<layout_width$}");
-            for (cell, (_, width)) in cells.iter().zip(&shown) {
-                line.push_str(&format!("  {cell:>width$}"));
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
+            used = used.map(|used| used + 2 + width);
+            used.is_none_or(|used| used <= WIDTH)
         };
-        line(
-            "layout",
-            shown.iter().map(|(row, _)| row.marked()).collect(),
-        );
-        for (n, layout) in layouts.iter().enumerate() {
-            let cell = |(row, _): &(&CounterRow, usize)| {
+        let fitting = at.moving().take_while(fits).count().max(1);
+        let shown: Vec<&CounterRow> = at.moving().take(fitting).collect();
+        let mut table = Columns::new("<".to_owned() + &">".repeat(shown.len()));
+        let names = shown.iter().map(|row| row.marked());
+        table.row(iter::once("  layout".to_owned()).chain(names));
+        for (n, layout) in layouts.into_iter().enumerate() {
+            let cells = shown.iter().map(|row| {
                 let change = if n == 0 { String::new() } else { row.change(n) };
                 format!("{:>VALUE$} {change:>VALUE$}", row.figure(row.values[n]))
-            };
-            line(layout, shown.iter().map(cell).collect());
+            });
+            table.row(iter::once(layout).chain(cells));
         }
-        if shown.iter().any(|(row, _)| row.scaled) {
-            text.push_str(&format!("  {SCALED}\n"));
+        if shown.iter().any(|row| row.scaled) {
+            table.text(format!("  {SCALED}\n"));
         }
+        let left_out: Vec<&str> = at.moving().skip(fitting).map(|r| r.name.as_str()).collect();
         if !left_out.is_empty() {
-            text.push_str(&also(&left_out));
+            let names = format!("in report.html too: {}", left_out.join(", "));
+            table.text(wrap(&names, "  "));
         }
+        text += &format!("\n{}\n{table}", styled(&heading, Style::new().bold()));
     }
     text
 }
 
-/// Which counters move besides, on lines that fit.
-fn also(names: &[&str]) -> String {
-    let (mut text, mut line) = (String::new(), "  in report.html too:".to_owned());
-    for (n, name) in names.iter().enumerate() {
-        let comma = if n + 1 < names.len() { "," } else { "" };
-        if line.len() + 1 + name.len() + comma.len() > TERMINAL {
-            text.push_str(&line);
-            text.push('\n');
-            line = "   ".to_owned();
-        }
-        line.push_str(&format!(" {name}{comma}"));
-    }
-    text + &line + "\n"
+/// The name of an arm at the beginning of a row.
+fn indented(arm: &Arm) -> String {
+    format!("  {arm}")
 }
 
 /// How a run in the folder `dir` ended. `missing`: design points that it did not come to.
@@ -365,12 +340,6 @@ fn style_of(verdict: Verdict) -> Style {
 
 fn styled(text: &str, style: Style) -> String {
     format!("{style}{text}{style:#}")
-}
-
-/// A verdict as wide as the widest: escape sequences have no width, and what pads it has no style.
-fn padded(verdict: &str, style: Style) -> String {
-    let width = 12_usize.saturating_sub(verdict.chars().count());
-    format!("{}{:width$}", styled(verdict, style), "")
 }
 
 fn json(verdicts: &[VerdictRow], arms: &[ArmTime]) -> String {

@@ -3,12 +3,13 @@
 //! Here: which counters are shown, and which of them move with the layout. Not here: how they are
 //! shown (`table`, `html`, `plot::why`).
 
+use super::Record;
 use super::arms::{Site, baseline, in_order, sites};
-use super::{Record, units};
 use crate::backend;
 use crate::counters::{Metric, metrics, role};
 use crate::experiment::{Arm, BackendKind, Sample};
 use crate::stats::Summary;
+use crate::units;
 use std::collections::BTreeMap;
 
 /// Rarer than this per fault, a transfer of 100 ns costs a tenth of a nanosecond: it explains

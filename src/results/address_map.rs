@@ -6,7 +6,6 @@
 use super::write_whole;
 use crate::error::{Error, Result};
 use crate::space::map::Map;
-use crate::space::{LINE, PAIR};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -50,11 +49,6 @@ pub fn rows(map: &Map, layout: &str, scenario: &str, threads: usize) -> Vec<Mapp
     let mut rows = Vec::new();
     for object in map.objects() {
         for (field, offset, bytes) in object.pieces() {
-            let hole = if object.fields.is_empty() {
-                ""
-            } else {
-                "(hole)"
-            };
             rows.push(Mapped {
                 start: format!("{:#x}", object.start.0 + offset as u64),
                 bytes: bytes as u64,
@@ -63,7 +57,7 @@ pub fn rows(map: &Map, layout: &str, scenario: &str, threads: usize) -> Vec<Mapp
                 threads,
                 object: object.name.to_owned(),
                 slot: object.index,
-                field: field.unwrap_or(hole).to_owned(),
+                field: field.to_owned(),
                 offset,
             });
         }
@@ -112,31 +106,11 @@ impl AddressMap {
         Ok(AddressMap(rows))
     }
 
-    /// What lies at `address`.
-    pub fn find(&self, address: u64) -> Option<Found<'_>> {
+    /// What lies at `address`, and the offset into its object.
+    pub fn at(&self, address: u64) -> Option<(&Mapped, u64)> {
         let after = self.0.partition_point(|row| row.address() <= address);
         let row = self.0[..after].last()?;
         let into = address - row.address();
-        (into < row.bytes).then(|| Found {
-            row,
-            line: address / LINE as u64,
-            pair: address / PAIR as u64,
-            half: (address / LINE as u64 % 2) as usize,
-            offset: row.offset as u64 + into,
-        })
+        (into < row.bytes).then(|| (row, row.offset as u64 + into))
     }
-}
-
-/// One address, resolved.
-pub struct Found<'m> {
-    /// The field or object it lies in.
-    pub row: &'m Mapped,
-    /// Number of its line: address / 64.
-    pub line: u64,
-    /// Number of its pair: address / 128.
-    pub pair: u64,
-    /// Which line of the pair: 0 or 1.
-    pub half: usize,
-    /// Bytes from the start of the object.
-    pub offset: u64,
 }

@@ -7,6 +7,9 @@ use super::LINE;
 use super::memory::Addr;
 use std::borrow::Cow;
 
+/// The name of what lies between fields.
+pub const HOLE: &str = "(hole)";
+
 /// A field of an object: a word, or an array of words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -90,24 +93,25 @@ impl Object {
             }
             Some(field) => field.name.to_string(),
             None if self.fields.is_empty() => format!("+{offset}"),
-            None => "(hole)".to_owned(),
+            None => HOLE.to_owned(),
         }
     }
 
-    /// Its fields and the holes between them (named `None`) as `(name, offset, bytes)`, so that
-    /// every byte is in one of them.
-    pub fn pieces(&self) -> Vec<(Option<&str>, usize, usize)> {
+    /// Its fields and the holes between them as `(name, offset, bytes)`, so that every byte is in
+    /// one of them; one piece without a name where it has no fields.
+    pub fn pieces(&self) -> Vec<(&str, usize, usize)> {
+        let hole = if self.fields.is_empty() { "" } else { HOLE };
         let mut pieces = Vec::new();
         let mut end = 0;
         for field in &self.fields {
             if field.offset > end {
-                pieces.push((None, end, field.offset - end));
+                pieces.push((hole, end, field.offset - end));
             }
-            pieces.push((Some(&*field.name), field.offset, field.bytes));
+            pieces.push((&*field.name, field.offset, field.bytes));
             end = field.offset + field.bytes;
         }
         if self.bytes > end {
-            pieces.push((None, end, self.bytes - end));
+            pieces.push((hole, end, self.bytes - end));
         }
         pieces
     }

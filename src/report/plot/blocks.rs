@@ -1,14 +1,14 @@
 //! Block by block: the time per fault of every arm and the probe before it, in the order they were
 //! measured, so that modes and drift are seen.
 //!
-//! Every strip shows the same range relative to the median of its arm, so strips compare.
+//! Every strip shows the same range relative to the time of its arm, so strips compare.
 
 use super::axis::{Axis, Scale};
-use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, colour, short};
-use crate::experiment::{Arm, Point, Sample};
-use crate::report::arms::in_order;
-use crate::report::units;
-use crate::stats::Summary;
+use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, INVALID, SHADE, short};
+use super::frame::{Drawn, Frame};
+use crate::experiment::{Arm, Sample};
+use crate::report::arms::{ArmTime, in_order};
+use crate::units;
 use plotters::style::RGBColor;
 use std::collections::HashMap;
 
@@ -24,15 +24,15 @@ const MOST_BLOCKS: usize = 320;
 /// A sample at its place along the blocks.
 type Placed<'a> = (usize, &'a Sample);
 
-/// Title and SVG of the plot of these samples, all of one point.
+/// The plot of these samples, all of one point, and of their arms.
 pub fn draw(
-    point: &Point,
-    caption: &str,
+    frame: &Frame,
     samples: &[&Sample],
+    arms: &[&ArmTime],
     baseline: Option<&Arm>,
-) -> (String, String) {
-    let threads = units::count(point.threads, "thread");
-    let title = format!("{}, {threads}: block by block", point.scenario);
+) -> Option<Drawn> {
+    let threads = units::count(samples.first()?.point.threads, "thread");
+    let title = format!("{}, {threads}: block by block", frame.scenario);
     let mut blocks: HashMap<(&str, u64), usize> = HashMap::new();
     let mut placed: Vec<Placed> = Vec::new();
     for sample in samples {
@@ -47,85 +47,59 @@ pub fn draw(
     let probed = placed.iter().any(|(_, sample)| sample.probe_ns.is_some());
     let strips = layouts.len() as i32 + i32::from(probed);
     let bottom = TOP + strips * (STRIP + GAP) - GAP;
-    let last = blocks.len() - 1;
-    let x = Axis::over(
-        [0.0, last as f64].into_iter(),
-        Scale::Linear,
-        0.01,
-        (LEFT, RIGHT),
-    );
-    let spread = spread(&placed, &layouts);
-    let svg = canvas::svg((WIDTH, bottom + 60), &title, caption, |canvas| {
+    let ends = [0.0, (blocks.len() - 1) as f64].into_iter();
+    let x = &Axis::over(ends, Scale::Linear, 0.01, (LEFT, RIGHT));
+    let spread = spread(&placed, arms);
+    let svg = canvas::svg((WIDTH, bottom + 60), &title, &frame.caption, |canvas| {
         legend(canvas);
-        shade_invalid(canvas, &x, &placed, every, bottom);
+        shade_invalid(canvas, x, &placed, every, bottom);
         for (n, layout) in layouts.iter().enumerate() {
-            let arm: Vec<Placed> = placed
-                .iter()
-                .filter(|(_, s)| s.arm == *layout)
-                .copied()
-                .collect();
-            let strip = Strip {
-                canvas,
-                x: &x,
-                top: TOP + n as i32 * (STRIP + GAP),
-            };
-            strip.arm(&layout.to_string(), &arm, spread, colour(layout, n));
+            let top = TOP + n as i32 * (STRIP + GAP);
+            let of_arm = placed.iter().filter(|(_, s)| s.arm == *layout);
+            let of_arm: Vec<Placed> = of_arm.copied().collect();
+            let time = arms.iter().find(|arm| arm.arm == *layout);
+            let colour = frame.colours.colour(layout);
+            let name = short(&layout.to_string());
+            Strip { canvas, x, top }.arm(&name, &of_arm, time.copied(), spread, colour);
         }
         if probed {
-            let strip = Strip {
-                canvas,
-                x: &x,
-                top: bottom - STRIP,
-            };
-            strip.probe(&placed);
+            let top = bottom - STRIP;
+            Strip { canvas, x, top }.probe(&placed);
         }
-        for tick in x.ticks(8).into_iter().filter(|tick| tick.fract() == 0.0) {
-            let number = format!("{tick}");
-            canvas.text((x.px(tick), bottom + 16), &number, 12, INK, Anchor::Middle);
-        }
-        let mut axis = "block, in the order of measurement".to_owned();
-        if every > 1 {
-            axis.push_str(&format!(" (1 in {every} is drawn)"));
-        }
-        canvas.text(
-            ((LEFT + RIGHT) / 2, bottom + 40),
-            &axis,
-            13,
-            INK,
-            Anchor::Middle,
-        );
-        canvas.upwards(
-            (18, (TOP + bottom) / 2),
-            if probed {
-                "time per fault, and probe latency"
-            } else {
-                "time per fault"
-            },
-            13,
-        );
+        axes(canvas, x, bottom, every, probed);
     });
-    (title, svg)
+    Some((title, svg))
 }
 
-/// How far from its median, as a share of it, a strip reaches: all but the outermost hundredth of
-/// the valid samples, and at least 2 %.
-fn spread(placed: &[Placed], layouts: &[Arm]) -> f64 {
+fn axes(canvas: &Canvas, x: &Axis, bottom: i32, every: usize, probed: bool) {
+    for tick in x.ticks(8).into_iter().filter(|tick| tick.fract() == 0.0) {
+        let number = format!("{tick}");
+        canvas.text((x.px(tick), bottom + 16), &number, 12, INK, Anchor::Middle);
+    }
+    let mut blocks = "block, in the order of measurement".to_owned();
+    if every > 1 {
+        blocks.push_str(&format!(" (1 in {every} is drawn)"));
+    }
+    canvas.axis_label((LEFT, RIGHT), bottom + 40, &blocks);
+    let times = match probed {
+        true => "time per fault, and probe latency",
+        false => "time per fault",
+    };
+    canvas.upwards((18, (TOP + bottom) / 2), times, 13);
+}
+
+/// How far from the time of its arm, as a share of it, a strip reaches: all but the outermost
+/// hundredth of the valid samples, and at least 2 %.
+fn spread(placed: &[Placed], arms: &[&ArmTime]) -> f64 {
     let mut away: Vec<f64> = Vec::new();
-    for layout in layouts {
-        let times = valid_times(placed.iter().filter(|(_, s)| s.arm == *layout));
-        if let Some(Summary { median: middle, .. }) = Summary::of(&times) {
-            away.extend(times.iter().map(|time| (time / middle - 1.0).abs()));
-        }
+    for (_, sample) in placed.iter().filter(|(_, s)| s.valid) {
+        let arm = arms.iter().find(|arm| arm.arm == sample.arm);
+        let share = arm.map(|arm| (sample.ns_per_fault / arm.median_ns - 1.0).abs());
+        away.extend(share.filter(|share| share.is_finite()));
     }
     away.sort_by(f64::total_cmp);
     let most = away.get((away.len() * 99 / 100).min(away.len().saturating_sub(1)));
     most.map_or(0.02, |most| (most * 1.15).max(0.02))
-}
-
-/// The times per fault of the valid samples.
-fn valid_times<'a>(placed: impl Iterator<Item = &'a Placed<'a>>) -> Vec<f64> {
-    let valid = placed.filter(|(_, s)| s.valid && s.ns_per_fault.is_finite());
-    valid.map(|(_, s)| s.ns_per_fault).collect()
 }
 
 fn legend(canvas: &Canvas) {
@@ -166,16 +140,26 @@ struct Strip<'a, 'c> {
 }
 
 impl Strip<'_, '_> {
-    fn arm(&self, layout: &str, placed: &[Placed], spread: f64, colour: RGBColor) {
-        let times = valid_times(placed.iter());
-        let Some(Summary { median: middle, .. }) = Summary::of(&times) else {
-            self.frame(&short(layout), "no valid sample", &[], None);
+    fn arm(
+        &self,
+        name: &str,
+        placed: &[Placed],
+        time: Option<&ArmTime>,
+        spread: f64,
+        colour: RGBColor,
+    ) {
+        let Some(time) = time else {
+            self.frame(name, "no valid sample", &[], None);
             return;
         };
+        let middle = time.median_ns;
         let (low, high) = (middle * (1.0 - spread).max(0.0), middle * (1.0 + spread));
         let y = self.axis(low, high, Scale::Linear);
-        let note = format!("median {}", units::time(middle));
-        self.frame(&short(layout), &note, &[low, middle, high], Some(&y));
+        let note = match time.by_slot.len() {
+            1 => format!("median {}", units::time(middle)),
+            n => format!("{}, mean of {n} slots", units::time(middle)),
+        };
+        self.frame(name, &note, &[low, middle, high], Some(&y));
         for (at, sample) in placed {
             if !sample.ns_per_fault.is_finite() {
                 continue;
@@ -200,12 +184,8 @@ impl Strip<'_, '_> {
         } else {
             vec![low]
         };
-        self.frame(
-            "line-transfer probe",
-            "one way, before each sample",
-            &ends,
-            Some(&y),
-        );
+        let note = "one way, before each sample";
+        self.frame("line-transfer probe", note, &ends, Some(&y));
         for (at, sample) in placed {
             if let Some(latency_ns) = sample.probe_ns {
                 self.canvas

@@ -1,9 +1,8 @@
-//! A canvas in pixels: lines, markers and text in the colours all plots share.
+//! A canvas in pixels: lines, markers and text.
 //!
-//! Here: colours, fonts, the head of a plot. Not here: values and axes (`axis`).
+//! Here: fonts, the head of a plot, all colours but those of arms (`frame`). Not here: values and
+//! axes (`axis`).
 
-use crate::experiment::Arm;
-use crate::program::fault::layouts::VmaLayout;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -18,33 +17,8 @@ pub const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
 pub const SHADE: RGBColor = RGBColor(0xEF, 0xEF, 0xEF);
 /// The ground of a plot.
 pub const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
-/// What is set aside as invalid.
-pub const INVALID: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
-
-/// Colours that people with any kind of colour vision tell apart: Okabe and Ito, «Color universal
-/// design» (2008), <https://jfly.uni-koeln.de/color/>. Their yellow is darkened to show on white,
-/// and their black comes last, being the colour of the text.
-const PALETTE: [RGBColor; 8] = [
-    RGBColor(0xE6, 0x9F, 0x00),
-    RGBColor(0x56, 0xB4, 0xE9),
-    RGBColor(0xD5, 0x5E, 0x00),
-    RGBColor(0x00, 0x72, 0xB2),
-    RGBColor(0xB8, 0xA9, 0x00),
-    RGBColor(0xCC, 0x79, 0xA7),
-    RGBColor(0x00, 0x9E, 0x73),
-    RGBColor(0x22, 0x22, 0x22),
-];
-
-/// The colour of a layout: a built-in one has the same in every plot. `at` is its place among the
-/// layouts shown and decides for others.
-pub fn colour(arm: &Arm, at: usize) -> RGBColor {
-    let name = match arm {
-        Arm::Again => return RGBColor(0x88, 0x88, 0x88),
-        arm => arm.to_string(),
-    };
-    let built_in = VmaLayout::ALL.iter().position(|b| b.name() == name);
-    PALETTE[built_in.unwrap_or(at) % PALETTE.len()]
-}
+/// What is set aside as invalid: the colour of no layout.
+pub const INVALID: RGBColor = RGBColor(0x7B, 0x2C, 0xBF);
 
 /// A name that fits beside a plot: cut where it is longer than those of the built-in layouts.
 pub fn short(name: &str) -> String {
@@ -79,7 +53,7 @@ pub fn svg(size: (i32, i32), title: &str, caption: &str, draw: impl FnOnce(&Canv
         area: backend.into_drawing_area(),
     };
     canvas.rect((0, 0), size, PAPER);
-    canvas.label((24, 26), title, 17, INK, Anchor::Start, true);
+    canvas.bold((24, 26), title, 17);
     canvas.text((24, 48), caption, 12, FAINT, Anchor::Start);
     draw(&canvas);
     canvas.area.present().expect(IN_MEMORY);
@@ -152,6 +126,14 @@ impl Canvas<'_> {
             .expect(IN_MEMORY);
     }
 
+    /// The dot of a value, a ring on paper where it is not `full`.
+    pub fn marker(&self, at: (i32, i32), full: bool, colour: RGBColor) {
+        self.dot(at, 4, if full { colour } else { PAPER });
+        if !full {
+            self.ring(at, 4, colour, 2);
+        }
+    }
+
     /// A diagonal cross.
     pub fn cross(&self, at: (i32, i32), colour: RGBColor) {
         self.area
@@ -161,47 +143,23 @@ impl Canvas<'_> {
 
     /// Text on one line, centred on the height of its point.
     pub fn text(&self, at: (i32, i32), text: &str, size: u32, colour: RGBColor, anchor: Anchor) {
-        self.label(at, text, size, colour, anchor, false);
+        self.place(at, text, font(size, FontStyle::Normal), colour, anchor);
     }
 
-    fn label(
-        &self,
-        at: (i32, i32),
-        text: &str,
-        size: u32,
-        colour: RGBColor,
-        anchor: Anchor,
-        bold: bool,
-    ) {
-        let style = if bold {
-            FontStyle::Bold
-        } else {
-            FontStyle::Normal
-        };
-        self.place(
-            at,
-            text,
-            ("sans-serif", points(size), style).into_font(),
-            colour,
-            anchor,
-        );
+    /// What a level axis between two pixels shows.
+    pub fn axis_label(&self, (left, right): (i32, i32), y: i32, text: &str) {
+        self.text(((left + right) / 2, y), text, 13, INK, Anchor::Middle);
     }
 
     /// Text in bold.
     pub fn bold(&self, at: (i32, i32), text: &str, size: u32) {
-        self.label(at, text, size, INK, Anchor::Start, true);
+        self.place(at, text, font(size, FontStyle::Bold), INK, Anchor::Start);
     }
 
     /// Text that reads upwards, centred on its point.
     pub fn upwards(&self, at: (i32, i32), text: &str, size: u32) {
-        let font = ("sans-serif", points(size)).into_font();
-        self.place(
-            at,
-            text,
-            font.transform(FontTransform::Rotate270),
-            INK,
-            Anchor::Middle,
-        );
+        let font = font(size, FontStyle::Normal).transform(FontTransform::Rotate270);
+        self.place(at, text, font, INK, Anchor::Middle);
     }
 
     fn place(&self, at: (i32, i32), text: &str, font: FontDesc, colour: RGBColor, anchor: Anchor) {
@@ -219,7 +177,7 @@ impl Canvas<'_> {
     }
 }
 
-/// The SVG backend divides font sizes by 1.24; this undoes it.
-fn points(size: u32) -> f64 {
-    f64::from(size) * 1.24
+/// A font of `size` pixels. The SVG backend divides sizes by 1.24; this undoes it.
+fn font(size: u32, style: FontStyle) -> FontDesc<'static> {
+    ("sans-serif", f64::from(size) * 1.24, style).into_font()
 }

@@ -1,17 +1,19 @@
 //! The plots of a record, as SVG.
 //!
-//! Here: which plots there are, and their names. One file a kind of plot; drawing on a canvas is
+//! Here: which plots there are, and their names. One file per kind of plot; drawing on a canvas is
 //! `canvas`, axes `axis`.
 
 mod attribution;
 mod axis;
 mod blocks;
 mod canvas;
+mod frame;
 mod ratios;
 mod rows;
 mod times;
 mod why;
 
+use self::frame::{Colours, Drawn, Frame};
 use super::Record;
 use super::arms::{ArmTime, Site};
 use super::why::Counted;
@@ -38,67 +40,48 @@ pub struct Plot {
 pub fn plots(record: &Record) -> Vec<Plot> {
     let arms = record.arms();
     let sites = super::arms::sites(&record.samples);
-    let facets: BTreeSet<Site> = sites.iter().map(facet).collect();
     let names = Names::of(&sites);
+    let colours = Colours::of(record.samples.iter().map(|s| s.arm.clone()));
     let counted = super::why::counted(record);
     let mut plots = Vec::new();
-    for facet in &facets {
-        let arms: Vec<&ArmTime> = arms
-            .iter()
-            .filter(|arm| self::facet(&arm.site) == *facet)
-            .collect();
-        let rows = record
-            .verdicts
-            .iter()
-            .filter(|row| self::facet(&Site::from(*row)) == *facet);
-        let rows: Vec<_> = rows.collect();
-        let caption = caption(facet, record);
-        let scenario = facet.point.scenario.name();
-        if let Some((title, svg)) = times::draw(scenario, &caption, &arms) {
-            plots.push(Plot {
-                name: names.name("time", facet),
-                title,
-                svg,
-                folded: false,
-            });
-        }
-        if let Some((title, svg)) = ratios::draw(scenario, &caption, &rows, record.margin()) {
-            plots.push(Plot {
-                name: names.name("ratio", facet),
-                title,
-                svg,
-                folded: false,
-            });
-        }
-        let counted: Vec<&Counted> = counted
-            .iter()
-            .filter(|counted| self::facet(&counted.site) == *facet)
-            .collect();
-        if let Some((title, svg)) = why::draw(scenario, &caption, &counted, &arms) {
-            plots.push(Plot {
-                name: names.name("counters", facet),
-                title,
-                svg,
-                folded: false,
-            });
-        }
-    }
-    plots.extend(attributions(record, &names));
-    for site in &sites {
-        let samples: Vec<_> = record
-            .samples
-            .iter()
-            .filter(|sample| Site::from(*sample) == *site)
-            .collect();
-        let baseline = super::arms::baseline(site, &record.verdicts);
-        let (title, svg) = blocks::draw(&site.point, &caption(site, record), &samples, baseline);
-        let name = names.name("blocks", site);
-        plots.push(Plot {
-            name: format!("{name}-{}", site.point.threads),
+    let mut push = |kind: &str, site: &Site, drawn: Option<Drawn>| {
+        plots.extend(drawn.map(|(title, svg)| Plot {
+            name: names.name(kind, site),
             title,
             svg,
-            folded: true,
-        });
+            folded: kind == "blocks",
+        }));
+    };
+    let frame = |site| Frame::of(site, record, &colours);
+    let verdicts_at = |at: &Site| -> Vec<&VerdictRow> {
+        let verdicts = record.verdicts.iter();
+        verdicts
+            .filter(|row| facet(&(*row).into()) == *at)
+            .collect()
+    };
+    let facets: BTreeSet<Site> = sites.iter().map(facet).collect();
+    for at in &facets {
+        let frame = frame(at);
+        let arms: Vec<&ArmTime> = arms.iter().filter(|a| facet(&a.site) == *at).collect();
+        let counted: Vec<&Counted> = counted.iter().filter(|c| facet(&c.site) == *at).collect();
+        push("time", at, times::draw(&frame, &arms));
+        push("ratio", at, ratios::draw(&frame, &verdicts_at(at)));
+        push("counters", at, why::draw(&frame, &counted, &arms));
+    }
+    let attributes = |row: &&VerdictRow| row.prefetch == Compared::OnOverOff;
+    let rows = record.verdicts.iter().filter(attributes);
+    let facets: BTreeSet<Site> = rows.map(|row| facet(&row.into())).collect();
+    for at in &facets {
+        let drawn = attribution::draw(&frame(at), &verdicts_at(at), &record.verdicts);
+        push("attribution", at, drawn);
+    }
+    for site in &sites {
+        let samples = record.samples.iter();
+        let samples: Vec<_> = samples.filter(|s| Site::from(*s) == *site).collect();
+        let arms: Vec<&ArmTime> = arms.iter().filter(|arm| arm.site == *site).collect();
+        let baseline = super::arms::baseline(site, &record.verdicts);
+        let drawn = blocks::draw(&frame(site), &samples, &arms, baseline);
+        push("blocks", site, drawn);
     }
     // Names that differ in signs only, which file names do not carry.
     let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -110,37 +93,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
     plots
 }
 
-/// The plots of the attribution rows.
-fn attributions(record: &Record, names: &Names) -> Vec<Plot> {
-    let rows = || {
-        let verdicts = record.verdicts.iter();
-        verdicts.filter(|row| row.prefetch == Compared::OnOverOff)
-    };
-    let facets: BTreeSet<Site> = rows().map(|row| facet(&row.into())).collect();
-    let mut plots = Vec::new();
-    for at in &facets {
-        let rows: Vec<&VerdictRow> = rows().filter(|row| facet(&(*row).into()) == *at).collect();
-        let caption = caption(at, record);
-        let margin = record.margin();
-        if let Some((title, svg)) = attribution::draw(
-            at.point.scenario.name(),
-            &caption,
-            &rows,
-            &record.verdicts,
-            margin,
-        ) {
-            plots.push(Plot {
-                name: names.name("attribution", at),
-                title,
-                svg,
-                folded: false,
-            });
-        }
-    }
-    plots
-}
-
-/// The sites that share a plot: those that differ in threads only.
+/// The sites that share a plot: those that differ in threads only, of which it has none.
 fn facet(site: &Site) -> Site {
     Site {
         point: Point {
@@ -151,27 +104,8 @@ fn facet(site: &Site) -> Site {
     }
 }
 
-/// The second line of a plot: where and when.
-fn caption(site: &Site, record: &Record) -> String {
-    let mut parts = vec![
-        site.machine.clone(),
-        site.backend.to_string(),
-        site.point.placement.to_string(),
-        format!("prefetch {}", site.prefetch),
-    ];
-    parts.extend(record.run.started.clone());
-    parts.extend(
-        record
-            .run
-            .version
-            .as_ref()
-            .map(|version| format!("hitm {version}")),
-    );
-    parts.retain(|part| !part.is_empty());
-    parts.join("  ·  ")
-}
-
-/// File names: the scenario, and whatever else differs between the sites.
+/// File names: the scenario, whatever else differs between the sites, and the threads of a site
+/// that is no facet.
 struct Names {
     differ: [bool; 4],
 }
@@ -205,6 +139,9 @@ impl Names {
                 name.push_str(&slug(part));
             }
         }
-        name
+        match site.point.threads {
+            0 => name,
+            threads => format!("{name}-{threads}"),
+        }
     }
 }

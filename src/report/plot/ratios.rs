@@ -1,77 +1,95 @@
 //! Ratios to the baseline with their intervals, the band that counts as equal, and the line at 1.
 
-use super::canvas::colour;
+use super::frame::{Drawn, Frame};
 use super::rows::{PlotRow, Rows, Section};
 use crate::judge::VerdictRow;
-use crate::report::units;
 use crate::stats::Verdict;
+use crate::units;
+use plotters::style::RGBColor;
+use std::collections::BTreeSet;
 
 /// Ratios beyond this factor leave the axis, unless most do: one layout that is ten times slower
 /// would press all others into a line.
 const FAR: f64 = 1.6;
 
-/// Title and SVG of the plot of these verdicts, which differ in threads and layout only. `margin`
-/// is the equivalence margin, where it is known.
-pub fn draw(
-    scenario: &str,
-    caption: &str,
-    verdicts: &[&VerdictRow],
-    margin: Option<f64>,
-) -> Option<(String, String)> {
+/// The plot of these verdicts, which differ in threads and layout only.
+pub fn draw(frame: &Frame, verdicts: &[&VerdictRow]) -> Option<Drawn> {
     let baseline = &verdicts.first()?.baseline;
-    let title = format!("{scenario}: time per fault over that of {baseline}");
-    let mut threads: Vec<usize> = verdicts.iter().map(|row| row.point.threads).collect();
-    threads.sort_unstable();
-    threads.dedup();
+    let title = format!("{}: time per fault over that of {baseline}", frame.scenario);
+    let threads: BTreeSet<usize> = verdicts.iter().map(|row| row.point.threads).collect();
     let section = |n: &usize| Section {
         heading: units::count(*n, "thread"),
         rows: verdicts
             .iter()
             .filter(|verdict| verdict.point.threads == *n)
-            .enumerate()
-            .map(|(at, verdict)| row(at, verdict))
+            .map(|verdict| PlotRow {
+                full: verdict.verdict != Verdict::Inconclusive,
+                ..row(
+                    verdict.arm.to_string(),
+                    frame.colours.colour(&verdict.arm),
+                    Some(verdict),
+                )
+            })
             .collect(),
-    };
-    let band = match margin {
-        Some(margin) => format!("; shaded: equal within {} %", margin * 100.0),
-        None => String::new(),
     };
     let ratios = verdicts.iter().filter_map(|verdict| verdict.ratio);
     let far = ratios
         .filter(|ratio| !(1.0 / FAR..=FAR).contains(ratio))
         .count();
     let ends = (far > 0 && far * 2 <= verdicts.len()).then_some((1.0 / FAR, FAR));
-    let arrow = if ends.is_some() {
-        "; an arrow lies beyond the axis"
-    } else {
-        ""
+    let sections = threads.iter().map(section).collect();
+    let axis = "ratio with its interval, above 1 is slower";
+    Some(ratio_rows(frame, title, axis, ends, sections))
+}
+
+/// Rows of ratios on an axis that may end.
+pub(super) fn ratio_rows(
+    frame: &Frame,
+    title: String,
+    axis: &str,
+    ends: Option<(f64, f64)>,
+    sections: Vec<Section>,
+) -> Drawn {
+    let band = match frame.margin {
+        Some(margin) => format!("; shaded: equal within {} %", margin * 100.0),
+        None => String::new(),
+    };
+    let arrow = match ends {
+        Some(_) => "; an arrow lies beyond the axis",
+        None => "",
     };
     let rows = Rows {
         title: &title,
-        caption,
-        axis: &format!("ratio with its interval, above 1 is slower{band}{arrow}"),
+        caption: &frame.caption,
+        axis: &format!("{axis}{band}{arrow}"),
         tick: |ratio| format!("{}", (ratio * 1e6).round() / 1e6),
         log_from: 2.0,
         ends,
         mark: Some(1.0),
-        band: margin.map(|margin| (1.0 / (1.0 + margin), 1.0 + margin)),
-        sections: threads.iter().map(section).collect(),
+        band: frame
+            .margin
+            .map(|margin| (1.0 / (1.0 + margin), 1.0 + margin)),
+        sections,
     };
     let svg = rows.svg();
-    Some((title, svg))
+    (title, svg)
 }
 
-fn row(at: usize, verdict: &VerdictRow) -> PlotRow {
-    let interval = verdict.ratio_low.zip(verdict.ratio_high);
+/// The ratio of a verdict, if there is one, as a ring.
+pub(super) fn row(label: String, colour: RGBColor, verdict: Option<&VerdictRow>) -> PlotRow {
+    let ratio = verdict.and_then(|row| row.ratio);
+    let interval = verdict.and_then(|row| row.ratio_low.zip(row.ratio_high));
     let width = interval.map_or(f64::INFINITY, |(low, high)| high - low);
     PlotRow {
-        label: verdict.arm.to_string(),
-        colour: colour(&verdict.arm, at),
-        value: verdict.ratio.map(|ratio| (ratio, interval)),
-        full: verdict.verdict != Verdict::Inconclusive,
-        figure: verdict
-            .ratio
-            .map_or("not measured".to_owned(), |r| units::change(r, width)),
-        word: verdict.verdict.to_string(),
+        label,
+        colour,
+        value: ratio.map(|ratio| (ratio, interval)),
+        full: false,
+        figure: match (verdict, ratio) {
+            (_, Some(ratio)) => units::change(ratio, width),
+            (Some(_), None) => "no interval".to_owned(),
+            (None, None) => "not measured".to_owned(),
+        },
+        word: verdict.map_or(String::new(), |row| row.verdict.to_string()),
     }
 }

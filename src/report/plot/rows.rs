@@ -3,7 +3,7 @@
 //! Shared by the ratios, and by the times where there are too few thread counts for lines.
 
 use super::axis::{Axis, Scale};
-use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, PAPER, SHADE, short};
+use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, SHADE, short};
 use plotters::style::RGBColor;
 
 /// One row.
@@ -105,25 +105,14 @@ impl Rows<'_> {
         for tick in axis.ticks(8) {
             let x = axis.px(tick);
             canvas.line((x, TOP), (x, bottom), GRID, 1);
-            canvas.text(
-                (x, bottom + 14),
-                &(self.tick)(tick),
-                12,
-                INK,
-                Anchor::Middle,
-            );
+            let text = (self.tick)(tick);
+            canvas.text((x, bottom + 14), &text, 12, INK, Anchor::Middle);
         }
         if let Some(mark) = self.mark {
             canvas.line((axis.px(mark), TOP), (axis.px(mark), bottom), FAINT, 1);
         }
         canvas.line((LEFT, bottom), (RIGHT, bottom), INK, 1);
-        canvas.text(
-            ((LEFT + RIGHT) / 2, bottom + 36),
-            self.axis,
-            13,
-            INK,
-            Anchor::Middle,
-        );
+        canvas.axis_label((LEFT, RIGHT), bottom + 36, self.axis);
     }
 
     fn row(&self, canvas: &Canvas, axis: &Axis, y: i32, row: &PlotRow) {
@@ -142,11 +131,8 @@ impl Rows<'_> {
             if axis.px(value) != at.0 {
                 let outwards = if axis.px(value) > at.0 { 1 } else { -1 };
                 canvas.arrow(at, outwards, row.colour);
-            } else if row.full {
-                canvas.dot(at, 4, row.colour);
             } else {
-                canvas.dot(at, 4, PAPER);
-                canvas.ring(at, 4, row.colour, 2);
+                canvas.marker(at, row.full, row.colour);
             }
         }
         canvas.text((RIGHT + 100, y), &row.figure, 13, INK, Anchor::End);

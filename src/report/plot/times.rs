@@ -2,12 +2,14 @@
 //! counts make no line.
 
 use super::axis::{Axis, Scale};
-use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, PAPER, colour, short};
+use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, short};
+use super::frame::{Drawn, Frame};
 use super::rows::{PlotRow, Rows, Section};
 use crate::experiment::Arm;
 use crate::report::arms::ArmTime;
-use crate::report::units;
+use crate::units;
 use plotters::style::RGBColor;
+use std::collections::BTreeSet;
 
 const SIZE: (i32, i32) = (960, 560);
 const LEFT: i32 = 92;
@@ -17,29 +19,21 @@ const BOTTOM: i32 = 496;
 /// Least distance of two labels, in pixels.
 const LABEL: i32 = 17;
 
-/// Title and SVG of the plot of these arms, which differ in threads and layout only.
-pub fn draw(scenario: &str, caption: &str, arms: &[&ArmTime]) -> Option<(String, String)> {
-    let mut threads: Vec<usize> = arms.iter().map(|arm| arm.site.point.threads).collect();
-    threads.sort_unstable();
-    threads.dedup();
+/// The plot of these arms, which differ in threads and layout only.
+pub fn draw(frame: &Frame, arms: &[&ArmTime]) -> Option<Drawn> {
+    let threads: BTreeSet<usize> = arms.iter().map(|arm| arm.site.point.threads).collect();
     match threads.len() {
         0 => None,
-        1 | 2 => Some(as_rows(scenario, caption, arms, &threads)),
-        _ => Some(as_lines(scenario, caption, arms, &threads)),
+        1 | 2 => Some(as_rows(frame, arms, &threads)),
+        _ => Some(as_lines(frame, arms, &threads)),
     }
 }
 
-fn as_rows(
-    scenario: &str,
-    caption: &str,
-    arms: &[&ArmTime],
-    threads: &[usize],
-) -> (String, String) {
-    let title = format!("{scenario}: time per fault of each layout");
-    let layouts = layouts(arms);
-    let row = |arm: &&&ArmTime| PlotRow {
+fn as_rows(frame: &Frame, arms: &[&ArmTime], threads: &BTreeSet<usize>) -> Drawn {
+    let title = format!("{}: time per fault of each layout", frame.scenario);
+    let row = |arm: &&ArmTime| PlotRow {
         label: arm.arm.to_string(),
-        colour: colour_of(&arm.arm, &layouts),
+        colour: frame.colours.colour(&arm.arm),
         value: Some((arm.median_ns, arm.interval_ns)),
         full: arm.arm != Arm::Again,
         figure: units::time(arm.median_ns),
@@ -50,12 +44,12 @@ fn as_rows(
         rows: arms
             .iter()
             .filter(|arm| arm.site.point.threads == *n)
-            .map(|arm| row(&arm))
+            .map(row)
             .collect(),
     };
     let rows = Rows {
         title: &title,
-        caption,
+        caption: &frame.caption,
         axis: "time per fault: median, and 95 % interval of the median",
         tick: units::tick,
         log_from: 6.0,
@@ -68,13 +62,8 @@ fn as_rows(
     (title, svg)
 }
 
-fn as_lines(
-    scenario: &str,
-    caption: &str,
-    arms: &[&ArmTime],
-    threads: &[usize],
-) -> (String, String) {
-    let title = format!("{scenario}: time per fault by threads");
+fn as_lines(frame: &Frame, arms: &[&ArmTime], threads: &BTreeSet<usize>) -> Drawn {
+    let title = format!("{}: time per fault by threads", frame.scenario);
     let layouts = layouts(arms);
     let counts = || threads.iter().map(|n| *n as f64);
     let x = Axis::over(counts(), Scale::fit(counts(), 7.9), 0.04, (LEFT, RIGHT));
@@ -85,37 +74,25 @@ fn as_lines(
         })
     };
     let y = Axis::over(ends(), Scale::fit(ends(), 6.0), 0.05, (BOTTOM, TOP));
-    let svg = canvas::svg(SIZE, &title, caption, |canvas| {
+    let svg = canvas::svg(SIZE, &title, &frame.caption, |canvas| {
         ground(canvas, &x, &y, threads);
         let mut labels = Vec::new();
         for (at, layout) in layouts.iter().enumerate() {
-            let colour = colour(layout, at);
+            let colour = frame.colours.colour(layout);
             // Side by side where they meet, so that no interval hides another.
             let aside = 4 * at as i32 - 2 * (layouts.len() as i32 - 1);
             let points: Vec<_> = arms
                 .iter()
                 .filter(|arm| arm.arm == **layout)
                 .map(|arm| {
-                    (
-                        (
-                            x.px(arm.site.point.threads as f64) + aside,
-                            y.px(arm.median_ns),
-                        ),
-                        *arm,
-                    )
+                    let x = x.px(arm.site.point.threads as f64) + aside;
+                    ((x, y.px(arm.median_ns)), *arm)
                 })
                 .collect();
             series(canvas, &y, &points, colour, **layout == Arm::Again);
             if let Some((end, arm)) = points.last() {
-                labels.push((
-                    *end,
-                    format!(
-                        "{}  {}",
-                        short(&layout.to_string()),
-                        units::time(arm.median_ns)
-                    ),
-                    colour,
-                ));
+                let (name, time) = (short(&layout.to_string()), units::time(arm.median_ns));
+                labels.push((*end, format!("{name}  {time}"), colour));
             }
         }
         label_ends(canvas, labels);
@@ -123,7 +100,7 @@ fn as_lines(
     (title, svg)
 }
 
-fn ground(canvas: &Canvas, x: &Axis, y: &Axis, threads: &[usize]) {
+fn ground(canvas: &Canvas, x: &Axis, y: &Axis, threads: &BTreeSet<usize>) {
     for tick in y.ticks(9) {
         let at = y.px(tick);
         canvas.line((LEFT, at), (RIGHT, at), GRID, 1);
@@ -139,13 +116,7 @@ fn ground(canvas: &Canvas, x: &Axis, y: &Axis, threads: &[usize]) {
             free = at + 24;
         }
     }
-    canvas.text(
-        ((LEFT + RIGHT) / 2, BOTTOM + 40),
-        "threads",
-        13,
-        INK,
-        Anchor::Middle,
-    );
+    canvas.axis_label((LEFT, RIGHT), BOTTOM + 40, "threads");
     canvas.upwards(
         (20, (TOP + BOTTOM) / 2),
         "time per fault: median, 95 % interval",
@@ -169,12 +140,7 @@ fn series(
         if let Some((low, high)) = arm.interval_ns {
             canvas.line((at.0, y.px(low)), (at.0, y.px(high)), colour, 2);
         }
-        if again {
-            canvas.dot(*at, 4, PAPER);
-            canvas.ring(*at, 4, colour, 2);
-        } else {
-            canvas.dot(*at, 4, colour);
-        }
+        canvas.marker(*at, !again, colour);
     }
 }
 
@@ -216,14 +182,4 @@ fn layouts<'a>(arms: &[&'a ArmTime]) -> Vec<&'a Arm> {
         }
     }
     layouts
-}
-
-fn colour_of(layout: &Arm, layouts: &[&Arm]) -> RGBColor {
-    colour(
-        layout,
-        layouts
-            .iter()
-            .position(|other| *other == layout)
-            .unwrap_or(0),
-    )
 }

@@ -1,12 +1,13 @@
-//! Time per fault and the counters that move with the layout, side by side: a column each, a bar a
+//! Time per fault and the counters that move with the layout, side by side: a column each, one bar per
 //! layout. What makes the time go up has bars of the same shape.
 
 use super::axis::{Axis, Scale};
-use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, colour, short};
+use super::canvas::{self, Anchor, Canvas, FAINT, GRID, INK, short};
+use super::frame::{Drawn, Frame};
 use crate::experiment::Arm;
 use crate::report::arms::ArmTime;
-use crate::report::units;
 use crate::report::why::{Counted, CounterRow, SCALED};
+use crate::units;
 
 const WIDTH: i32 = 960;
 const TOP: i32 = 112;
@@ -37,14 +38,9 @@ impl Column {
     }
 }
 
-/// Title and SVG of the plot of what was counted at these points, which differ in threads only,
-/// with the arms of the same points. None where no counter moves with the layout.
-pub fn draw(
-    scenario: &str,
-    caption: &str,
-    counted: &[&Counted],
-    arms: &[&ArmTime],
-) -> Option<(String, String)> {
+/// The plot of what was counted at these points, which differ in threads only, with the arms of the
+/// same points. None where no counter moves with the layout.
+pub fn draw(frame: &Frame, counted: &[&Counted], arms: &[&ArmTime]) -> Option<Drawn> {
     let names = most_moved(counted);
     if names.is_empty() {
         return None;
@@ -61,10 +57,11 @@ pub fn draw(
             .marked();
         columns.push(Column::new(n + 1, &name, &rows[0].unit, values.copied()));
     }
+    let scenario = frame.scenario;
     let title = format!("{scenario}: time per fault, and the counters that move with the layout");
     let rows: usize = counted.iter().map(|at| at.arms.len()).sum();
     let bottom = TOP + HEADING * counted.len() as i32 + ROW * rows as i32 + 6;
-    let svg = canvas::svg((WIDTH, bottom + 34), &title, caption, |canvas| {
+    let svg = canvas::svg((WIDTH, bottom + 34), &title, &frame.caption, |canvas| {
         let mut y = TOP;
         for column in &columns {
             head(canvas, column);
@@ -93,7 +90,7 @@ pub fn draw(
                     INK,
                     Anchor::End,
                 );
-                let colour = colour(layout, n);
+                let colour = frame.colours.colour(layout);
                 let (value, figure) = time(layout);
                 bar(canvas, &columns[0], middle, value, figure, colour);
                 for (column, name) in columns[1..].iter().zip(&names) {
