@@ -49,13 +49,13 @@ fn first(words: u32) -> Option<u8> {
 }
 
 /// The first word that an access asks for; `None` for a prefetch.
-fn demanded(by: &Transaction) -> Option<u8> {
+fn demanded(by: Transaction) -> Option<u8> {
     first(by.words).filter(|_| by.origin == Origin::Demand)
 }
 
 impl Ledger {
     /// A line was taken from a core that had touched the words `lost`.
-    pub fn steal(&mut self, by: &Transaction, lost: u32, distance: Distance, invalidated: bool) {
+    pub fn steal(&mut self, by: Transaction, lost: u32, distance: Distance, invalidated: bool) {
         let taking = Taking {
             line: by.line,
             word: demanded(by),
@@ -67,7 +67,7 @@ impl Ledger {
     }
 
     /// A request was served, `latency` after it would have been asked for.
-    pub fn request(&mut self, by: &Transaction, after_prefetch: bool, latency: Picos) {
+    pub fn request(&mut self, by: Transaction, after_prefetch: bool, latency: Picos) {
         let asked = self.asked.entry((by.line, demanded(by))).or_default();
         asked.requests += 1;
         asked.waited += latency;
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// The same request had waited `queued` before it was served.
-    pub fn queued(&mut self, by: &Transaction, queued: Picos) {
+    pub fn queued(&mut self, by: Transaction, queued: Picos) {
         if let Some(asked) = self.asked.get_mut(&(by.line, first(by.words))) {
             asked.waited += queued;
         }

@@ -119,7 +119,7 @@ impl PatternRun {
         let served = (self.clocks[core] + request).max(self.coherence.line(line).free);
         let want = if write { Want::Own } else { Want::Read };
         let outcome = self.coherence.transact(Transaction {
-            core,
+            core: core as u16,
             line,
             want,
             origin: Origin::Demand,

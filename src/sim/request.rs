@@ -25,11 +25,11 @@ pub enum Origin {
     Prefetch,
 }
 
-/// A request that is served.
+/// A request that is served. Small enough to be passed in two registers.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction {
     /// The core that asks.
-    pub core: usize,
+    pub core: u16,
     /// For this line of the arena.
     pub line: u32,
     /// What it asks for.

@@ -141,7 +141,7 @@ fn a_reader_takes_a_modified_line_with_ownership_and_a_clean_one_without() {
     let touched = words(0, 8);
     let ask = |c: &mut Coherence, core, want| {
         c.transact(Transaction {
-            core,
+            core: core as u16,
             line: 0,
             want,
             origin: Origin::Demand,

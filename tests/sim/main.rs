@@ -105,7 +105,7 @@ fn every_interleaving_of_a_small_program_keeps_the_invariants() {
                     && coherence.l2_hit(core, line, touched, own).is_none()
                 {
                     coherence.transact(Transaction {
-                        core,
+                        core: core as u16,
                         line,
                         want,
                         origin: Origin::Demand,

@@ -231,6 +231,7 @@ impl Coherence {
             origin,
             ..
         } = asked;
+        let core = usize::from(core);
         debug_assert!(!self.holds(core, line, want == Want::Own));
         let before = self.copies[self.at(core, line)];
         let after_prefetch = before & STATE == INVALID && before & LOST_TO_PREFETCH != 0;
@@ -250,7 +251,7 @@ impl Coherence {
             _ => {}
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.request(&asked, after_prefetch, outcome.latency);
+            ledger.request(asked, after_prefetch, outcome.latency);
         }
         if let Some(checker) = &mut self.checker {
             checker.fill(core, line);
@@ -271,6 +272,7 @@ impl Coherence {
             words,
             ..
         } = asked;
+        let core = usize::from(core);
         let at = self.at(core, line);
         let held = self.copies[at];
         let entry = self.directory[line as usize];
@@ -305,10 +307,10 @@ impl Coherence {
             && self.copies[self.at(entry.owner as usize, line)] & STATE != OWNED;
         let others = if alone {
             // Exclusive or modified: nobody else has a copy.
-            self.invalidate(entry.owner as usize, &asked);
+            self.invalidate(entry.owner as usize, asked);
             true
         } else {
-            let farthest = self.invalidate_sharers(&asked);
+            let farthest = self.invalidate_sharers(asked);
             latency = latency.max(farthest.unwrap_or(0));
             farthest.is_some()
         };
@@ -334,7 +336,7 @@ impl Coherence {
                 self.add_to_l1(core, line);
             }
         } else {
-            self.fill(&asked, state);
+            self.fill(asked, state);
         }
         Outcome {
             latency,
@@ -344,15 +346,16 @@ impl Coherence {
     }
 
     /// Invalidate every copy but the core's own; the latency of the farthest.
-    fn invalidate_sharers(&mut self, asked: &Transaction) -> Option<Picos> {
+    fn invalidate_sharers(&mut self, asked: Transaction) -> Option<Picos> {
         let mut farthest = None;
+        let core = usize::from(asked.core);
         for word in 0..self.sharer_words {
             let mut bits = self.sharers[asked.line as usize * self.sharer_words + word];
             while bits != 0 {
                 let victim = word * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                if victim != asked.core {
-                    farthest = farthest.max(Some(self.transfer(victim, asked.core, false)));
+                if victim != core {
+                    farthest = farthest.max(Some(self.transfer(victim, core, false)));
                     self.invalidate(victim, asked);
                 }
             }
@@ -365,6 +368,7 @@ impl Coherence {
         let Transaction {
             core, line, origin, ..
         } = asked;
+        let core = usize::from(core);
         let entry = self.directory[line as usize];
         let shared_before = self.is_shared(line);
         let outcome = if entry.owner != NONE {
@@ -379,9 +383,9 @@ impl Coherence {
                     (Origin::Demand, true) => self.counts.hitm_remote += 1,
                 }
                 if self.machine.transfers.migratory && held & STATE == MODIFIED {
-                    return self.take_modified(owner, &asked);
+                    return self.take_modified(owner, asked);
                 }
-                self.classify(owner, &asked, false);
+                self.classify(owner, asked, false);
             }
             if self.machine.protocol == Protocol::Moesi && dirty {
                 self.copies[at] = held & !STATE | OWNED;
@@ -427,18 +431,18 @@ impl Coherence {
             }
             _ => {}
         }
-        self.fill(&asked, state);
+        self.fill(asked, state);
         outcome
     }
 
     /// A reader takes a modified line with ownership: who reads what another has written mostly
     /// goes on to write it.
-    fn take_modified(&mut self, owner: usize, asked: &Transaction) -> Outcome {
+    fn take_modified(&mut self, owner: usize, asked: Transaction) -> Outcome {
         self.invalidate(owner, asked);
-        self.directory[asked.line as usize].owner = asked.core as u16;
+        self.directory[asked.line as usize].owner = asked.core;
         self.fill(asked, MODIFIED);
         Outcome {
-            latency: self.transfer(owner, asked.core, true),
+            latency: self.transfer(owner, asked.core.into(), true),
             from: DataFrom::Core(owner as u16),
             exclusive: true,
         }
@@ -452,7 +456,7 @@ impl Coherence {
 
     /// Take the line from a core on behalf of another.
     #[inline]
-    fn invalidate(&mut self, victim: usize, by: &Transaction) {
+    fn invalidate(&mut self, victim: usize, by: Transaction) {
         self.classify(victim, by, true);
         let line = by.line;
         let by_prefetch = by.origin == Origin::Prefetch;
@@ -471,14 +475,14 @@ impl Coherence {
 
     /// Count a line taken from another core as true, false or pair sharing.
     #[inline]
-    fn classify(&mut self, victim: usize, by: &Transaction, invalidated: bool) {
+    fn classify(&mut self, victim: usize, by: Transaction, invalidated: bool) {
         let touched = self.copies[self.at(victim, by.line)] >> TOUCHED;
         match by.origin {
             Origin::Prefetch => self.counts.pair_sharing += 1,
             Origin::Demand if touched & by.words != 0 => self.counts.true_sharing += 1,
             Origin::Demand => self.counts.false_sharing += 1,
         }
-        let distance = self.distance(by.core, victim);
+        let distance = self.distance(by.core.into(), victim);
         if let Some(ledger) = &mut self.ledger {
             ledger.steal(by, touched, distance, invalidated);
         }

@@ -147,7 +147,7 @@ impl State {
         let rmw = op.map_or(0, |op| self.locks_for(op));
         let held = self.coherence.holds(core, line, asked.want == Want::Own);
         let ready = if held {
-            self.find(&asked, op, now, rmw)
+            self.find(asked, op, now, rmw)
         } else {
             self.fetch(&request, asked, op, now, rmw)
         };
@@ -196,7 +196,7 @@ impl State {
             }
         };
         let asked = Transaction {
-            core: request.core as usize,
+            core: request.core,
             line: request.line,
             want,
             origin,
@@ -206,14 +206,14 @@ impl State {
     }
 
     /// The sibling or a prefetch has brought the line meanwhile: when the core has it.
-    fn find(&mut self, asked: &Transaction, op: Option<Op>, now: Picos, rmw: Picos) -> Picos {
-        let (core, line) = (asked.core, asked.line);
+    fn find(&mut self, asked: Transaction, op: Option<Op>, now: Picos, rmw: Picos) -> Picos {
+        let (core, line) = (usize::from(asked.core), asked.line);
         if op.is_some() {
             let own = asked.want == Want::Own;
             self.coherence.l2_hit(core, line, asked.words, own);
         }
         let entry = self.coherence.line(line);
-        let arriving = if entry.filler == core as u16 {
+        let arriving = if entry.filler == asked.core {
             entry.ready
         } else {
             0
@@ -233,7 +233,7 @@ impl State {
         rmw: Picos,
     ) -> Picos {
         let (thread, line) = (request.thread as usize, asked.line);
-        let passed = self.coherence.request(asked.core, line);
+        let passed = self.coherence.request(asked.core.into(), line);
         self.coherence.now = now;
         let outcome = self.coherence.transact(asked);
         let ready = now + outcome.latency.saturating_sub(passed);
@@ -255,7 +255,7 @@ impl State {
         if let Some(ledger) = &mut self.coherence.ledger
             && queued > 0
         {
-            ledger.queued(&asked, queued);
+            ledger.queued(asked, queued);
         }
         if let Some(timeline) = &mut self.timeline {
             timeline.fill(Fill {

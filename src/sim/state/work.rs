@@ -119,7 +119,7 @@ impl State {
                 latency / FILLS_AT_ONCE
             } else {
                 let filled = self.coherence.transact(Transaction {
-                    core,
+                    core: core as u16,
                     line,
                     want: Want::Own,
                     origin: Origin::Demand,
