@@ -3,7 +3,7 @@
 //! Here: the memory and the walks. Not here: who walks, when, and what the times mean.
 
 use crate::error::{Error, Result};
-use crate::space::LINE;
+use crate::space::{LINE, PAGE};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -21,7 +21,6 @@ pub struct ChainLine {
     pub words: [AtomicU64; 7],
 }
 
-const PAGE: usize = 4096;
 const PAGE_LINES: usize = PAGE / LINE;
 
 /// Lines from a page boundary on, so that a pair of lines is a pair to the hardware.

@@ -4,8 +4,8 @@
 //! holds (`file`), and the windows (`solo`, `duo`).
 
 use super::findings::Findings;
-use super::solo::{self, REGIONS, Window};
-use super::text::{Figure, LATENCY, Text, ns, spread};
+use super::solo::{self, REGIONS};
+use super::text::{Figure, Text, ns, spread};
 use crate::machine::Vendor;
 use crate::program::fault::uses;
 
@@ -27,13 +27,13 @@ impl Findings {
             ),
         );
         text.figure("window_ns", &window);
-        let retire = Figure::measured(
+        let retire = Figure::measured_or(
             self.estimate(&self.solo.issue_between),
             "what such a load adds to read-modify-writes on both sides of 32 of them",
-        )
-        .unwrap_or_else(|| Figure::assumed(issue, "kept from its CPU; as issue_ns"))
-        .within(0.0, LATENCY[1], "no time is negative");
-        text.figure("retire_ns", &retire);
+            issue,
+            "kept from its CPU; as issue_ns",
+        );
+        text.figure("retire_ns", &retire.not_negative());
         let [node, step] = self.search(issue);
         text.figure("node_ns", &node);
         text.figure("step_ns", &step);
@@ -48,10 +48,7 @@ impl Findings {
                 ),
             },
         );
-        text.figure(
-            "branch_miss_ns",
-            &miss.within(0.0, LATENCY[1], "no time is negative"),
-        );
+        text.figure("branch_miss_ns", &miss.not_negative());
         let link = self.nearest();
         let one = link.and_then(|link| link.estimate(|r| r.lines.dirty_read));
         let many = link.and_then(|link| link.estimate(|r| r.lines.dirty_read_of_many));
@@ -109,35 +106,22 @@ impl Findings {
     }
 
     pub(super) fn atomics(&self, text: &mut Text) {
-        let of = |windows: &[Window]| self.estimate(windows);
-        let figure = |values: &[Window], what: &str, usual: f64| {
-            Figure::measured(of(values), what)
-                .unwrap_or_else(|| Figure::assumed(usual, "kept from its CPU; as on Zen 4"))
-                .within(0.0, LATENCY[1], "no time is negative")
-        };
         text.table("atomic");
         let solo = &self.solo;
-        text.figure(
-            "rmw_ns",
-            &figure(
-                &solo.rmw,
-                "fetch_add on a private line, one after the other",
-                2.03,
-            ),
-        );
+        let figure = |text: &mut Text, key, windows, what, usual| {
+            let how = "kept from its CPU; as on Zen 4";
+            let figure = Figure::measured_or(self.estimate(windows), what, usual, how);
+            text.figure(key, &figure.not_negative());
+        };
+        let what = "fetch_add on a private line, one after the other";
+        figure(text, "rmw_ns", &solo.rmw, what, 2.03);
         text.note(
             "a load and a compare-and-swap on it, one after the other",
-            of(&solo.cas),
+            self.estimate(&solo.cas),
         );
-        text.figure(
-            "fence_ns",
-            &figure(
-                &solo.fence,
-                "full fence and a load, nothing stored before",
-                15.95,
-            ),
-        );
-        text.figure("pause_ns", &figure(&solo.pause, "spin_loop", 10.81));
+        let what = "full fence and a load, nothing stored before";
+        figure(text, "fence_ns", &solo.fence, what, 15.95);
+        figure(text, "pause_ns", &solo.pause, "spin_loop", 10.81);
     }
 
     pub(super) fn work(&self, text: &mut Text) {

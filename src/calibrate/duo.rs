@@ -4,7 +4,8 @@
 //! how often (`calibrate`), and the ring (`machine::transfer`).
 
 use super::chain::{Chain, Visit};
-use super::solo::{clock_ns, work};
+use super::solo::clock_ns;
+use crate::backend::native::memory::spin;
 use crate::error::Result;
 use crate::machine::Distance;
 use crate::machine::pace::pace_ns;
@@ -302,10 +303,10 @@ impl<'s> Side<'s> {
     }
 
     fn both_work(&mut self) -> f64 {
-        const TURNS: usize = 5000;
+        const TURNS: u64 = 5000;
         let timed = |side: &Self| {
             let start = Instant::now();
-            work(TURNS);
+            spin(TURNS);
             start.elapsed().as_nanos() as f64 - side.stage.clock_ns
         };
         // The helper waits in a system call meanwhile, so that it leaves the core alone.

@@ -5,7 +5,7 @@
 
 use super::chain::{Chain, ChainLine, Visit};
 use super::geometry::{CacheGeometry, Geometry};
-use crate::backend::native::memory::NativeMemory;
+use crate::backend::native::memory::{NativeMemory, spin};
 use crate::error::Result;
 use crate::machine::accounting::ThreadWatch;
 use crate::machine::pace::{never, pace_ns};
@@ -142,7 +142,7 @@ pub fn world() -> Result<World> {
 }
 
 /// Turns of a chain of multiplications that take about a microsecond.
-const WORK_TURNS: usize = 1000;
+const WORK_TURNS: u64 = 1000;
 
 impl Bench {
     /// Memory laid out and touched.
@@ -162,10 +162,8 @@ impl Bench {
 
     /// One window of every quantity; a window in which the thread was switched out is left out.
     pub fn round(&self, solo: &mut Solo) {
-        let rmw = self.time(10_000, |n| {
-            for _ in 0..n {
-                self.own.words[0].fetch_add(1, AcqRel);
-            }
+        let rmw = self.each(10_000, || {
+            self.own.words[0].fetch_add(1, AcqRel);
         });
         solo.rmw.extend(rmw);
         solo.l1.extend(self.chase(&self.l1, 10_000));
@@ -184,11 +182,9 @@ impl Bench {
                 self.loads();
             }
         }));
-        let with_loads = self.time(10_000, |n| {
-            for _ in 0..n {
-                self.own.words[0].fetch_add(1, AcqRel);
-                self.loads();
-            }
+        let with_loads = self.each(10_000, || {
+            self.own.words[0].fetch_add(1, AcqRel);
+            self.loads();
         });
         // Below 0 where the loads cost nothing at all, beside noise.
         let beside = |with: f64, without: f64| ((with - without) / BETWEEN as f64).max(0.0);
@@ -198,47 +194,33 @@ impl Bench {
                 .map(|(with, without)| with.with(without, beside)),
         );
         for (walks, region) in solo.walks.iter_mut().zip(REGIONS) {
-            walks.extend(self.time(3000, |n| {
-                for _ in 0..n {
-                    self.walk(region);
-                }
-            }));
+            walks.extend(self.each(3000, || self.walk(region)));
         }
-        solo.cas.extend(self.time(10_000, |n| {
-            for _ in 0..n {
-                let word = &self.own.words[1];
-                let value = word.load(Relaxed);
-                let _ = word.compare_exchange(value, value + 1, Acquire, Relaxed);
-            }
+        solo.cas.extend(self.each(10_000, || {
+            let word = &self.own.words[1];
+            let value = word.load(Relaxed);
+            let _ = word.compare_exchange(value, value + 1, Acquire, Relaxed);
         }));
-        solo.fence.extend(self.time(2000, |n| {
-            for _ in 0..n {
-                // Fences with nothing between them are merged by the compiler.
-                self.own.words[0].load(Relaxed);
-                fence(SeqCst);
-            }
+        solo.fence.extend(self.each(2000, || {
+            // Fences with nothing between them are merged by the compiler.
+            self.own.words[0].load(Relaxed);
+            fence(SeqCst);
         }));
-        solo.pause.extend(self.time(1000, |n| {
-            for _ in 0..n {
-                spin_loop();
-            }
-        }));
+        solo.pause.extend(self.each(1000, spin_loop));
         solo.store.extend(self.time(50_000, |n| {
             for i in 0..n as u64 {
                 self.own.words[2].store(i, Release);
             }
         }));
-        solo.forward.extend(self.time(10_000, |n| {
-            let word = &self.own.words[3];
-            for _ in 0..n {
-                word.store(black_box(word.load(Relaxed)) + 1, Relaxed);
-            }
+        let word = &self.own.words[3];
+        solo.forward.extend(self.each(10_000, || {
+            word.store(black_box(word.load(Relaxed)) + 1, Relaxed);
         }));
         let seed = solo.branch.len() as u64;
         let [same, random] = [0, 1].map(|mask| self.time(10_000, |n| branches(n, seed, mask)));
         solo.branch
             .extend(random.zip(same).map(|(r, s)| r.with(s, |r, s| r - s)));
-        solo.work.extend(self.time(1, |_| work(WORK_TURNS)));
+        solo.work.extend(self.time(1, |_| spin(WORK_TURNS)));
     }
 
     /// A step of the chain, after a lap that brings it back into the cache.
@@ -275,6 +257,12 @@ impl Bench {
         ));
     }
 
+    /// Nanoseconds of one of `count` calls of `body`.
+    #[inline(always)]
+    fn each(&self, count: usize, body: impl Fn()) -> Option<Window> {
+        self.time(count, |n| (0..n).for_each(|_| body()))
+    }
+
     /// Nanoseconds of one of `count` repetitions.
     fn time(&self, count: usize, body: impl FnOnce(usize)) -> Option<Window> {
         let before = pace_ns();
@@ -300,14 +288,6 @@ fn branches(count: usize, seed: u64, mask: u64) {
             // Something that cannot be done without a branch.
             black_box(mask);
         }
-    }
-}
-
-/// A chain of dependent multiplications, as local work is made of.
-pub fn work(turns: usize) {
-    let mut value = black_box(1u64);
-    for _ in 0..turns {
-        value = black_box(value.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     }
 }
 

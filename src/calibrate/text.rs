@@ -33,6 +33,17 @@ impl Figure {
         }
     }
 
+    /// As [`Figure::measured`], or `usual` where there was no window, with `how` that is known.
+    pub fn measured_or(estimate: Option<Spread>, what: &str, usual: f64, how: &str) -> Figure {
+        Figure::measured(estimate, what).unwrap_or_else(|| Figure::assumed(usual, how))
+    }
+
+    /// A time as the model has it: [`LATENCY`] at most, and not below 0, as a difference of two
+    /// medians may be.
+    pub fn not_negative(self) -> Figure {
+        self.within(0.0, LATENCY[1], "no time is negative")
+    }
+
     /// The model knows nothing outside these bounds; what was moved there says so.
     pub fn within(self, low: f64, high: f64, why: &str) -> Figure {
         let value = self.value.clamp(low, high.max(low));
@@ -41,7 +52,7 @@ impl Figure {
         }
         Figure {
             how: format!(
-                "{} ns before it was moved: {why}; {}",
+                "{} before it was moved: {why}; {}",
                 ns(self.value),
                 self.how
             ),

@@ -161,7 +161,7 @@ fn table(control: &Control, settings: &[Setting]) -> String {
     table.row(["prefetcher", "register", "bit", "on", "off", "core"]);
     for prefetcher in Prefetcher::ALL {
         let mut cores: Vec<&str> = Vec::new();
-        let of = settings.iter().filter(|r| r.bit.prefetcher == prefetcher);
+        let of = settings.iter().filter(|r| r.bit.prefetcher == *prefetcher);
         for setting in of.clone() {
             if !cores.contains(&setting.core.name) {
                 cores.push(setting.core.name);

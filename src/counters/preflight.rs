@@ -17,31 +17,19 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What the trial of a counter showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It rose where it must, and where it must not it stayed well below.
-    Works,
-    /// It opens, but stayed at 0 where it must rise.
-    Dead,
-    /// It rose as much where it must not.
-    Noisy,
-    /// It opens; no load of this machine must raise it.
-    Unproven,
-    /// It cannot be counted.
-    Missing,
-}
-
-impl Status {
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Status::Works => "works",
-            Status::Dead => "dead",
-            Status::Noisy => "noisy",
-            Status::Unproven => "unproven",
-            Status::Missing => "missing",
-        }
+crate::text::words! {
+    /// What the trial of a counter showed.
+    pub enum Status as "status of a counter" {
+        /// It rose where it must, and where it must not it stayed well below.
+        Works = "works",
+        /// It opens, but stayed at 0 where it must rise.
+        Dead = "dead",
+        /// It rose as much where it must not.
+        Noisy = "noisy",
+        /// It opens; no load of this machine must raise it.
+        Unproven = "unproven",
+        /// It cannot be counted.
+        Missing = "missing",
     }
 }
 
@@ -122,7 +110,7 @@ pub fn check(pmu: &Pmu, scope: Scope) -> Result<Vec<Checked>> {
                 Some(Some(value)) => judge(name, role.proof, value.value, control.value),
                 // Reported below, with the reason.
                 Some(None) => continue,
-                None => unproven(name, wanted),
+                None => Checked::untried(name, Status::Unproven, unproven(wanted)),
             });
         }
         let gone = fights.iter().flat_map(|(_, readings)| &readings.missing);
@@ -137,56 +125,53 @@ pub fn check(pmu: &Pmu, scope: Scope) -> Result<Vec<Checked>> {
     Ok(checked)
 }
 
-fn missing(one: &Missing) -> Checked {
-    Checked {
-        role: one.role,
-        status: Status::Missing,
-        fighting: None,
-        alone: None,
-        reason: one.reason.clone(),
+impl Checked {
+    /// A counter that was not counted on both loads.
+    fn untried(role: &'static str, status: Status, reason: &str) -> Checked {
+        Checked {
+            role,
+            status,
+            fighting: None,
+            alone: None,
+            reason: reason.to_owned(),
+        }
     }
 }
 
-fn unproven(role: &'static str, wanted: Option<Distance>) -> Checked {
-    let reason = match wanted {
+fn missing(one: &Missing) -> Checked {
+    Checked::untried(one.role, Status::Missing, &one.reason)
+}
+
+/// Why a counter that opens is not tried, by the distance that its proof needs.
+fn unproven(wanted: Option<Distance>) -> &'static str {
+    match wanted {
         Some(Distance::SmtSibling) => "opens; its proof needs two SMT siblings",
         Some(Distance::SameLlc) => "opens; its proof needs two cores that share a last-level cache",
         Some(Distance::OtherLlc) => "opens; its proof needs two last-level caches in one socket",
         Some(Distance::OtherPackage) => "opens; its proof needs two sockets",
         None => "opens; no portable load must raise it",
-    };
-    Checked {
-        role,
-        status: Status::Unproven,
-        fighting: None,
-        alone: None,
-        reason: reason.to_owned(),
     }
 }
 
 /// What the values on two loads say of a counter.
 fn judge(role: &'static str, proof: Option<Proof>, fighting: f64, alone: f64) -> Checked {
     let (status, reason) = match proof {
-        None => (Status::Unproven, unproven(role, None).reason),
+        None => (Status::Unproven, unproven(None)),
         Some(_) if fighting == 0.0 => (
             Status::Dead,
             "opens, but stays at 0 on a load that must raise it: the hypervisor or firmware does \
-             not feed it; do not trust it here"
-                .to_owned(),
+             not feed it; do not trust it here",
         ),
         Some(Proof::Sharing(_)) if 2.0 * alone > fighting => (
             Status::Noisy,
-            "rises nearly as much without any sharing; quieten the machine and check again"
-                .to_owned(),
+            "rises nearly as much without any sharing; quieten the machine and check again",
         ),
-        Some(_) => (Status::Works, String::new()),
+        Some(_) => (Status::Works, ""),
     };
     Checked {
-        role,
-        status,
         fighting: Some(fighting),
         alone: Some(alone),
-        reason,
+        ..Checked::untried(role, status, reason)
     }
 }
 

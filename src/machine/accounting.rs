@@ -1,6 +1,6 @@
 //! What the kernel did to a thread and to its CPU during a sample.
 //!
-//! Here: context switches, page faults and moves of the calling thread; time a hypervisor stole
+//! Here: context switches of the calling thread; time a hypervisor stole
 //! from CPUs. Not here: which of them make a sample invalid (`experiment`), perf events
 //! (`counters`).
 
@@ -17,22 +17,12 @@ pub struct ThreadCounts {
     pub voluntary_switches: u64,
     /// Context switches because the kernel ran something else instead.
     pub involuntary_switches: u64,
-    /// Page faults served without reading from disk.
-    pub minor_faults: u64,
-    /// Page faults that read from disk.
-    pub major_faults: u64,
-    /// Threads that ended on another CPU than they began on. A thread that left and came back in
-    /// between is not seen here; its context switches are.
-    pub moved_threads: u64,
 }
 
 impl AddAssign for ThreadCounts {
     fn add_assign(&mut self, other: ThreadCounts) {
         self.voluntary_switches += other.voluntary_switches;
         self.involuntary_switches += other.involuntary_switches;
-        self.minor_faults += other.minor_faults;
-        self.major_faults += other.major_faults;
-        self.moved_threads += other.moved_threads;
     }
 }
 
@@ -40,16 +30,12 @@ impl AddAssign for ThreadCounts {
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadWatch {
     before: ThreadCounts,
-    cpu: usize,
 }
 
 impl ThreadWatch {
     /// Start counting for the calling thread. One system call.
     pub fn start() -> ThreadWatch {
-        ThreadWatch {
-            before: usage(),
-            cpu: rustix::thread::sched_getcpu(),
-        }
+        ThreadWatch { before: usage() }
     }
 
     /// What happened since the start. Call it on the thread that started it.
@@ -58,9 +44,6 @@ impl ThreadWatch {
         ThreadCounts {
             voluntary_switches: now.voluntary_switches - self.before.voluntary_switches,
             involuntary_switches: now.involuntary_switches - self.before.involuntary_switches,
-            minor_faults: now.minor_faults - self.before.minor_faults,
-            major_faults: now.major_faults - self.before.major_faults,
-            moved_threads: u64::from(rustix::thread::sched_getcpu() != self.cpu),
         }
     }
 }
@@ -77,9 +60,6 @@ fn usage() -> ThreadCounts {
     ThreadCounts {
         voluntary_switches: count(usage.ru_nvcsw),
         involuntary_switches: count(usage.ru_nivcsw),
-        minor_faults: count(usage.ru_minflt),
-        major_faults: count(usage.ru_majflt),
-        moved_threads: 0,
     }
 }
 
@@ -157,17 +137,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sleep_is_a_voluntary_switch_and_a_first_touch_a_minor_fault() {
+    fn a_sleep_is_a_voluntary_switch() {
         let watch = ThreadWatch::start();
         std::thread::sleep(std::time::Duration::from_millis(1));
-        // Above malloc's mmap threshold, so that the pages are new.
-        let mut pages = vec![0u8; 16 << 20];
-        for byte in pages.iter_mut().step_by(4096) {
-            *byte = std::hint::black_box(1);
-        }
         let counts = watch.counts();
         assert!(counts.voluntary_switches >= 1, "{counts:?}");
-        assert!(counts.minor_faults >= 1, "{counts:?}");
     }
 
     #[test]

@@ -68,9 +68,8 @@ impl Ring {
     ///
     /// Returns to member 0 the time of one line transfer, half a hop, in ns: the median of batches
     /// of about 128 hops, taken once all members had arrived, so that one interruption does not
-    /// show. `None` to the
-    /// other members, in a ring of one, and when the ring was abandoned: a member did not pass
-    /// the token on for two seconds, or [`Ring::abandon`] was called.
+    /// show. `None` to the other members, in a ring of one, and when the ring was abandoned: a
+    /// member did not pass the token on for two seconds, or [`Ring::abandon`] was called.
     pub fn run(&self, member: usize, window: Duration) -> Option<f64> {
         if self.seats.len() < 2 {
             return None;

@@ -1,6 +1,6 @@
 //! Which register bits hold which prefetcher, per vendor and core: data, each with its source.
 //!
-//! Here: the rows and the look-up. Not here: how a CPU is recognised (`machine`) and how a register
+//! Here: the rows and the look-up. Not here: how a CPU is recognised (`cpus`) and how a register
 //! is read or written (`registers`, `guard`). What has no row is refused by name, never tried.
 
 use crate::error::{Error, Result};
@@ -8,70 +8,31 @@ use crate::machine::cpu::CoreKind;
 use std::fmt;
 use std::str::FromStr;
 
-/// A hardware prefetcher, under the name its vendor gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Prefetcher {
-    /// Intel L2: completes the 128-byte pair of a line.
-    Adjacent,
-    /// Intel L2 streamer, AMD L2 stream.
-    Streamer,
-    /// Intel L1D next line.
-    Dcu,
-    /// Intel L1D, stride by instruction pointer.
-    DcuIp,
-    /// AMD L2: next or previous line, for all accesses.
-    UpDown,
-    /// AMD L1 stream.
-    L1Stream,
-    /// AMD L1 stride.
-    L1Stride,
-    /// AMD L1 region.
-    L1Region,
-    /// Intel E-core L2 next line; undocumented.
-    NextLine,
-    /// AMD before Prefetch Control: all of L1; undocumented.
-    L1All,
-    /// AMD before Prefetch Control: all of L2; undocumented.
-    L2All,
-}
-
-impl Prefetcher {
-    /// All of them, in the order of `status`.
-    pub const ALL: [Prefetcher; 11] = [
-        Prefetcher::Adjacent,
-        Prefetcher::UpDown,
-        Prefetcher::NextLine,
-        Prefetcher::Streamer,
-        Prefetcher::Dcu,
-        Prefetcher::DcuIp,
-        Prefetcher::L1Stream,
-        Prefetcher::L1Stride,
-        Prefetcher::L1Region,
-        Prefetcher::L1All,
-        Prefetcher::L2All,
-    ];
-
-    /// The name in the command line and in `status`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Prefetcher::Adjacent => "adjacent",
-            Prefetcher::Streamer => "streamer",
-            Prefetcher::Dcu => "dcu",
-            Prefetcher::DcuIp => "dcu-ip",
-            Prefetcher::UpDown => "up-down",
-            Prefetcher::L1Stream => "l1-stream",
-            Prefetcher::L1Stride => "l1-stride",
-            Prefetcher::L1Region => "l1-region",
-            Prefetcher::NextLine => "next-line",
-            Prefetcher::L1All => "l1-all",
-            Prefetcher::L2All => "l2-all",
-        }
-    }
-}
-
-impl fmt::Display for Prefetcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+crate::text::words! {
+    /// A hardware prefetcher, under the name its vendor gives it; in the order of `status`.
+    pub enum Prefetcher as "prefetcher" {
+        /// Intel L2: completes the 128-byte pair of a line.
+        Adjacent = "adjacent",
+        /// AMD L2: next or previous line, for all accesses.
+        UpDown = "up-down",
+        /// Intel E-core L2 next line; undocumented.
+        NextLine = "next-line",
+        /// Intel L2 streamer, AMD L2 stream.
+        Streamer = "streamer",
+        /// Intel L1D next line.
+        Dcu = "dcu",
+        /// Intel L1D, stride by instruction pointer.
+        DcuIp = "dcu-ip",
+        /// AMD L1 stream.
+        L1Stream = "l1-stream",
+        /// AMD L1 stride.
+        L1Stride = "l1-stride",
+        /// AMD L1 region.
+        L1Region = "l1-region",
+        /// AMD before Prefetch Control: all of L1; undocumented.
+        L1All = "l1-all",
+        /// AMD before Prefetch Control: all of L2; undocumented.
+        L2All = "l2-all",
     }
 }
 
@@ -91,14 +52,10 @@ impl FromStr for Which {
         if name == "all" {
             return Ok(Which::All);
         }
-        Prefetcher::ALL
-            .into_iter()
-            .find(|p| p.name() == name)
-            .map(Which::One)
-            .ok_or_else(|| {
-                let names = Prefetcher::ALL.map(Prefetcher::name);
-                Error::unknown("prefetcher", name, names.into_iter().chain(["all"]))
-            })
+        name.parse().map(Which::One).map_err(|_| {
+            let names = Prefetcher::ALL.iter().map(|one| one.name());
+            Error::unknown("prefetcher", name, names.chain(["all"]))
+        })
     }
 }
 
@@ -406,7 +363,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_command_line_is_read_back() {
-        for prefetcher in Prefetcher::ALL {
+        for &prefetcher in Prefetcher::ALL {
             assert_eq!(
                 prefetcher.name().parse::<Which>().unwrap(),
                 Which::One(prefetcher)

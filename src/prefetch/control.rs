@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::machine::preflight::Check;
 use crate::machine::{CpuId, Vendor, cpu_list};
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// Which registers, and of which CPUs.
 #[derive(Clone, Debug)]
@@ -37,22 +36,13 @@ pub struct Control {
     pub(super) registers: Box<dyn Registers>,
 }
 
-/// What a prefetcher is switched to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// It prefetches.
-    On,
-    /// It does not.
-    Off,
-}
-
-impl fmt::Display for Switch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Switch::On => "on",
-            Switch::Off => "off",
-        })
+crate::text::words! {
+    /// What a prefetcher is switched to.
+    pub enum Switch as "state of a prefetcher" {
+        /// It prefetches.
+        On = "on",
+        /// It does not.
+        Off = "off",
     }
 }
 

@@ -1,6 +1,6 @@
 //! The debug mode: every access sees the last write.
 //!
-//! Here: a version a line and the version each core was given with its copy. Not here: the
+//! Here: one version per line, and the version each core was given with its copy. Not here: the
 //! single-writer rule, which `coherence` checks against its own directory.
 
 /// Versions of lines, and which of them each core holds.

@@ -4,7 +4,7 @@
 //! of the simulation knows, and the table that a person reads.
 
 use super::machine::{Distance, Picos};
-use super::request::Origin;
+use super::request::{Origin, Transaction};
 use std::collections::BTreeMap;
 
 /// One way in which a line went from one core to another.
@@ -48,20 +48,17 @@ fn first(words: u32) -> Option<u8> {
     (words != 0).then(|| words.trailing_zeros() as u8)
 }
 
+/// The first word that an access asks for; `None` for a prefetch.
+fn demanded(by: Transaction) -> Option<u8> {
+    first(by.words).filter(|_| by.origin == Origin::Demand)
+}
+
 impl Ledger {
     /// A line was taken from a core that had touched the words `lost`.
-    pub fn steal(
-        &mut self,
-        line: u32,
-        words: u32,
-        lost: u32,
-        origin: Origin,
-        distance: Distance,
-        invalidated: bool,
-    ) {
+    pub fn steal(&mut self, by: Transaction, lost: u32, distance: Distance, invalidated: bool) {
         let taking = Taking {
-            line,
-            word: first(words).filter(|_| origin == Origin::Demand),
+            line: by.line,
+            word: demanded(by),
             lost_word: first(lost),
             distance,
             invalidated,
@@ -70,27 +67,19 @@ impl Ledger {
     }
 
     /// A request was served, `latency` after it would have been asked for.
-    pub fn request(
-        &mut self,
-        line: u32,
-        words: u32,
-        origin: Origin,
-        after_prefetch: bool,
-        latency: Picos,
-    ) {
-        let word = first(words).filter(|_| origin == Origin::Demand);
-        let asked = self.asked.entry((line, word)).or_default();
+    pub fn request(&mut self, by: Transaction, after_prefetch: bool, latency: Picos) {
+        let asked = self.asked.entry((by.line, demanded(by))).or_default();
         asked.requests += 1;
         asked.waited += latency;
-        if after_prefetch && origin == Origin::Demand {
+        if after_prefetch && by.origin == Origin::Demand {
             asked.after_prefetch += 1;
             asked.waited_after_prefetch += latency;
         }
     }
 
     /// The same request had waited `queued` before it was served.
-    pub fn queued(&mut self, line: u32, words: u32, queued: Picos) {
-        if let Some(asked) = self.asked.get_mut(&(line, first(words))) {
+    pub fn queued(&mut self, by: Transaction, queued: Picos) {
+        if let Some(asked) = self.asked.get_mut(&(by.line, first(by.words))) {
             asked.waited += queued;
         }
     }

@@ -1,8 +1,8 @@
 //! The simulator: machines nobody here owns, and what a fault costs on them.
 //!
 //! Here: machine models, caches and coherence, prefetchers, and an engine that runs the same
-//! programs as the native backend. Not here: the programs (`fault`, `scenario`), and what is
-//! concluded from the results (`stats`).
+//! programs as the native backend. Not here: the programs (`program`), and what is concluded
+//! from the results (`judge`).
 
 mod arbiter;
 mod cache;

@@ -6,7 +6,7 @@
 use super::coherence::Coherence;
 use super::counts::Counts;
 use super::machine::{Machine, Picos};
-use super::request::{Origin, Want, words};
+use super::request::{Origin, Transaction, Want, words};
 use crate::error::{Error, Result};
 use crate::space::LINE;
 use rand::{Rng, SeedableRng};
@@ -45,7 +45,7 @@ const PRIVATE: usize = 1 << 20;
 /// Bytes from one word to the next in `same-line`.
 const WORD: usize = 4;
 
-/// PatternRun `accesses` accesses of `cores` cores. Prefetchers stay off: the order leaves none to hide.
+/// Run `accesses` accesses of `cores` cores. Prefetchers stay off: the order leaves none to hide.
 pub fn run(
     machine: Machine,
     pattern: Pattern,
@@ -118,9 +118,13 @@ impl PatternRun {
         };
         let served = (self.clocks[core] + request).max(self.coherence.line(line).free);
         let want = if write { Want::Own } else { Want::Read };
-        let outcome = self
-            .coherence
-            .transact(core, line, want, Origin::Demand, touched);
+        let outcome = self.coherence.transact(Transaction {
+            core: core as u16,
+            line,
+            want,
+            origin: Origin::Demand,
+            words: touched,
+        });
         let ready = served + outcome.latency - request;
         self.coherence.line(line).free = if outcome.exclusive {
             ready

@@ -6,8 +6,7 @@
 
 use super::machine::{AdjacentLine, Prefetchers};
 use super::request::Want;
-use crate::space::LINE;
-use crate::space::PAGE;
+use crate::space::{LINE, PAGE};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 

@@ -25,9 +25,24 @@ pub enum Origin {
     Prefetch,
 }
 
+/// A request that is served. Small enough to be passed in two registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction {
+    /// The core that asks.
+    pub core: u16,
+    /// For this line of the arena.
+    pub line: u32,
+    /// What it asks for.
+    pub want: Want,
+    /// On whose behalf.
+    pub origin: Origin,
+    /// The words of the line that the access touches; a prefetch touches none.
+    pub words: u32,
+}
+
 /// Where the data came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum DataFrom {
     /// The core held it; only leave to write was asked for.
     Itself,
     /// Another core's cache.

@@ -1,23 +1,28 @@
 //! A record of line transfers that Perfetto and `chrome://tracing` open.
 
 use super::machine::Picos;
-use super::request::{From, Origin, Want};
+use super::request::{DataFrom, Origin, Transaction, Want};
 use serde_json::json;
 use std::io::{self, Write};
 
 /// Events kept at most: 200,000 open in a browser in seconds, and show some milliseconds.
 const LIMIT: usize = 200_000;
 
+/// A line that was given to a core.
 #[derive(Clone, Copy)]
-struct Fill {
-    thread: u16,
-    line: u32,
-    origin: Origin,
-    want: Want,
-    from: From,
-    asked: Picos,
-    served: Picos,
-    ready: Picos,
+pub(super) struct Fill {
+    /// Whose request it was.
+    pub thread: u16,
+    /// The request.
+    pub transaction: Transaction,
+    /// Where the data came from.
+    pub from: DataFrom,
+    /// When the request arrived at the line.
+    pub asked: Picos,
+    /// When it was served.
+    pub served: Picos,
+    /// When the data reached the core.
+    pub ready: Picos,
 }
 
 /// The first line transfers of a simulation.
@@ -27,30 +32,10 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// A line was given to a thread's core.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn fill(
-        &mut self,
-        thread: usize,
-        origin: Origin,
-        want: Want,
-        line: u32,
-        asked: Picos,
-        served: Picos,
-        ready: Picos,
-        from: From,
-    ) {
+    /// Record it, if there is room.
+    pub(super) fn fill(&mut self, fill: Fill) {
         if self.fills.len() < LIMIT {
-            self.fills.push(Fill {
-                thread: thread as u16,
-                line,
-                origin,
-                want,
-                from,
-                asked,
-                served,
-                ready,
-            });
+            self.fills.push(fill);
         }
     }
 
@@ -59,20 +44,20 @@ impl Timeline {
         writeln!(out, "[")?;
         let micros = |at: Picos| at as f64 / 1e6;
         for (index, fill) in self.fills.iter().enumerate() {
-            let what = match (fill.origin, fill.want) {
+            let what = match (fill.transaction.origin, fill.transaction.want) {
                 (Origin::Demand, Want::Read) => "load",
                 (Origin::Demand, Want::Own) => "RFO",
                 (Origin::Prefetch, Want::Read) => "prefetch",
                 (Origin::Prefetch, Want::Own) => "prefetch RFO",
             };
             let from = match fill.from {
-                From::Itself => "upgrade".to_owned(),
-                From::Core(core) => format!("core {core}"),
-                From::Llc => "LLC".to_owned(),
-                From::Memory => "memory".to_owned(),
+                DataFrom::Itself => "upgrade".to_owned(),
+                DataFrom::Core(core) => format!("core {core}"),
+                DataFrom::Llc => "LLC".to_owned(),
+                DataFrom::Memory => "memory".to_owned(),
             };
             let event = json!({
-                "name": format!("{what} {}", name(fill.line)),
+                "name": format!("{what} {}", name(fill.transaction.line)),
                 "cat": what,
                 "ph": "X",
                 "pid": 0,

@@ -71,8 +71,8 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 /// log-ratios independent of any drift of the machine, so this is a guard and not the method: it
 /// costs about one unit in twenty where there is no dependence. It cannot see much of it in 8
 /// units: at an autocorrelation of 0.1, 0.2 and 0.3 false alarms come to 3, 5 and 6 % of
-/// comparisons of 65 units, where 8 and 12 % were measured at 0.2 and 0.3 without it. Winsorised at `trim`, or one
-/// outlier would hide what the others do.
+/// comparisons of 65 units, where 8 and 12 % were measured at 0.2 and 0.3 without it. Winsorised
+/// at `trim`, or one outlier would hide what the others do.
 pub(super) fn widening(values: &[f64], trim: f64) -> f64 {
     let (low, high) = Ordered::new(values, trim).limits();
     let values: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();

@@ -1,7 +1,7 @@
 //! Units of analysis: couples of blocks, one at each slot parity.
 //!
 //! Here: which blocks form a unit, and which are set aside. Not here: what makes a block invalid
-//! (`experiment`), and what is inferred from units (`bootstrap`, `comparison`).
+//! (`experiment`), and what is inferred from units (`interval`, `comparison`).
 
 use std::collections::VecDeque;
 
@@ -98,11 +98,6 @@ impl Units {
     pub fn blocks_invalid(&self) -> u64 {
         self.invalid
     }
-
-    /// Valid blocks that wait for one of the other parity.
-    pub fn blocks_waiting(&self) -> u64 {
-        self.waiting.len() as u64
-    }
 }
 
 #[cfg(test)]
@@ -148,14 +143,14 @@ mod tests {
         assert_eq!(units.values(), [3.0, 6.0]);
         assert_eq!(units.blocks(), 4);
         assert_eq!(units.blocks_invalid(), 1);
-        assert_eq!(units.blocks_waiting(), 0);
+        assert_eq!(units.waiting.len(), 0);
     }
 
     #[test]
     fn blocks_of_one_parity_wait_for_the_other() {
         let units = units(&[block(Parity::Odd, 1.0), block(Parity::Odd, 2.0)]);
         assert!(units.values().is_empty());
-        assert_eq!(units.blocks_waiting(), 2);
+        assert_eq!(units.waiting.len(), 2);
     }
 
     #[test]

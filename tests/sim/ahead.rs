@@ -3,7 +3,7 @@
 use super::{Ways, ZEN4, machine, run};
 use hitm::sim::coherence::Coherence;
 use hitm::sim::machine::{CacheSpec, OutOfOrder};
-use hitm::sim::request::{Origin, Want, words};
+use hitm::sim::request::{Origin, Transaction, Want, words};
 use hitm::sim::{Counts, Machine, Picos, SimMemory};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
@@ -139,7 +139,16 @@ fn a_reader_takes_a_modified_line_with_ownership_and_a_clean_one_without() {
     let machine = Rc::new(Ways::Migratory.of(machine("broadwell-ep")));
     let mut coherence = Coherence::new(machine, 3, 1, true);
     let touched = words(0, 8);
-    let read = |c: &mut Coherence, core| c.transact(core, 0, Want::Read, Origin::Demand, touched);
+    let ask = |c: &mut Coherence, core, want| {
+        c.transact(Transaction {
+            core: core as u16,
+            line: 0,
+            want,
+            origin: Origin::Demand,
+            words: touched,
+        })
+    };
+    let read = |c: &mut Coherence, core| ask(c, core, Want::Read);
     read(&mut coherence, 0);
     assert!(coherence.holds(0, 0, true), "alone");
     read(&mut coherence, 1);
@@ -147,7 +156,7 @@ fn a_reader_takes_a_modified_line_with_ownership_and_a_clean_one_without() {
         coherence.holds(0, 0, false) && !coherence.holds(1, 0, true),
         "clean"
     );
-    coherence.transact(0, 0, Want::Own, Origin::Demand, touched);
+    ask(&mut coherence, 0, Want::Own);
     read(&mut coherence, 1);
     assert!(
         coherence.holds(1, 0, true) && !coherence.holds(0, 0, false),

@@ -8,7 +8,7 @@ mod protocol;
 use hitm::sim::coherence::Coherence;
 use hitm::sim::explain::Ledger;
 use hitm::sim::machine::{AdjacentLine, OutOfOrder, picos};
-use hitm::sim::request::{Origin, Want, words};
+use hitm::sim::request::{Origin, Transaction, Want, words};
 use hitm::sim::{Counts, Machine, Picos, SimMemory, Simulation};
 use hitm::space::PAGE;
 use hitm::space::arena::Arena;
@@ -104,7 +104,13 @@ fn every_interleaving_of_a_small_program_keeps_the_invariants() {
                 if coherence.l1_hit(core, line, touched, own).is_none()
                     && coherence.l2_hit(core, line, touched, own).is_none()
                 {
-                    coherence.transact(core, line, want, Origin::Demand, touched);
+                    coherence.transact(Transaction {
+                        core: core as u16,
+                        line,
+                        want,
+                        origin: Origin::Demand,
+                        words: touched,
+                    });
                 }
             }
             *explored += 1;

@@ -150,7 +150,7 @@ fn use_value(value: u64) {
 }
 
 /// `turns` turns of a chain of dependent multiplications: 3 to 4 cycles each on any core here.
-fn spin(turns: u64) {
+pub fn spin(turns: u64) {
     let mut value = black_box(1u64);
     for _ in 0..turns {
         value = black_box(value.wrapping_mul(0x9e37_79b9_7f4a_7c15));

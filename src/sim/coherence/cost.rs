@@ -2,26 +2,29 @@
 
 use super::{Coherence, NONE};
 use crate::sim::machine::{Distance, Picos};
-use crate::sim::request::From;
+use crate::sim::request::DataFrom;
 
 impl Coherence {
     /// Where a line that no core owns comes from, and what that costs.
-    pub(super) fn clean_source(&self, core: usize, line: u32) -> (Picos, From) {
+    pub(super) fn clean_source(&self, core: usize, line: u32) -> (Picos, DataFrom) {
         let shape = &self.machine.shape;
         let entry = &self.directory[line as usize];
         let own = self.cluster_of(core);
         if entry.llc & 1 << own != 0 {
-            return (self.machine.llc.latency, From::Llc);
+            return (self.machine.llc.latency, DataFrom::Llc);
         }
         let forwarder = match entry.forward {
             NONE => self.nearest_sharer(core, line),
             forward => Some(forward as usize),
         };
         if let Some(from) = forwarder {
-            return (self.transfer(from, core, false), From::Core(from as u16));
+            return (
+                self.transfer(from, core, false),
+                DataFrom::Core(from as u16),
+            );
         }
         if entry.llc == 0 {
-            return (self.machine.memory, From::Memory);
+            return (self.machine.memory, DataFrom::Memory);
         }
         let socket = own / shape.llcs_per_socket;
         let near = (0..shape.clusters())
@@ -31,7 +34,7 @@ impl Coherence {
         } else {
             self.machine.memory_remote
         };
-        (latency, From::Llc)
+        (latency, DataFrom::Llc)
     }
 
     pub(super) fn nearest_sharer(&self, core: usize, line: u32) -> Option<usize> {

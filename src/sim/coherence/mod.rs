@@ -11,7 +11,7 @@ use crate::sim::cache::Cache;
 use crate::sim::counts::Counts;
 use crate::sim::explain::Ledger;
 use crate::sim::machine::{Machine, Picos, Protocol};
-use crate::sim::request::{From, Origin, Want};
+use crate::sim::request::{DataFrom, Origin, Transaction, Want};
 use std::rc::Rc;
 
 /// No core.
@@ -43,7 +43,7 @@ pub struct Outcome {
     /// From the miss to the data, uncontended.
     pub latency: Picos,
     /// Where the data came from.
-    pub from: From,
+    pub from: DataFrom,
     /// Whether no other request for the line can be served until the data has arrived; otherwise
     /// the point of coherence answered by itself and is soon free again.
     pub exclusive: bool,
@@ -98,8 +98,9 @@ pub struct Coherence {
 }
 
 impl Coherence {
-    /// An empty machine of which the first `cores` cores take part. `check` has every access checked against the invariants of the protocol,
-    /// which costs several times the simulation itself.
+    /// An empty machine of which the first `cores` cores take part. `check` has every access
+    /// checked against the invariants of the protocol, which costs several times the simulation
+    /// itself.
     pub fn new(machine: Rc<Machine>, cores: usize, lines: usize, check: bool) -> Coherence {
         let clusters = machine.shape.clusters();
         let sharer_words = cores.div_ceil(64);
@@ -220,42 +221,37 @@ impl Coherence {
     }
 
     /// Serve a request that the core's own caches cannot answer: move the states, count, and say
-    /// what it cost. `words` are the words the access touches; a prefetch touches none.
+    /// what it cost.
     #[inline(always)]
-    pub fn transact(
-        &mut self,
-        core: usize,
-        line: u32,
-        want: Want,
-        origin: Origin,
-        words: u32,
-    ) -> Outcome {
+    pub fn transact(&mut self, asked: Transaction) -> Outcome {
+        let Transaction {
+            core,
+            line,
+            want,
+            origin,
+            ..
+        } = asked;
+        let core = usize::from(core);
         debug_assert!(!self.holds(core, line, want == Want::Own));
         let before = self.copies[self.at(core, line)];
+        let after_prefetch = before & STATE == INVALID && before & LOST_TO_PREFETCH != 0;
         if origin == Origin::Demand {
             self.counts.accesses += 1;
-            self.counts.refetches_after_prefetch +=
-                u64::from(before & STATE == INVALID && before & LOST_TO_PREFETCH != 0);
+            self.counts.refetches_after_prefetch += u64::from(after_prefetch);
         } else {
             self.counts.prefetches += 1;
         }
         let outcome = match want {
-            Want::Own => self.own(core, line, origin, words),
-            Want::Read => self.read(core, line, origin, words),
+            Want::Own => self.own(asked),
+            Want::Read => self.read(asked),
         };
         match outcome.from {
-            From::Llc => self.counts.llc_fills += 1,
-            From::Memory => self.counts.memory_fills += 1,
+            DataFrom::Llc => self.counts.llc_fills += 1,
+            DataFrom::Memory => self.counts.memory_fills += 1,
             _ => {}
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.request(
-                line,
-                words,
-                origin,
-                before & LOST_TO_PREFETCH != 0 && before & STATE == INVALID,
-                outcome.latency,
-            );
+            ledger.request(asked, after_prefetch, outcome.latency);
         }
         if let Some(checker) = &mut self.checker {
             checker.fill(core, line);
@@ -268,7 +264,15 @@ impl Coherence {
     }
 
     #[inline]
-    fn own(&mut self, core: usize, line: u32, origin: Origin, words: u32) -> Outcome {
+    fn own(&mut self, asked: Transaction) -> Outcome {
+        let Transaction {
+            core,
+            line,
+            origin,
+            words,
+            ..
+        } = asked;
+        let core = usize::from(core);
         let at = self.at(core, line);
         let held = self.copies[at];
         let entry = self.directory[line as usize];
@@ -276,7 +280,7 @@ impl Coherence {
         let mut dirty = held & STATE == OWNED;
         let (mut latency, from) = if upgrade {
             self.counts.upgrades += 1;
-            (self.machine.transfers.upgrade, From::Itself)
+            (self.machine.transfers.upgrade, DataFrom::Itself)
         } else if entry.owner != NONE {
             let owner = entry.owner as usize;
             dirty = self.copies[self.at(owner, line)] & STATE != EXCLUSIVE;
@@ -290,7 +294,10 @@ impl Coherence {
                     Origin::Prefetch => self.counts.prefetch_rfo_hitm += 1,
                 }
             }
-            (self.transfer(owner, core, dirty), From::Core(entry.owner))
+            (
+                self.transfer(owner, core, dirty),
+                DataFrom::Core(entry.owner),
+            )
         } else {
             self.clean_source(core, line)
         };
@@ -300,10 +307,10 @@ impl Coherence {
             && self.copies[self.at(entry.owner as usize, line)] & STATE != OWNED;
         let others = if alone {
             // Exclusive or modified: nobody else has a copy.
-            self.invalidate(core, entry.owner as usize, line, origin, words);
+            self.invalidate(entry.owner as usize, asked);
             true
         } else {
-            let farthest = self.invalidate_sharers(core, line, origin, words);
+            let farthest = self.invalidate_sharers(asked);
             latency = latency.max(farthest.unwrap_or(0));
             farthest.is_some()
         };
@@ -329,32 +336,27 @@ impl Coherence {
                 self.add_to_l1(core, line);
             }
         } else {
-            self.fill(core, line, state, origin, words);
+            self.fill(asked, state);
         }
         Outcome {
             latency,
             from,
-            exclusive: others || matches!(from, From::Core(_)) || origin == Origin::Demand,
+            exclusive: others || matches!(from, DataFrom::Core(_)) || origin == Origin::Demand,
         }
     }
 
     /// Invalidate every copy but the core's own; the latency of the farthest.
-    fn invalidate_sharers(
-        &mut self,
-        core: usize,
-        line: u32,
-        origin: Origin,
-        words: u32,
-    ) -> Option<Picos> {
+    fn invalidate_sharers(&mut self, asked: Transaction) -> Option<Picos> {
         let mut farthest = None;
+        let core = usize::from(asked.core);
         for word in 0..self.sharer_words {
-            let mut bits = self.sharers[line as usize * self.sharer_words + word];
+            let mut bits = self.sharers[asked.line as usize * self.sharer_words + word];
             while bits != 0 {
                 let victim = word * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 if victim != core {
                     farthest = farthest.max(Some(self.transfer(victim, core, false)));
-                    self.invalidate(core, victim, line, origin, words);
+                    self.invalidate(victim, asked);
                 }
             }
         }
@@ -362,7 +364,11 @@ impl Coherence {
     }
 
     #[inline]
-    fn read(&mut self, core: usize, line: u32, origin: Origin, words: u32) -> Outcome {
+    fn read(&mut self, asked: Transaction) -> Outcome {
+        let Transaction {
+            core, line, origin, ..
+        } = asked;
+        let core = usize::from(core);
         let entry = self.directory[line as usize];
         let shared_before = self.is_shared(line);
         let outcome = if entry.owner != NONE {
@@ -377,9 +383,9 @@ impl Coherence {
                     (Origin::Demand, true) => self.counts.hitm_remote += 1,
                 }
                 if self.machine.transfers.migratory && held & STATE == MODIFIED {
-                    return self.take_modified(core, owner, line, origin, words);
+                    return self.take_modified(owner, asked);
                 }
-                self.classify(core, owner, line, origin, words, false);
+                self.classify(owner, asked, false);
             }
             if self.machine.protocol == Protocol::Moesi && dirty {
                 self.copies[at] = held & !STATE | OWNED;
@@ -394,7 +400,7 @@ impl Coherence {
             }
             Outcome {
                 latency: self.transfer(owner, core, dirty),
-                from: From::Core(entry.owner),
+                from: DataFrom::Core(entry.owner),
                 // An owner that stays one answers the next reader as well.
                 exclusive: self.directory[line as usize].owner == NONE,
             }
@@ -405,7 +411,7 @@ impl Coherence {
                 from,
                 // What another core or socket forwards passes the home agent, which orders
                 // requests for one line.
-                exclusive: from != From::Llc || latency > self.machine.llc.latency,
+                exclusive: from != DataFrom::Llc || latency > self.machine.llc.latency,
             }
         };
         let state = match self.machine.protocol {
@@ -425,26 +431,19 @@ impl Coherence {
             }
             _ => {}
         }
-        self.fill(core, line, state, origin, words);
+        self.fill(asked, state);
         outcome
     }
 
     /// A reader takes a modified line with ownership: who reads what another has written mostly
     /// goes on to write it.
-    fn take_modified(
-        &mut self,
-        core: usize,
-        owner: usize,
-        line: u32,
-        origin: Origin,
-        words: u32,
-    ) -> Outcome {
-        self.invalidate(core, owner, line, origin, words);
-        self.directory[line as usize].owner = core as u16;
-        self.fill(core, line, MODIFIED, origin, words);
+    fn take_modified(&mut self, owner: usize, asked: Transaction) -> Outcome {
+        self.invalidate(owner, asked);
+        self.directory[asked.line as usize].owner = asked.core;
+        self.fill(asked, MODIFIED);
         Outcome {
-            latency: self.transfer(owner, core, true),
-            from: From::Core(owner as u16),
+            latency: self.transfer(owner, asked.core.into(), true),
+            from: DataFrom::Core(owner as u16),
             exclusive: true,
         }
     }
@@ -457,9 +456,10 @@ impl Coherence {
 
     /// Take the line from a core on behalf of another.
     #[inline]
-    fn invalidate(&mut self, by: usize, victim: usize, line: u32, origin: Origin, words: u32) {
-        self.classify(by, victim, line, origin, words, true);
-        let by_prefetch = origin == Origin::Prefetch;
+    fn invalidate(&mut self, victim: usize, by: Transaction) {
+        self.classify(victim, by, true);
+        let line = by.line;
+        let by_prefetch = by.origin == Origin::Prefetch;
         self.counts.invalidations += 1;
         self.counts.prefetch_invalidations += u64::from(by_prefetch);
         self.remove(victim, line);
@@ -475,24 +475,16 @@ impl Coherence {
 
     /// Count a line taken from another core as true, false or pair sharing.
     #[inline]
-    fn classify(
-        &mut self,
-        by: usize,
-        victim: usize,
-        line: u32,
-        origin: Origin,
-        words: u32,
-        invalidated: bool,
-    ) {
-        let touched = self.copies[self.at(victim, line)] >> TOUCHED;
-        match origin {
+    fn classify(&mut self, victim: usize, by: Transaction, invalidated: bool) {
+        let touched = self.copies[self.at(victim, by.line)] >> TOUCHED;
+        match by.origin {
             Origin::Prefetch => self.counts.pair_sharing += 1,
-            Origin::Demand if touched & words != 0 => self.counts.true_sharing += 1,
+            Origin::Demand if touched & by.words != 0 => self.counts.true_sharing += 1,
             Origin::Demand => self.counts.false_sharing += 1,
         }
-        let distance = self.distance(by, victim);
+        let distance = self.distance(by.core.into(), victim);
         if let Some(ledger) = &mut self.ledger {
-            ledger.steal(line, words, touched, origin, distance, invalidated);
+            ledger.steal(by, touched, distance, invalidated);
         }
     }
 }

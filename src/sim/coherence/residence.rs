@@ -7,12 +7,20 @@ use super::{
     PREFETCHED, STATE, TOUCHED,
 };
 use crate::sim::machine::LlcPolicy;
-use crate::sim::request::Origin;
+use crate::sim::request::{Origin, Transaction};
 
 impl Coherence {
     /// Put a line into a core that does not hold it.
     #[inline]
-    pub(super) fn fill(&mut self, core: usize, line: u32, state: u32, origin: Origin, words: u32) {
+    pub(super) fn fill(&mut self, asked: Transaction, state: u32) {
+        let Transaction {
+            core,
+            line,
+            origin,
+            words,
+            ..
+        } = asked;
+        let core = usize::from(core);
         if self.machine.llc_policy == LlcPolicy::Inclusive {
             self.add_to_llc(self.cluster_of(core), line);
         }

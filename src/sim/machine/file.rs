@@ -1,9 +1,7 @@
 //! A machine file: what may stand in it, and what is wrong with one, by file, line and key.
 
 use super::keys::MAX_LATENCY_NS;
-use super::model::{
-    AdjacentLine, LlcPolicy, Machine, OutOfOrder, Prefetchers, Protocol, Transfers, picos,
-};
+use super::model::{AdjacentLine, Machine, OutOfOrder, Prefetchers, Transfers, picos};
 use super::source::{Count, Number, Source};
 use super::topology::Shape;
 use crate::error::{Error, Result};
@@ -191,30 +189,6 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
             ),
         ));
     }
-    let protocol = match raw.protocol.get_ref().as_str() {
-        "mesi" => Protocol::Mesi,
-        "mesif" => Protocol::Mesif,
-        "moesi" => Protocol::Moesi,
-        other => {
-            return Err(s.error(
-                "protocol",
-                &raw.protocol,
-                &format!("'{other}' is unknown (allowed: mesi, mesif, moesi)"),
-            ));
-        }
-    };
-    let llc_policy = match raw.llc.policy.get_ref().as_str() {
-        "inclusive" => LlcPolicy::Inclusive,
-        "victim" => LlcPolicy::Victim,
-        other => {
-            return Err(s.error(
-                "llc.policy",
-                &raw.llc.policy,
-                &format!("'{other}' is unknown (allowed: inclusive, victim)"),
-            ));
-        }
-    };
-
     let l1 = s.cache("l1", &raw.l1.bytes, &raw.l1.ways, &raw.l1.latency_ns)?;
     let l2 = s.cache("l2", &raw.l2.bytes, &raw.l2.ways, &raw.l2.latency_ns)?;
     let llc = s.cache("llc", &raw.llc.bytes, &raw.llc.ways, &raw.llc.latency_ns)?;
@@ -362,13 +336,13 @@ pub fn parse(text: &str, origin: &str, folder: Option<&Path>) -> Result<Machine>
     Ok(Machine {
         name: raw.name,
         description: raw.description,
-        protocol,
+        protocol: s.word("protocol", &raw.protocol)?,
         l1,
         issue,
         l2,
         l2_inclusive: raw.l2.inclusive,
         llc,
-        llc_policy,
+        llc_policy: s.word("llc.policy", &raw.llc.policy)?,
         llc_occupancy: s.latency("llc.occupancy_ns", &raw.llc.occupancy_ns)?,
         memory: s.latency("memory.latency_ns", &raw.memory.latency_ns)?,
         memory_remote: memory_remote.unwrap_or(0),

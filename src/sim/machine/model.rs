@@ -10,24 +10,26 @@ pub fn picos(nanos: f64) -> Picos {
     (nanos * 1000.0).round() as Picos
 }
 
-/// Which states the coherence protocol has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Modified, Exclusive, Shared, Invalid.
-    Mesi,
-    /// With Forward: one clean sharer answers reads (Intel).
-    Mesif,
-    /// With Owned: a modified line is shared without being written back (AMD, ARM's CHI).
-    Moesi,
+crate::text::words! {
+    /// Which states the coherence protocol has.
+    pub enum Protocol as "protocol" {
+        /// Modified, Exclusive, Shared, Invalid.
+        Mesi = "mesi",
+        /// With Forward: one clean sharer answers reads (Intel).
+        Mesif = "mesif",
+        /// With Owned: a modified line is shared without being written back (AMD, ARM's CHI).
+        Moesi = "moesi",
+    }
 }
 
-/// What the last-level cache holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LlcPolicy {
-    /// Everything its cores hold; evicting a line takes it from them as well.
-    Inclusive,
-    /// What its cores have evicted or written back.
-    Victim,
+crate::text::words! {
+    /// What the last-level cache holds.
+    pub enum LlcPolicy as "policy" {
+        /// Everything its cores hold; evicting a line takes it from them as well.
+        Inclusive = "inclusive",
+        /// What its cores have evicted or written back.
+        Victim = "victim",
+    }
 }
 
 /// Size and latency of one set-associative cache.

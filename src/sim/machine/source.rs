@@ -6,6 +6,7 @@
 use super::keys::{self, LINE, MAX_LATENCY_NS};
 use super::model::{CacheSpec, Picos, picos};
 use crate::error::{Error, Result};
+use std::str::FromStr;
 use toml::Spanned;
 
 /// A number with its place in the file.
@@ -91,6 +92,15 @@ impl Source<'_> {
 
     pub fn count(&self, key: &str, value: &Count) -> Result<usize> {
         Ok(self.within(key, value, *value.get_ref() as f64)? as usize)
+    }
+
+    /// One of the words that may stand there.
+    pub fn word<T: FromStr>(&self, key: &str, value: &Spanned<String>) -> Result<T> {
+        value.get_ref().parse().map_err(|_| {
+            let allowed = keys::allowed(key).unwrap_or_default();
+            let what = format!("'{}' is unknown (allowed: {allowed})", value.get_ref());
+            self.error(key, value, &what)
+        })
     }
 
     pub fn cache(

@@ -1,7 +1,8 @@
 //! The shape of a simulated machine: sockets, last-level caches, cores and SMT threads.
 //!
 //! CPUs are numbered as Linux numbers them: first one thread of every core, socket by socket, then
-//! the second thread of every core. Which CPU a thread gets is `machine::Placement`'s affair.
+//! the second thread of every core. Not here: which CPU a thread gets
+//! (`machine::Placement`).
 
 use crate::error::{Error, Result};
 use crate::machine::{Cpu, CpuId, Distance, Llc, Placement, Topology};

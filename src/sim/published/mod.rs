@@ -308,6 +308,47 @@ mod tests {
         }
     }
 
+    /// As printed; a change of the model that moves them says so here.
+    #[test]
+    fn broadwell_pft_gives_the_figures_it_has_always_given_to_the_last_digit() {
+        for (threads, prefetch, layout, given) in [
+            (1, true, "split-packed", 473423.28401375766),
+            (1, true, "embedded-rwsem-256", 476863.6883512219),
+            (12, true, "split-packed", 3408958.7001480144),
+            (12, true, "embedded-rwsem-256", 2967909.1705386536),
+            (12, false, "embedded-rwsem-256", 3406751.40023979),
+        ] {
+            let of_seeds: Vec<f64> = (1..=4_u64)
+                .into_par_iter()
+                .map(|seed| pft(threads, prefetch, layout, seed).unwrap())
+                .collect();
+            assert_eq!(
+                of_seeds.iter().sum::<f64>() / 4.0,
+                given,
+                "{threads} {layout}"
+            );
+        }
+    }
+
+    #[test]
+    fn skylake_atomics_gives_the_figures_it_has_always_given_to_the_last_digit() {
+        let cells = find("skylake-atomics").unwrap().reproduce().unwrap();
+        let simulated: Vec<f64> = cells.iter().map(|cell| cell.simulated).collect();
+        assert_eq!(
+            simulated,
+            [
+                7.040088,
+                12.044209500000001,
+                44.032588000000004,
+                12.057116,
+                66.032588,
+                12.063136,
+                88.02595149999999,
+                12.057116
+            ]
+        );
+    }
+
     #[test]
     fn the_prefetcher_is_what_makes_the_embedded_lock_slower_on_broadwell() {
         let change = |prefetch| {

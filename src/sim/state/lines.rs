@@ -3,9 +3,9 @@
 use super::{Op, Purpose, Request, SLOT_BITS, State, WaitsFor};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
-use crate::sim::request::{From, Origin, Want};
+use crate::sim::request::{DataFrom, Origin, Transaction, Want};
+use crate::sim::timeline::Fill;
 use crate::sim::value::Kind;
-use rand::Rng;
 use std::cmp::Reverse;
 
 /// A hold is up to this part longer or shorter. Assumed: two CPUs of a Zen 5 that add to one line
@@ -143,86 +143,14 @@ impl State {
         let (thread, core) = (request.thread as usize, request.core as usize);
         let line = request.line;
         self.coherence.line(line).pending -= 1;
-        let (op, want, origin) = match request.job {
-            Purpose::Fetch(want) => (None, want, Origin::Prefetch),
-            Purpose::Ahead { want, .. } => (None, want, Origin::Demand),
-            _ => {
-                let t = &self.threads[thread];
-                let op = match (request.job, t.stores.front()) {
-                    (Purpose::Drain, Some(store)) => *store,
-                    _ => t.op,
-                };
-                (Some(op), op.kind.want(), Origin::Demand)
-            }
-        };
-        let words = match request.job {
-            Purpose::Ahead { words, .. } => words,
-            _ => op.map_or(0, |op| op.words),
-        };
-        let own = want == Want::Own;
+        let (asked, op) = self.transaction(&request);
         let rmw = op.map_or(0, |op| self.locks_for(op));
-        let ready;
-        let held = self.coherence.holds(core, line, own);
-        if held {
-            // The sibling or a prefetch has brought it meanwhile.
-            if op.is_some() {
-                self.coherence.l2_hit(core, line, words, own);
-            }
-            let entry = self.coherence.line(line);
-            let arriving = if entry.filler == core as u16 {
-                entry.ready
-            } else {
-                0
-            };
-            ready = arriving.max(now + self.machine.request);
-            entry.free = entry.free.max(ready + rmw);
+        let held = self.coherence.holds(core, line, asked.want == Want::Own);
+        let ready = if held {
+            self.find(asked, op, now, rmw)
         } else {
-            let passed = self.coherence.request(core, line);
-            self.coherence.now = now;
-            let outcome = self.coherence.transact(core, line, want, origin, words);
-            ready = now + outcome.latency.saturating_sub(passed);
-            let free = match (outcome.exclusive, origin) {
-                (true, Origin::Demand) => {
-                    ready
-                        + self
-                            .hold(thread, outcome.latency)
-                            .max(rmw + self.machine.keep)
-                }
-                (true, Origin::Prefetch) => ready,
-                (false, _) => now + self.machine.llc_occupancy,
-            };
-            let entry = self.coherence.line(line);
-            (entry.ready, entry.free) = (ready, free);
-            entry.filler = core as u16;
-            if outcome.exclusive {
-                self.taken(line, now);
-            }
-            let queued = (now + self.machine.request).saturating_sub(request.arrives + passed);
-            if let Some(ledger) = &mut self.coherence.ledger
-                && queued > 0
-            {
-                ledger.queued(line, words, queued);
-            }
-            if let Some(timeline) = &mut self.timeline {
-                timeline.fill(
-                    thread,
-                    origin,
-                    want,
-                    line,
-                    request.arrives,
-                    now,
-                    ready,
-                    outcome.from,
-                );
-            }
-            if let Some(op) = op {
-                let reach = match outcome.from {
-                    From::Itself => Reach::Upgrade,
-                    _ => Reach::Fill,
-                };
-                self.show_prefetch(thread, op, now, reach);
-            }
-        }
+            self.fetch(&request, asked, op, now, rmw)
+        };
         match (request.job, op) {
             (Purpose::Demand, Some(op)) => {
                 self.free.push(id);
@@ -253,13 +181,108 @@ impl State {
         }
     }
 
+    /// What a request asks the machine for, and the access it is for if its thread has come to it.
+    fn transaction(&self, request: &Request) -> (Transaction, Option<Op>) {
+        let (want, origin, words, op) = match request.job {
+            Purpose::Fetch(want) => (want, Origin::Prefetch, 0, None),
+            Purpose::Ahead { want, words } => (want, Origin::Demand, words, None),
+            _ => {
+                let t = &self.threads[request.thread as usize];
+                let op = match (request.job, t.stores.front()) {
+                    (Purpose::Drain, Some(store)) => *store,
+                    _ => t.op,
+                };
+                (op.kind.want(), Origin::Demand, op.words, Some(op))
+            }
+        };
+        let asked = Transaction {
+            core: request.core,
+            line: request.line,
+            want,
+            origin,
+            words,
+        };
+        (asked, op)
+    }
+
+    /// The sibling or a prefetch has brought the line meanwhile: when the core has it.
+    fn find(&mut self, asked: Transaction, op: Option<Op>, now: Picos, rmw: Picos) -> Picos {
+        let (core, line) = (usize::from(asked.core), asked.line);
+        if op.is_some() {
+            let own = asked.want == Want::Own;
+            self.coherence.l2_hit(core, line, asked.words, own);
+        }
+        let entry = self.coherence.line(line);
+        let arriving = if entry.filler == asked.core {
+            entry.ready
+        } else {
+            0
+        };
+        let ready = arriving.max(now + self.machine.request);
+        entry.free = entry.free.max(ready + rmw);
+        ready
+    }
+
+    /// The line is brought from elsewhere: when it arrives.
+    fn fetch(
+        &mut self,
+        request: &Request,
+        asked: Transaction,
+        op: Option<Op>,
+        now: Picos,
+        rmw: Picos,
+    ) -> Picos {
+        let (thread, line) = (request.thread as usize, asked.line);
+        let passed = self.coherence.request(asked.core.into(), line);
+        self.coherence.now = now;
+        let outcome = self.coherence.transact(asked);
+        let ready = now + outcome.latency.saturating_sub(passed);
+        let free = match (outcome.exclusive, asked.origin) {
+            (true, Origin::Demand) => {
+                let hold = self.hold(thread, outcome.latency);
+                ready + hold.max(rmw + self.machine.keep)
+            }
+            (true, Origin::Prefetch) => ready,
+            (false, _) => now + self.machine.llc_occupancy,
+        };
+        let entry = self.coherence.line(line);
+        (entry.ready, entry.free) = (ready, free);
+        entry.filler = request.core;
+        if outcome.exclusive {
+            self.taken(line, now);
+        }
+        let queued = (now + self.machine.request).saturating_sub(request.arrives + passed);
+        if let Some(ledger) = &mut self.coherence.ledger
+            && queued > 0
+        {
+            ledger.queued(asked, queued);
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.fill(Fill {
+                thread: request.thread,
+                transaction: asked,
+                from: outcome.from,
+                asked: request.arrives,
+                served: now,
+                ready,
+            });
+        }
+        if let Some(op) = op {
+            let reach = match outcome.from {
+                DataFrom::Itself => Reach::Upgrade,
+                _ => Reach::Fill,
+            };
+            self.show_prefetch(thread, op, now, reach);
+        }
+        ready
+    }
+
     /// How long a line that took `latency` to arrive stays.
     fn hold(&mut self, thread: usize, latency: Picos) -> Picos {
         if self.machine.hold_share == 0.0 {
             return 0;
         }
-        let unit = f64::from(self.threads[thread].rng.next_u32()) / f64::from(u32::MAX);
-        let about = 1.0 + HOLD_SPREAD * (2.0 * unit - 1.0);
+        let about = self.threads[thread].vary(HOLD_SPREAD);
         (latency as f64 * self.machine.hold_share * about) as Picos
     }
 

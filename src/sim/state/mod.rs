@@ -1,8 +1,8 @@
 //! What the engine knows: threads and their clocks, requests on their way, and what happens next.
 //!
 //! Here: attempts of a thread to access memory, and whose turn it is; `lines` has the requests at
-//! a line, `ahead` and `pipeline` the core, `work` what needs no line. Not here: the coroutines (`engine`), and what a request does
-//! to caches (`coherence`).
+//! a line, `ahead` and `pipeline` the core, `work` what needs no line. Not here: the coroutines
+//! (`engine`), and what a request does to caches (`coherence`).
 //!
 //! Exactness: a core may act on another only by a request, and a request takes `Machine::request`
 //! to arrive. So an L1 hit before `horizon`, the earliest event plus that time, cannot be too late
@@ -141,6 +141,13 @@ impl SimThread {
             Some(pipeline) => pipeline.stored(),
             None => self.clock += issue,
         }
+    }
+
+    /// A factor around 1, at most `spread` above or below, all equally likely.
+    #[inline]
+    fn vary(&mut self, spread: f64) -> f64 {
+        let unit = f64::from(self.rng.next_u32()) / f64::from(u32::MAX);
+        1.0 + spread * (2.0 * unit - 1.0)
     }
 
     /// It does nothing else until `until`.

@@ -2,11 +2,9 @@
 
 use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, Op, STORES_PER_LINE, State, WaitsFor};
 use crate::sim::machine::Picos;
-use crate::sim::request::{Origin, Want};
-use crate::space::LINE;
-use crate::space::PAGE;
+use crate::sim::request::{Origin, Transaction, Want};
 use crate::space::memory::NodeKind;
-use rand::Rng;
+use crate::space::{LINE, PAGE};
 
 impl State {
     /// A full fence.
@@ -89,8 +87,7 @@ impl State {
         let t = &mut self.threads[thread];
         let mut factor = self.machine.work_scale;
         if jitter > 0.0 {
-            let unit = f64::from(t.rng.next_u32()) / f64::from(u32::MAX);
-            factor *= 1.0 + jitter * (2.0 * unit - 1.0);
+            factor *= t.vary(jitter);
         }
         if self.is_sibling_working(thread) {
             factor *= self.machine.smt_slowdown;
@@ -121,10 +118,13 @@ impl State {
             } else if let Some(latency) = self.coherence.l2_hit(core, line, words, true) {
                 latency / FILLS_AT_ONCE
             } else {
-                let own = Want::Own;
-                let filled = self
-                    .coherence
-                    .transact(core, line, own, Origin::Demand, words);
+                let filled = self.coherence.transact(Transaction {
+                    core: core as u16,
+                    line,
+                    want: Want::Own,
+                    origin: Origin::Demand,
+                    words,
+                });
                 filled.latency / FILLS_AT_ONCE
             };
         }
