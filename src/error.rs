@@ -3,6 +3,8 @@
 //! A message is one line: what happened, the likely cause, what to do. It is written where the
 //! cause is known; nothing is added on the way up. Panics are for bugs only.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Why a command stopped.
@@ -50,4 +52,18 @@ impl Error {
             near.join(", ")
         ))
     }
+}
+
+/// Say `message` on stderr, in one line that begins with `hitm: `. Control characters in it, as names
+/// of files may have them, are escaped. Where nobody reads stderr any more, nothing is said.
+pub fn say(message: impl Display) {
+    let mut line = String::from("hitm: ");
+    for c in message.to_string().chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line.push('\n');
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }

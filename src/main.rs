@@ -3,6 +3,7 @@
 use clap::Parser;
 use clap::error::ErrorKind;
 use hitm::commands::Command;
+use hitm::error::say;
 use std::process::ExitCode;
 
 /// What the placement of a lock costs, and which part of the hardware causes the cost.
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("hitm: {}", one_line(&error));
+            say(one_line(&error));
             return ExitCode::from(2);
         }
     };
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hitm: {error}");
+            say(&error);
             error.exit_code()
         }
     }

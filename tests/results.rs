@@ -422,7 +422,7 @@ prop_compose! {
             slowest_thread_faults: whole[3],
             fastest_thread_faults: whole[4],
             faults_per_second: figures[0],
-            ns_per_fault: figures[1],
+            ns_per_fault: figures[1].abs().max(f64::MIN_POSITIVE),
         }
     }
 }

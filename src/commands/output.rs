@@ -1,7 +1,7 @@
 //! What every command prints through: finished text, rows as CSV, values as JSON.
 
 use super::options::Format;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use std::io::{ErrorKind, Write};
 
 /// Write a finished text to stdout, its colours only where they are wanted: on a terminal, with
@@ -57,7 +57,7 @@ pub fn first_error(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     let mut said = vec![first.to_string()];
     for error in errors.map(|error| error.to_string()) {
         if !said.contains(&error) {
-            eprintln!("hitm: {error}");
+            say(&error);
             said.push(error);
         }
     }

@@ -1,6 +1,6 @@
 //! `hitm plot`: CSV to SVG and HTML.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::report::{self, Record};
 use crate::results::unwritable;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let record = Record::read(&args.files)?;
     for warning in &record.warnings {
-        eprintln!("hitm: {warning}");
+        say(warning);
     }
     std::fs::create_dir_all(&out).map_err(unwritable("create", &out))?;
     let written = report::write(&record, &out)?;

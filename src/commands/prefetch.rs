@@ -2,7 +2,7 @@
 
 use super::options::Format;
 use super::print;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::machine::{CpuId, Vendor, cpu_list};
 use crate::prefetch::{
     Control, Cpus, Place, Prefetcher, Restored, Selected, Setting, Switch, Which, leftover, restore,
@@ -114,14 +114,14 @@ fn switch(args: &SwitchArgs, state: Switch) -> Result<()> {
     let which: Which = args.which.parse()?;
     let control = Control::open(&selected(&args.registers)?)?;
     if let Some(note) = control.place().taint_note() {
-        eprintln!("hitm: note: {note}");
+        say(format_args!("note: {note}"));
     }
     let applied = control.apply(which, state)?;
     if !applied.without.is_empty() {
-        eprintln!(
-            "hitm: note: CPUs {} have no such prefetcher and were left alone",
+        say(format_args!(
+            "note: CPUs {} have no such prefetcher and were left alone",
             applied.without
-        );
+        ));
     }
     let written = match applied.written {
         0 => "they were so already".to_owned(),

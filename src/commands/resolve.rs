@@ -1,7 +1,7 @@
 //! `hitm layout resolve`: from the addresses that perf prints to layout, slot, field, line, pair.
 
 use super::options::Format;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::report::columns::Columns;
 use crate::results::address_map::{AddressMap, Mapped, parse_hex};
 use crate::space::{LINE, PAIR};
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<String> {
         }
     }
     if !outside.is_empty() {
-        eprintln!("hitm: not in the map: {}", outside.join(", "));
+        say(format_args!("not in the map: {}", outside.join(", ")));
     }
     let rows: Vec<ResolvedRow> = met
         .into_iter()

@@ -9,7 +9,7 @@ use crate::backend::faults::FaultArms;
 use crate::backend::native::{Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::preflight::{self, Status};
 use crate::counters::{self, Missing, Pmu, Rotation, Scope};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Unmeasured, drive};
 use crate::machine::environment::{Environment, boot_id};
 use crate::machine::{CpuId, Topology};
@@ -116,11 +116,11 @@ pub fn run(args: Args) -> Result<()> {
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     let remarks = backend.remarks();
     if !remarks.scaled.is_empty() {
-        eprintln!(
-            "hitm: counted during a part of some windows and scaled up: {}; another user of the \
+        say(format_args!(
+            "counted during a part of some windows and scaled up: {}; another user of the \
              counters had them meanwhile: stop other perf sessions",
             remarks.scaled.join(", ")
-        );
+        ));
     }
     environment.run.end(ending, remarks);
     let concluded = conclude(
@@ -146,7 +146,7 @@ fn folder(
     if let Some(dir) = &args.resume {
         let (mut folder, mut there) = RunFolder::open_for_resume(dir)?;
         for warning in &there.warnings {
-            eprintln!("hitm: {warning}");
+            say(warning);
         }
         let taken = folder.go_on(design, &mut there)?;
         map()?;
@@ -292,10 +292,10 @@ fn resumed(args: &Args, dir: &Path, machine: &str) -> Result<Request> {
     if let Some(path) = settings.address_map.as_deref().filter(|path| path.exists()) {
         // Its addresses are those of the process that ended; no other file is replaced.
         AddressMap::read(path).map_err(|why| wrong("address_map", why))?;
-        eprintln!(
-            "hitm: {} is replaced: it will hold for the part that begins now",
+        say(format_args!(
+            "{} is replaced: it will hold for the part that begins now",
             path.display()
-        );
+        ));
     }
     let asked = args.options.settings(settings.limits());
     (settings.budget_seconds, settings.blocks) = (asked.budget_seconds, asked.blocks);
@@ -314,7 +314,7 @@ fn cpus(design: &Design, topology: &Topology, oversubscribe: bool) -> Result<Vec
             .plan(topology, point.threads, oversubscribe)?;
         for warning in plan.warnings {
             if !said.contains(&warning) {
-                eprintln!("hitm: {warning}");
+                say(&warning);
                 said.push(warning);
             }
         }

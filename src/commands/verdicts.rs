@@ -2,8 +2,8 @@
 
 use super::options::{FailOn, Format, Options, percent};
 use super::{first_error, print};
-use crate::error::{Error, Result};
-use crate::experiment::{Arm, DEFAULT_MARGIN, Design, Ending, Sample};
+use crate::error::{Error, Result, say};
+use crate::experiment::{Arm, DEFAULT_MARGIN, Design, Ending, Sample, check_margin};
 use crate::judge::{self, Compared, Terms, VerdictRow};
 use crate::report::{self, Record, arms::arms, table};
 use crate::results::{EnvironmentFile, RunFolder, read_rows, read_samples, samples_path};
@@ -37,7 +37,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let read = read_rows(&args.files)?;
     for warning in &read.warnings {
-        eprintln!("hitm: {warning}");
+        say(warning);
     }
     let beside = |path: &PathBuf| samples_path(path).with_file_name("environment.json");
     let beside = args.files.iter().map(beside).filter(|path| path.exists());
@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<()> {
         times.extend(taken);
     }
     if rows.is_empty() {
-        eprintln!("hitm: there is nothing to compare in these rows");
+        say(format_args!("there is nothing to compare in these rows"));
     }
     print(&match args.format {
         Format::Table => tables,
@@ -113,23 +113,30 @@ fn terms(
         let arms = arms.iter().map(String::as_str);
         return Err(Error::unknown("baseline", &baseline.to_string(), arms));
     }
+    let terms = |s: &&Sample| (s.baseline.clone(), s.margin);
+    if samples.iter().any(|s| terms(s) != terms(&samples[0])) {
+        return Err(Error::Input(
+            "its rows differ in baseline or margin, so that they are not of one run".to_owned(),
+        ));
+    }
     let recorded = samples.iter().find_map(|s| s.margin);
     let recorded = recorded.or_else(|| design.map(|design| design.margin));
+    recorded.map_or(Ok(()), check_margin)?;
     let margin = args.margin.map(|percent| percent / 100.0).or(recorded);
     let margin = margin.unwrap_or_else(|| {
-        eprintln!(
-            "hitm: the margin of run {run} is not recorded; {} % is taken",
+        say(format_args!(
+            "the margin of run {run} is not recorded; {} % is taken",
             100.0 * DEFAULT_MARGIN
-        );
+        ));
         DEFAULT_MARGIN
     });
     let recorded = record.and_then(|record| record.run.ended);
     let ending = recorded.or_else(|| judge::ending_of(samples));
     let ending = ending.unwrap_or_else(|| {
-        eprintln!(
-            "hitm: how run {run} ended is not recorded; taken as interrupted: its latest regular \
+        say(format_args!(
+            "how run {run} ended is not recorded; taken as interrupted: its latest regular \
              look counts"
-        );
+        ));
         Ending::Interrupted
     });
     Ok(Terms {
@@ -168,7 +175,7 @@ pub fn conclude(
     let printed = print(&table::render(format, &rows, &arms(&samples, &rows)));
     let reported = report(&dir, format);
     if let Some(disturbed) = table::disturbed(&samples) {
-        eprintln!("hitm: {disturbed}");
+        say(disturbed);
     }
     let points = design.points.iter();
     let missing = points.filter(|point| samples.iter().all(|s| s.point != **point));

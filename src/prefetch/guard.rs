@@ -10,7 +10,7 @@ use super::journal::{Journal, Lifetime, Saved};
 use super::place::{Hold, Place};
 use super::registers::{self, MsrFiles, Registers};
 use super::signals::Deferred;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::machine::{CpuId, cpu_list};
 use std::fmt;
 
@@ -349,7 +349,7 @@ impl Drop for Guard<'_> {
         if self.armed
             && let Err(error) = self.put_back()
         {
-            eprintln!("hitm: {error}");
+            say(error);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! back) or whole: it is written to a second file, synced, and renamed into place.
 
 use super::place::Place;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::machine::{CpuId, cpu_list};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -212,7 +212,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 /// For the start of every command: one look for a file that is usually not there. Never fails.
 pub fn notice_leftover() {
     if let Some(note) = leftover(&Place::machine()) {
-        eprintln!("hitm: note: {note}");
+        say(format_args!("note: {note}"));
     }
 }
 

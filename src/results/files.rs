@@ -217,6 +217,9 @@ fn sample(row: &CsvLine, counters: &[String]) -> Result<Sample> {
     if sample.seconds.is_nan() || sample.seconds < 0.0 {
         return Err(row.wrong("seconds", "at least 0"));
     }
+    if sample.ns_per_fault <= 0.0 {
+        return Err(row.wrong("ns_per_fault", "a time above 0"));
+    }
     for role in counters {
         if let Some(value) = Option::read(row, role)? {
             sample.counters.insert(role.clone(), value);
