@@ -215,12 +215,12 @@ fn malformed_placements_say_what_is_wrong_in_one_line() {
     for (text, says) in [
         ("compat", "compact"),
         ("", "nearest valid names"),
-        ("0,", "no CPU number"),
-        ("0,x", "no CPU number"),
+        ("0,", "not a CPU number"),
+        ("0,x", "not a CPU number"),
         ("4-2", "backwards"),
         ("0,1,0", "CPU 0 occurs twice"),
-        ("0-99999999999", "no CPU number"),
-        ("1--3", "no CPU number"),
+        ("0-99999999999", "not a CPU number"),
+        ("1--3", "not a CPU number"),
     ] {
         match text.parse::<Placement>() {
             Err(Error::Input(message)) => {

@@ -6,6 +6,7 @@
 use super::keys;
 use super::model::{Picos, picos};
 use crate::error::{Error, Result};
+use std::ops::Range;
 use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -56,15 +57,15 @@ impl<'a> Source<'a> {
     }
 
     /// The value of a key and where it stands; where it would stand if there is none.
-    fn find(&self, key: &str) -> (Option<&DeValue<'a>>, usize) {
-        let (mut table, mut at) = (self.root.get_ref(), self.root.span().start);
+    fn find(&self, key: &str) -> (Option<&DeValue<'a>>, Range<usize>) {
+        let (mut table, mut at) = (self.root.get_ref(), self.root.span());
         let mut value = None;
         for part in key.split('.') {
             let found = table.iter().find(|(name, _)| name.get_ref() == part);
             let Some((_, found)) = found else {
                 return (None, at);
             };
-            (at, value) = (found.span().start, Some(found.get_ref()));
+            (at, value) = (found.span(), Some(found.get_ref()));
             if let DeValue::Table(inner) = found.get_ref() {
                 table = inner;
             }
@@ -84,7 +85,7 @@ impl<'a> Source<'a> {
 
     /// What is wrong with a key because of what stands `at` another.
     pub fn error_at(&self, at: &str, key: &str, what: &str) -> Error {
-        let line = line(self.text, self.find(at).1);
+        let line = line(self.text, self.find(at).1.start);
         Error::Input(format!("{}:{line}: {key}: {what}", self.origin))
     }
 
@@ -97,12 +98,14 @@ impl<'a> Source<'a> {
     ) -> Result<T> {
         let allowed = keys::allowed(key);
         let allowed = allowed.map_or(String::new(), |allowed| format!(" (allowed: {allowed})"));
-        let Some(value) = self.find(key).0 else {
+        let (Some(value), at) = self.find(key) else {
             return Err(self.error(key, &format!("missing{allowed}")));
         };
         read(value).ok_or_else(|| {
-            let found = value.type_str();
-            self.error(key, &format!("{found}, expected {expected}{allowed}"))
+            let (kind, found) = (value.type_str(), self.text[at].lines().next());
+            let found = found.unwrap_or_default();
+            let what = format!("{kind} `{found}`, expected {expected}{allowed}");
+            self.error(key, &what)
         })
     }
 
