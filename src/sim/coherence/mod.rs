@@ -263,7 +263,7 @@ impl Coherence {
         outcome
     }
 
-    #[inline]
+    #[inline(always)]
     fn own(&mut self, asked: Transaction) -> Outcome {
         let Transaction {
             core,
@@ -363,7 +363,7 @@ impl Coherence {
         farthest
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, asked: Transaction) -> Outcome {
         let Transaction {
             core, line, origin, ..

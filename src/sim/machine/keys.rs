@@ -1,6 +1,6 @@
-//! The keys of a machine file: what each may hold, and which one a place in the text belongs to.
+//! The keys of a machine file, and what each may hold.
 //!
-//! Here: one table of ranges. Not here: what keys say together (`file`).
+//! Here: which keys there are, and their ranges. Not here: what keys say together (`file`).
 
 /// Bytes in a line; every machine here has 64.
 pub const LINE: usize = crate::space::LINE;
@@ -55,26 +55,33 @@ pub fn allowed(key: &str) -> Option<String> {
     Some(of.to_owned())
 }
 
-/// The table that the place `at` of a machine file belongs to, with a dot behind it; empty at the
-/// top.
-fn table(text: &str, at: usize) -> String {
-    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-    let headers = text[..end].lines().rev();
-    let mut tables = headers.filter_map(|line| line.trim().strip_prefix('['));
-    match tables.next().and_then(|line| line.split_once(']')) {
-        Some((table, _)) => format!("{}.", table.trim()),
-        None => String::new(),
-    }
-}
+/// The keys of every table, by its name and a dot; a table in a table is a key of it.
+#[rustfmt::skip]
+const TABLES: [(&str, &[&str]); 18] = [
+    ("", &["name", "description", "protocol", "topology", "l1", "l2", "llc", "memory", "out_of_order", "transfer",
+           "atomic", "arbitration", "store_buffer", "smt", "work", "prefetch"]),
+    ("topology.", &["sockets", "llcs_per_socket", "cores_per_llc", "threads_per_core"]),
+    ("l1.", &["bytes", "ways", "latency_ns", "issue_ns"]),
+    ("l2.", &["bytes", "ways", "latency_ns", "inclusive"]),
+    ("llc.", &["bytes", "ways", "latency_ns", "policy", "occupancy_ns"]),
+    ("memory.", &["latency_ns", "remote_latency_ns"]),
+    ("out_of_order.", &["window_ns", "retire_ns", "node_ns", "step_ns", "branch_miss_ns", "misses_at_once"]),
+    ("transfer.", &["request_ns", "request_share", "upgrade_ns", "migratory", "same_llc_ns", "same_llc_clean_ns",
+                    "other_llc_ns", "other_llc_clean_ns", "other_socket_ns", "other_socket_clean_ns", "matrix"]),
+    ("atomic.", &["rmw_ns", "fence_ns", "pause_ns"]),
+    ("arbitration.", &["keep_ns", "hold_share", "far_limit"]),
+    ("store_buffer.", &["entries"]),
+    ("smt.", &["slowdown"]),
+    ("work.", &["jitter", "scale"]),
+    ("prefetch.", &["adjacent_line", "up_down", "next_line", "streamer"]),
+    ("prefetch.adjacent_line.", &["ownership", "share"]),
+    ("prefetch.up_down.", &["share"]),
+    ("prefetch.next_line.", &["share"]),
+    ("prefetch.streamer.", &["distance"]),
+];
 
-/// The key `name` of the table that the place `at` belongs to.
-pub fn in_table(text: &str, at: usize, name: &str) -> String {
-    format!("{}{name}", table(text, at))
-}
-
-/// The key whose value stands at `at`, where a line says `key = value`.
-pub fn of_value(text: &str, at: usize) -> Option<String> {
-    let line = text[..at].rsplit('\n').next()?;
-    let (name, _) = line.split_once('=')?;
-    Some(in_table(text, at, name.trim()))
+/// The keys of a table; none if there is no such table.
+pub fn of_table(prefix: &str) -> &'static [&'static str] {
+    let found = TABLES.iter().find(|(name, _)| *name == prefix);
+    found.map_or(&[], |(_, keys)| *keys)
 }

@@ -1,196 +1,173 @@
-//! Values of a machine file, checked one by one; what is wrong with one is said by file, line and key.
+//! A machine file as text: its values by dotted key, each checked by itself.
 //!
-//! Here: numbers in their range and against each other. Not here: what the file holds (`file`), and
-//! the ranges (`keys`).
+//! Here: what is wrong with one value, by file, line and key. Not here: what the keys mean together
+//! (`file`), and the ranges (`keys`).
 
-use super::keys::{self, LINE, MAX_LATENCY_NS};
-use super::model::{CacheSpec, Picos, picos};
+use super::keys;
+use super::model::{Picos, picos};
 use crate::error::{Error, Result};
+use std::ops::Range;
 use std::str::FromStr;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-/// A number with its place in the file.
-pub type Number = Spanned<f64>;
-/// A whole number with its place in the file.
-pub type Count = Spanned<i64>;
-
-/// Where messages point to.
+/// A machine file that is TOML, with no key that is not known.
 pub struct Source<'a> {
-    /// Its text.
-    pub text: &'a str,
-    /// What messages call it.
-    pub origin: &'a str,
+    text: &'a str,
+    origin: &'a str,
+    root: Spanned<DeTable<'a>>,
 }
 
-impl Source<'_> {
-    pub fn line(&self, at: usize) -> usize {
-        1 + self.text.as_bytes()[..at.min(self.text.len())]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
+impl<'a> Source<'a> {
+    /// Read `text`; messages call it `origin`.
+    pub fn new(text: &'a str, origin: &'a str) -> Result<Source<'a>> {
+        let root = DeTable::parse(text).map_err(|error| {
+            let line = line(text, error.span().map_or(0, |span| span.start));
+            let what = error.message().replace('\n', "; ");
+            Error::Input(format!("{origin}:{line}: {what}"))
+        })?;
+        let source = Source { text, origin, root };
+        source.no_unknown(source.root.get_ref(), "")?;
+        Ok(source)
     }
 
-    pub fn error<T>(&self, key: &str, value: &Spanned<T>, what: &str) -> Error {
-        Error::Input(format!(
-            "{}:{}: {key}: {what}",
-            self.origin,
-            self.line(value.span().start)
-        ))
-    }
-
-    /// What the text cannot be read as, with the key if it is about one.
-    pub fn unreadable(&self, error: &toml::de::Error) -> Error {
-        let at = error.span().map_or(0, |span| span.start);
-        let message = error.message().replace('\n', "; ");
-        let missing = message.strip_prefix("missing field `");
-        let (key, what) = match missing.and_then(|rest| rest.strip_suffix('`')) {
-            Some(name) => (Some(keys::in_table(self.text, at, name)), "missing".into()),
-            None if message.starts_with("invalid type: ") => {
-                let number = message.replace("i64", "a whole number");
-                let number = number.replace("f64", "a number");
-                (keys::of_value(self.text, at), number)
+    fn no_unknown(&self, table: &DeTable<'_>, prefix: &str) -> Result<()> {
+        for (name, value) in table {
+            let known = keys::of_table(prefix);
+            if !known.contains(&name.get_ref().as_ref()) {
+                let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+                let (line, name) = (line(self.text, name.span().start), name.get_ref());
+                let known = known.join(", ");
+                return Err(Error::Input(format!(
+                    "{}:{line}: {prefix}{name}: unknown field `{name}`, expected one of {known}",
+                    self.origin
+                )));
             }
-            None => (None, message),
-        };
-        let allowed = key.as_ref().and_then(|key| keys::allowed(key));
-        let allowed = allowed.map_or(String::new(), |allowed| format!(" (allowed: {allowed})"));
-        let key = key.map_or(String::new(), |key| format!("{key}: "));
-        Error::Input(format!(
-            "{}:{}: {key}{what}{allowed}",
-            self.origin,
-            self.line(at)
-        ))
+            let key = format!("{prefix}{}", name.get_ref());
+            match (
+                value.get_ref(),
+                keys::of_table(&format!("{key}.")).is_empty(),
+            ) {
+                (DeValue::Table(inner), _) => self.no_unknown(inner, &format!("{key}."))?,
+                (_, false) => return Err(self.error(&key, "is a table: write it in brackets")),
+                (_, true) => {}
+            }
+        }
+        Ok(())
     }
 
-    fn within<T: Copy + std::fmt::Display>(
+    /// The value of a key and where it stands; where it would stand if there is none.
+    fn find(&self, key: &str) -> (Option<&DeValue<'a>>, Range<usize>) {
+        let (mut table, mut at) = (self.root.get_ref(), self.root.span());
+        let mut value = None;
+        for part in key.split('.') {
+            let found = table.iter().find(|(name, _)| name.get_ref() == part);
+            let Some((_, found)) = found else {
+                return (None, at);
+            };
+            (at, value) = (found.span(), Some(found.get_ref()));
+            if let DeValue::Table(inner) = found.get_ref() {
+                table = inner;
+            }
+        }
+        (value, at)
+    }
+
+    /// Whether the file has the key, or the table.
+    pub fn has(&self, key: &str) -> bool {
+        self.find(key).0.is_some()
+    }
+
+    /// What is wrong with the value of a key.
+    pub fn error(&self, key: &str, what: &str) -> Error {
+        self.error_at(key, key, what)
+    }
+
+    /// What is wrong with a key because of what stands `at` another.
+    pub fn error_at(&self, at: &str, key: &str, what: &str) -> Error {
+        let line = line(self.text, self.find(at).1.start);
+        Error::Input(format!("{}:{line}: {key}: {what}", self.origin))
+    }
+
+    /// The value of a key as `read` has it; `expected` says what that is.
+    fn value<T>(
         &self,
         key: &str,
-        value: &Spanned<T>,
-        number: f64,
+        expected: &str,
+        read: impl FnOnce(&DeValue<'a>) -> Option<T>,
     ) -> Result<T> {
-        let [low, high] = keys::range(key).expect("every number has its range");
-        if (low..=high).contains(&number) {
-            return Ok(*value.get_ref());
-        }
-        Err(self.error(
-            key,
-            value,
-            &format!(
-                "{} is out of range (allowed: {low} to {high})",
-                value.get_ref()
-            ),
-        ))
+        let allowed = keys::allowed(key);
+        let allowed = allowed.map_or(String::new(), |allowed| format!(" (allowed: {allowed})"));
+        let (Some(value), at) = self.find(key) else {
+            return Err(self.error(key, &format!("missing{allowed}")));
+        };
+        read(value).ok_or_else(|| {
+            let (kind, found) = (value.type_str(), self.text[at].lines().next());
+            let found = found.unwrap_or_default();
+            let what = format!("{kind} `{found}`, expected {expected}{allowed}");
+            self.error(key, &what)
+        })
     }
 
-    pub fn number(&self, key: &str, value: &Number) -> Result<f64> {
-        self.within(key, value, *value.get_ref())
+    pub fn text(&self, key: &str) -> Result<String> {
+        self.value(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
-    pub fn latency(&self, key: &str, value: &Number) -> Result<Picos> {
-        Ok(picos(self.number(key, value)?))
-    }
-
-    pub fn count(&self, key: &str, value: &Count) -> Result<usize> {
-        Ok(self.within(key, value, *value.get_ref() as f64)? as usize)
+    pub fn flag(&self, key: &str) -> Result<bool> {
+        self.value(key, "true or false", DeValue::as_bool)
     }
 
     /// One of the words that may stand there.
-    pub fn word<T: FromStr>(&self, key: &str, value: &Spanned<String>) -> Result<T> {
-        value.get_ref().parse().map_err(|_| {
+    pub fn word<T: FromStr>(&self, key: &str) -> Result<T> {
+        let word = self.text(key)?;
+        word.parse().map_err(|_| {
             let allowed = keys::allowed(key).unwrap_or_default();
-            let what = format!("'{}' is unknown (allowed: {allowed})", value.get_ref());
-            self.error(key, value, &what)
+            self.error(key, &format!("'{word}' is unknown (allowed: {allowed})"))
         })
     }
 
-    pub fn cache(
-        &self,
-        table: &str,
-        bytes: &Count,
-        ways: &Count,
-        latency: &Number,
-    ) -> Result<CacheSpec> {
-        let ways_count = self.count(&format!("{table}.ways"), ways)?;
-        let size = self.count(&format!("{table}.bytes"), bytes)?;
-        let set = ways_count * LINE;
-        if !size.is_multiple_of(set) {
-            return Err(self.error(
-                &format!("{table}.bytes"),
-                bytes,
-                &format!("{size} is not a multiple of {ways_count} ways of {LINE} bytes ({set})"),
-            ));
-        }
-        Ok(CacheSpec {
-            sets: size / set,
-            ways: ways_count,
-            latency: self.latency(&format!("{table}.latency_ns"), latency)?,
-        })
+    pub fn number(&self, key: &str) -> Result<f64> {
+        let number = self.value(key, "a number", |value| match value {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => integer(value).map(|whole| whole as f64),
+        })?;
+        self.within(key, number, number)
     }
 
-    /// A latency that must be there exactly when the topology has such a distance.
-    pub fn distance(
+    pub fn count(&self, key: &str) -> Result<usize> {
+        let count = self.value(key, "a whole number", integer)?;
+        Ok(self.within(key, count, count as f64)? as usize)
+    }
+
+    pub fn latency(&self, key: &str) -> Result<Picos> {
+        self.number(key).map(picos)
+    }
+
+    /// What `read` makes of the key, if the file has it.
+    pub fn optional<T>(
         &self,
         key: &str,
-        value: &Option<Number>,
-        exists: bool,
-        needed_by: &Count,
-        why: &str,
-    ) -> Result<Option<Picos>> {
-        match (value, exists) {
-            (Some(value), true) => self.latency(key, value).map(Some),
-            (None, false) => Ok(None),
-            (Some(value), false) => Err(self.error(
-                key,
-                value,
-                &format!(
-                    "contradicts {why} = {}: there is no such distance; delete it",
-                    needed_by.get_ref()
-                ),
-            )),
-            (None, true) => Err(self.error(
-                key,
-                needed_by,
-                &format!(
-                    "missing, and {why} = {} needs it (allowed: 0 to {MAX_LATENCY_NS})",
-                    needed_by.get_ref()
-                ),
-            )),
-        }
+        read: impl FnOnce(&Self, &str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.has(key).then(|| read(self, key)).transpose()
     }
 
-    /// How far a front end runs ahead: by one access at least.
-    pub fn window(&self, value: &Number, issue: Picos) -> Result<Picos> {
-        const KEY: &str = "out_of_order.window_ns";
-        let window = self.latency(KEY, value)?;
-        if window >= issue {
-            return Ok(window);
+    fn within<T: std::fmt::Display>(&self, key: &str, value: T, number: f64) -> Result<T> {
+        let [low, high] = keys::range(key).expect("every number has its range");
+        if (low..=high).contains(&number) {
+            return Ok(value);
         }
-        let (window, issue) = (window as f64 / 1000.0, issue as f64 / 1000.0);
-        let what = format!(
-            "{window} ns contradicts l1.issue_ns = {issue} ns (allowed: {issue} to {MAX_LATENCY_NS})"
-        );
-        Err(self.error(KEY, value, &what))
+        let what = format!("{value} is out of range (allowed: {low} to {high})");
+        Err(self.error(key, &what))
     }
+}
 
-    pub fn ordered<T>(
-        &self,
-        low: (&str, Picos),
-        high: (&str, Picos),
-        at: &Spanned<T>,
-    ) -> Result<()> {
-        if low.1 <= high.1 {
-            return Ok(());
-        }
-        Err(self.error(
-            low.0,
-            at,
-            &format!(
-                "{} ns contradicts {} = {} ns (allowed: 0 to {})",
-                low.1 as f64 / 1000.0,
-                high.0,
-                high.1 as f64 / 1000.0,
-                high.1 as f64 / 1000.0
-            ),
-        ))
-    }
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let whole = value.as_integer()?;
+    i64::from_str_radix(whole.as_str(), whole.radix()).ok()
+}
+
+fn line(text: &str, at: usize) -> usize {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
