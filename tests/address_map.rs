@@ -164,6 +164,16 @@ fn a_map_and_its_run_folder_are_written_together_or_not_at_all() {
     assert!(!there("map.csv"));
     run("out", "taken/file/map.csv").code(2);
     assert!(!there("out"));
+    // Neither a file of the user's nor one of the run's own is replaced.
+    std::fs::write(folder.path().join("mine.txt"), "mine").unwrap();
+    for map in ["mine.txt", "out/samples.csv", "out/environment.json"] {
+        run("out", map).code(2);
+        assert!(!there("out"), "{map}");
+    }
+    assert_eq!(
+        std::fs::read(folder.path().join("mine.txt")).unwrap(),
+        b"mine"
+    );
     run("out", "out/map.csv").success();
     assert!(there("out/map.csv") && there("out/samples.csv"));
 }

@@ -10,7 +10,7 @@ use crate::machine::transfer::{Mode, modes};
 use crate::machine::{CpuId, CpuModel, Distance, Placement, Topology, cpu_list};
 use crate::prefetch;
 use crate::report::columns::{Cell, Columns};
-use crate::results::write_whole;
+use crate::results::{refuse_existing, write_whole};
 use crate::sim::Machine;
 use crate::stats::Spread;
 use crate::units;
@@ -200,17 +200,6 @@ fn refuse_unwritable(path: &Path) -> Result<()> {
                 "{shown} cannot be written: {why}; name a file in a writable folder"
             ))
         })
-}
-
-/// Nothing is overwritten: the figures of another day would be lost.
-fn refuse_existing(path: &Path) -> Result<()> {
-    match path.symlink_metadata() {
-        Ok(_) => Err(Error::Input(format!(
-            "{} exists, and nothing is overwritten; move it away or name another file",
-            path.display()
-        ))),
-        Err(_) => Ok(()),
-    }
 }
 
 fn room(placement: &Placement, topology: &Topology) -> Room {

@@ -16,7 +16,7 @@ use crate::machine::{CpuId, Topology};
 use crate::prefetch::{Control, Which};
 use crate::program::fault::TALLIES;
 use crate::results::address_map::{self, AddressMap, Mapped};
-use crate::results::{EnvironmentFile, RegisterSettings, RunFolder, RunSettings};
+use crate::results::{EnvironmentFile, RegisterSettings, RunFolder, RunSettings, refuse_existing};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -153,7 +153,11 @@ fn folder(
         return Ok((folder, there.samples, taken));
     }
     let folder = RunFolder::create(args.options.out.as_deref(), &design.run, columns)?;
-    if let Err(error) = map() {
+    let free = args.address_map.as_deref().map_or(Ok(()), |path| {
+        folder.refuse_own(path)?;
+        refuse_existing(path)
+    });
+    if let Err(error) = free.and_then(|()| map()) {
         folder.discard();
         return Err(error);
     }

@@ -12,7 +12,7 @@ use crate::experiment::{
 use crate::program::totals::Totals;
 use crate::report::columns::Columns;
 use crate::report::explain::explain;
-use crate::results::{EnvironmentFile, RunFolder, RunSettings, write_whole};
+use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, write_whole};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
 use crate::space::map::Map;
@@ -134,6 +134,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// One sample of every layout at every point, explained; and the timeline of the last.
 fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
+    args.timeline.as_deref().map_or(Ok(()), refuse_existing)?;
     let mut text = String::new();
     for point in 0..design.points.len() {
         let samples: Vec<PlannedSample> = {

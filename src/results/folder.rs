@@ -252,6 +252,32 @@ impl RunFolder {
         self.write("environment.json", &json)
     }
 
+    /// Refuse a path that the run is going to write itself.
+    pub fn refuse_own(&self, path: &Path) -> Result<()> {
+        let names = [
+            "samples.csv",
+            "verdicts.csv",
+            "environment.json",
+            "report.html",
+        ];
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = fs::canonicalize(parent.unwrap_or(Path::new("."))).ok();
+        let is_here = parent.is_some() && parent == fs::canonicalize(&self.path).ok();
+        match is_here
+            && names
+                .iter()
+                .any(|name| path.file_name() == Some(name.as_ref()))
+        {
+            true => Err(Error::Input(format!(
+                "{} is a file of the run itself; name another file",
+                path.display()
+            ))),
+            false => Ok(()),
+        }
+    }
+
     /// Write the file `name`, whole or not at all.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         write_whole(&self.path.join(name), contents)
@@ -276,6 +302,18 @@ fn is_of(row: &Sample, design: &Design, planned: &PlannedSample) -> bool {
         && row.prefetch == planned.prefetch
         && (row.block, row.order) == (planned.block, planned.order)
         && row.first_slot == Some(planned.first_slot)
+}
+
+/// Nothing of the user's is overwritten: a file at `path` is an [`Error::Input`]. What is no file,
+/// as `/dev/null` or a pipe, may be written to.
+pub fn refuse_existing(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() || there.is_dir() => Err(Error::Input(format!(
+            "{} exists, and nothing is overwritten; move it away or name another file",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Write a file under another name first and rename it, so that it is there whole or not at all.
