@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Longest duration that can be asked for in seconds: some 100 days.
-pub const LONGEST_SECONDS: f64 = 1e7;
+/// Longest duration that can be asked for: 100 days, in seconds.
+pub const LONGEST_SECONDS: f64 = 100.0 * 86_400.0;
 
 /// The duration that a person wrote: a number and its unit, as in `60s`, `2m`, `500ms`, `200ns`,
 /// `1us`; seconds where there is no unit. Above 0 and up to [`LONGEST_SECONDS`].
@@ -23,7 +23,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     } * number;
     if !seconds.is_finite() || seconds <= 0.0 || seconds > LONGEST_SECONDS {
-        return Err(format!("'{text}' must be above 0 and below 100 days"));
+        return Err(format!("'{text}' must be above 0 and at most 100 days"));
     }
     Ok(Duration::from_secs_f64(seconds))
 }

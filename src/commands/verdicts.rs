@@ -39,17 +39,27 @@ pub fn run(args: Args) -> Result<()> {
     for warning in &read.warnings {
         say(warning);
     }
+    // Compared are all threads of one arm with all threads of another.
+    let (all, of_roles): (Vec<_>, Vec<_>) =
+        read.samples.into_iter().partition(|s| s.role.is_none());
+    if !of_roles.is_empty() {
+        say(format_args!(
+            "{} rows are of the threads of one role only and are left out",
+            of_roles.len()
+        ));
+    }
     let beside = |path: &PathBuf| samples_path(path).with_file_name("environment.json");
     let beside = args.files.iter().map(beside).filter(|path| path.exists());
     let environments = beside.map(|path| EnvironmentFile::read(&path));
     let environments: Vec<EnvironmentFile> = environments.collect::<Result<_>>()?;
-    let runs = runs(&read.samples);
+    let runs = runs(&all);
     let mut tables = String::new();
     let (mut rows, mut times) = (Vec::new(), Vec::new());
     for (run, samples) in &runs {
         let of_it = |design: &Design| design.run == *run;
         let recorded = |file: &&EnvironmentFile| file.design.as_ref().is_some_and(of_it);
-        let terms = terms(&args, run, samples, environments.iter().find(recorded))
+        let records: Vec<&EnvironmentFile> = environments.iter().filter(recorded).collect();
+        let terms = terms(&args, run, samples, &records)
             .map_err(|why| Error::Input(format!("run {run}: {why}")))?;
         let judged = judge::verdicts(samples, &terms);
         let samples: Vec<Sample> = samples.iter().copied().cloned().collect();
@@ -84,14 +94,21 @@ fn runs(samples: &[Sample]) -> Vec<(&str, Vec<&Sample>)> {
     runs
 }
 
-/// What a run is judged by: its rows, else its record, else what is assumed and said.
+/// What a run is judged by: its rows, else its records, of which each folder of a run in several
+/// has one, else what is assumed and said.
 fn terms(
     args: &Args,
     run: &str,
     samples: &[&Sample],
-    record: Option<&EnvironmentFile>,
+    records: &[&EnvironmentFile],
 ) -> Result<Terms> {
-    let design = record.and_then(|record| record.design.as_ref());
+    let designs = || records.iter().filter_map(|record| record.design.as_ref());
+    let design = designs().next();
+    if designs().any(|other| Some(other.margin) != design.map(|design| design.margin)) {
+        return Err(Error::Input(
+            "the environment.json files beside its rows differ in margin".to_owned(),
+        ));
+    }
     let recorded = samples.iter().find_map(|s| s.baseline.as_ref());
     let recorded = recorded.or_else(|| design.and_then(|design| design.arms.first()));
     let baseline = match (recorded, &args.baseline) {
@@ -113,10 +130,14 @@ fn terms(
         let arms = arms.iter().map(String::as_str);
         return Err(Error::unknown("baseline", &baseline.to_string(), arms));
     }
-    let terms = |s: &&Sample| (s.baseline.clone(), s.margin);
-    if samples.iter().any(|s| terms(s) != terms(&samples[0])) {
+    let terms = |s: &Sample| (s.baseline.clone(), s.margin);
+    let place = |s: &Sample| (s.backend, s.machine.clone(), s.label.clone());
+    let like = |s: &&Sample| (place(s), terms(s)) == (place(samples[0]), terms(samples[0]));
+    if !samples.iter().all(like) {
         return Err(Error::Input(
-            "its rows differ in baseline or margin, so that they are not of one run".to_owned(),
+            "its rows differ in backend, machine, label, baseline or margin, so that they are not \
+             of one run"
+                .to_owned(),
         ));
     }
     let recorded = samples.iter().find_map(|s| s.margin);
@@ -130,7 +151,9 @@ fn terms(
         ));
         DEFAULT_MARGIN
     });
-    let recorded = record.and_then(|record| record.run.ended);
+    let mut endings = records.iter().map(|record| record.run.ended);
+    let recorded = endings.next().flatten();
+    let recorded = recorded.filter(|_| endings.all(|ended| ended == recorded));
     let ending = recorded.or_else(|| judge::ending_of(samples));
     let ending = ending.unwrap_or_else(|| {
         say(format_args!(

@@ -104,14 +104,17 @@ impl RunSettings {
         if let Some(seconds) = self.budget_seconds
             && !(seconds > 0.0 && seconds <= LONGEST_SECONDS)
         {
-            let why = "a budget must be above 0 and below 100 days";
+            let why = "a budget must be above 0 and at most 100 days";
             return Err(Flaw::of("budget_seconds", why));
         }
         let unusable = |path: &&Path| {
             path.file_name().is_none() || path.to_string_lossy().contains(char::is_control)
         };
         if self.address_map.as_deref().filter(unusable).is_some() {
-            return Err(Flaw::of("address_map", "is no name of a file"));
+            return Err(Flaw::of(
+                "address_map",
+                "the address map needs the name of a file",
+            ));
         }
         match self.blocks {
             Some(0) => Err(Flaw::of("blocks", "give at least 1 block")),

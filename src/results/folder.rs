@@ -8,6 +8,7 @@ use super::files::{self, SAMPLE_COLUMNS, SamplesFile, further_sample_columns};
 use crate::error::{Error, Result};
 use crate::experiment::{Block, Design, PlannedSample, Sample};
 use crate::judge::VerdictRow;
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -111,8 +112,8 @@ impl RunFolder {
         let _ = fs::remove_dir(&self.path);
     }
 
-    /// Open the run folder `dir` to go on where it ends, with the rows that are there. A last
-    /// line that was cut off is removed from the file.
+    /// Open the run folder `dir` to go on where it ends, with the rows that are there. Nothing in it
+    /// is changed before [`go_on`](Self::go_on).
     pub fn open_for_resume(dir: &Path) -> Result<(RunFolder, SamplesFile)> {
         let file = dir.join("samples.csv");
         if !file.is_file() {
@@ -133,9 +134,6 @@ impl RunFolder {
                 file.display()
             )));
         }
-        samples
-            .set_len(there.whole_bytes)
-            .map_err(unwritable("write", &file))?;
         let folder = RunFolder {
             path: dir.to_owned(),
             samples,
@@ -146,9 +144,9 @@ impl RunFolder {
         Ok((folder, there))
     }
 
-    /// What `there` holds of `design`, without a last block that a crash cut short, which is
-    /// removed from the file too: the number of blocks of each design point. The plan is
-    /// stateless, so that rows of another design are told by what their blocks hold.
+    /// What `there` holds of `design`: the number of blocks of each design point. A last line or
+    /// block that a crash cut short is removed, from the file too. The plan is stateless, so that
+    /// rows of another design are told by what their blocks hold.
     pub fn go_on(&mut self, design: &Design, there: &mut SamplesFile) -> Result<Vec<u64>> {
         let whole = design.samples_per_block();
         let block_of = |s: &Sample| (s.point.clone(), s.block);
@@ -179,22 +177,24 @@ impl RunFolder {
             }
             taken[point] += u64::from(rows.len() == whole);
         }
-        self.forget_last(cut_short)?;
-        there.samples.truncate(there.samples.len() - cut_short);
+        let whole = there.samples.len() - cut_short;
+        if let Some(&line) = there.lines.get(whole) {
+            self.bytes = self.begin_of_line(line)?;
+        }
+        there.samples.truncate(whole);
+        let file = self.path.join("samples.csv");
+        self.samples
+            .set_len(self.bytes)
+            .map_err(unwritable("write", &file))?;
         Ok(taken)
     }
 
-    /// Remove the last `rows` rows.
-    fn forget_last(&mut self, rows: usize) -> Result<()> {
+    /// The byte at which a line of `samples.csv` begins, the first being line 1.
+    fn begin_of_line(&self, line: usize) -> Result<u64> {
         let file = self.path.join("samples.csv");
         let text = fs::read(&file).map_err(unwritable("read", &file))?;
-        // No cell holds a line end, so that a row is a line.
-        let starts = (0..text.len()).filter(|&at| at == 0 || text[at - 1] == b'\n');
-        let last = starts.rev().filter(|&at| text[at] != b'#').take(rows);
-        self.bytes = last.last().map_or(self.bytes, |at| at as u64);
-        self.samples
-            .set_len(self.bytes)
-            .map_err(unwritable("write", &file))
+        let before = text.split_inclusive(|&byte| byte == b'\n').take(line - 1);
+        Ok(before.map(|line| line.len() as u64).sum())
     }
 
     /// Where it lies.
@@ -294,6 +294,8 @@ impl Drop for RunFolder {
 /// Whether `row` is the sample that `design` has there.
 fn is_of(row: &Sample, design: &Design, planned: &PlannedSample) -> bool {
     row.run == design.run
+        && (row.backend, &row.machine) == (design.backend, &design.machine)
+        && row.role.is_none()
         && row.point == design.points[planned.point]
         && row.arm == design.arms[planned.arm]
         && row.baseline.as_ref() == design.arms.first()
@@ -310,6 +312,10 @@ pub fn refuse_existing(path: &Path) -> Result<()> {
     match fs::metadata(path) {
         Ok(there) if there.is_file() || there.is_dir() => Err(Error::Input(format!(
             "{} exists, and nothing is overwritten; move it away or name another file",
+            path.display()
+        ))),
+        Err(_) if fs::symlink_metadata(path).is_ok() => Err(Error::Input(format!(
+            "{} is a link that leads to no file; remove it or name another file",
             path.display()
         ))),
         _ => Ok(()),
@@ -354,7 +360,11 @@ fn lock(file: &File, path: &Path) -> Result<()> {
 pub(crate) fn unwritable(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |error| {
         let failed = format!("cannot {action} {}", path.display());
+        let no_descriptor = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
         let remedy = match error.kind() {
+            _ if no_descriptor.contains(&error.raw_os_error()) => {
+                "raise the limit of open files (ulimit -n) or measure fewer threads"
+            }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 "free some space or name another folder with --out; what was finished is kept"
             }

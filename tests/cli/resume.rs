@@ -261,3 +261,76 @@ fn a_folder_of_version_1_is_read_and_not_written() {
     assert!(drawn.contains("drawn/report.html"), "{drawn}");
     assert_eq!(stderr(&run(dir.path(), "plot out --out drawn")), "");
 }
+
+/// Whatever stands after the last whole block is passed over, and gone afterwards.
+#[test]
+fn a_run_goes_on_after_its_last_whole_block() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    succeed(
+        dir.path(),
+        &format!("run {SMALL} --blocks 3 --counters none --out out"),
+    );
+    let file = out.join("samples.csv");
+    let whole = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let header = lines[0];
+    for (cut, after) in [
+        (0, ""),
+        (0, "2026-torn"),
+        (1, ""),
+        (1, "\n"),
+        (1, "\n\n"),
+        (1, header),
+        (1, "# a remark\n\n"),
+        (2, "\n2026-torn"),
+    ] {
+        let kept = lines[..lines.len() - cut].concat();
+        fs::write(&file, kept + after).unwrap();
+        succeed(dir.path(), "run --resume out --blocks 4");
+        succeed(dir.path(), "verdicts out");
+        let blocks: Vec<String> = rows(&file).iter().map(|row| row["block"].clone()).collect();
+        let of_last = blocks.iter().filter(|block| *block == "3").count();
+        assert_eq!(
+            blocks.len(),
+            4 * of_last,
+            "{cut} lines less, then {after:?}"
+        );
+        fs::write(&file, &whole).unwrap();
+    }
+}
+
+/// Rows that another backend, machine or role wrote are not gone on with, nor is anything changed.
+#[test]
+fn a_run_does_not_go_on_after_rows_of_another() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    succeed(
+        dir.path(),
+        &format!("run {SMALL} --blocks 2 --counters none --out out"),
+    );
+    let file = out.join("samples.csv");
+    let whole = fs::read_to_string(&file).unwrap();
+    let columns: Vec<&str> = whole.lines().next().unwrap().split(',').collect();
+    for (column, value) in [("backend", "sim"), ("machine", "zen9"), ("role", "writer")] {
+        let at = columns.iter().position(|there| *there == column).unwrap();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let mut reader = csv::Reader::from_reader(whole.as_bytes());
+        writer.write_record(&columns).unwrap();
+        for (row, cells) in reader.records().map(Result::unwrap).enumerate() {
+            let cells = cells.iter().enumerate();
+            let edited = cells.map(|(cell, text)| match (row, cell) {
+                (1, cell) if cell == at => value,
+                _ => text,
+            });
+            writer.write_record(edited).unwrap();
+        }
+        let mut text = writer.into_inner().unwrap();
+        text.extend_from_slice(b"2026-torn");
+        fs::write(&file, text).unwrap();
+        let before = contents(&out);
+        let output = run(dir.path(), "run --resume out --blocks 3");
+        assert_eq!(output.status.code(), Some(2), "{column}: {output:?}");
+        assert!(contents(&out) == before, "{column} changed the folder");
+    }
+}

@@ -395,3 +395,50 @@ fn rows_say_where_they_come_from_and_what_they_are_compared_with() {
         }
     }
 }
+
+/// What one run cannot have measured is not compared.
+#[test]
+fn rows_of_several_machines_are_no_run() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --blocks 2 --out out"));
+    let whole = fs::read_to_string(dir.path().join("out/samples.csv")).unwrap();
+    let header: Vec<&str> = whole.lines().next().unwrap().split(',').collect();
+    let role = header.iter().position(|there| *there == "role").unwrap();
+    let with_role = |line: &str| {
+        let mut cells: Vec<&str> = line.split(',').collect();
+        cells[role] = "writer";
+        cells.join(",") + "\n"
+    };
+    let of_roles: String = whole.lines().skip(1).map(with_role).collect();
+    fs::write(dir.path().join("whole.csv"), &whole).unwrap();
+    fs::write(dir.path().join("roles.csv"), whole.clone() + &of_roles).unwrap();
+    let judged_whole = judged(dir.path(), "whole.csv");
+    assert_eq!(judged(dir.path(), "roles.csv"), judged_whole);
+    let said = stderr(&run(dir.path(), "verdicts roles.csv"));
+    assert!(said.contains("of one role only"), "{said}");
+    let mixed = whole.replacen("broadwell-ep", "zen2", 3);
+    fs::write(dir.path().join("mixed.csv"), mixed).unwrap();
+    let output = run(dir.path(), "verdicts mixed.csv");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("machine"), "{output:?}");
+}
+
+/// The record of a folder is not preferred to that of another for being named first.
+#[test]
+fn records_that_differ_decide_nothing() {
+    let dir = TempDir::new().unwrap();
+    succeed(dir.path(), &format!("{SIM} --budget 300ms --out a"));
+    succeed(dir.path(), "verdicts a");
+    fs::create_dir(dir.path().join("b")).unwrap();
+    let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+    fs::copy(from.join("samples.csv"), to.join("samples.csv")).unwrap();
+    let record = fs::read_to_string(from.join("environment.json")).unwrap();
+    let margin = record.replace("\"margin\": 0.02", "\"margin\": 0.5");
+    assert_ne!(margin, record);
+    fs::write(to.join("environment.json"), margin).unwrap();
+    for order in ["a b", "b a"] {
+        let output = run(dir.path(), &format!("verdicts {order}"));
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(stderr(&output).contains("margin"), "{output:?}");
+    }
+}
