@@ -115,6 +115,8 @@ pub fn run(args: Args) -> Result<()> {
     // What was measured before an error is judged and kept as after Ctrl-C.
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     let remarks = backend.remarks();
+    // Its threads hold files open, of which there may be none left to read and write.
+    drop(backend);
     if !remarks.scaled.is_empty() {
         say(format_args!(
             "counted during a part of some windows and scaled up: {}; another user of the \

@@ -149,3 +149,21 @@ fn a_run_that_is_being_written_is_not_resumed() {
         stderr(&output)
     );
 }
+
+/// The threads have given back what they held open when the rows are read, judged and drawn.
+#[test]
+fn a_run_that_needs_every_file_descriptor_is_judged() {
+    let dir = TempDir::new().unwrap();
+    let run = format!(
+        "ulimit -n 64 && exec '{}' run --layouts split-packed,mmap-lock --scenario one-vma \
+         --threads 100 --oversubscribe --blocks 1 --out out",
+        env!("CARGO_BIN_EXE_hitm")
+    );
+    let mut shell = std::process::Command::new("sh");
+    let output = shell.args(["-c", &run]).current_dir(dir.path()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for name in ["verdicts.csv", "report.html"] {
+        assert!(dir.path().join("out").join(name).exists(), "{name}");
+    }
+}
