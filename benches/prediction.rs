@@ -196,8 +196,7 @@ fn measure(blocks: u64) -> Result<Session> {
         margin: design.margin,
         ending: Ending::BlocksTaken,
     };
-    let rows: Vec<&Sample> = collect.samples.iter().collect();
-    let verdicts = judge::verdicts(&rows, &terms);
+    let verdicts = judge::verdicts(&collect.samples, &terms);
     Ok(Session {
         findings: backend.calibration.findings(),
         topology,

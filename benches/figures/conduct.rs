@@ -165,7 +165,7 @@ pub fn conduct(
         margin: design.margin,
         ending,
     };
-    let rows = judge::verdicts(&watch.all.iter().collect::<Vec<_>>(), &terms);
+    let rows = judge::verdicts(&watch.all, &terms);
     Ok((rows, watch.all))
 }
 

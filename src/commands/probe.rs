@@ -10,7 +10,7 @@ use crate::machine::transfer::{Mode, modes};
 use crate::machine::{CpuId, CpuModel, Distance, Placement, Topology, cpu_list};
 use crate::prefetch;
 use crate::report::columns::{Cell, Columns};
-use crate::results::{refuse_existing, write_whole};
+use crate::results::{folder_of, refuse_existing, write_whole};
 use crate::sim::Machine;
 use crate::stats::Spread;
 use crate::units;
@@ -181,10 +181,7 @@ fn refuse_unwritable(path: &Path) -> Result<()> {
         )));
     }
     refuse_existing(path)?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(Error::Input(format!(
             "{shown} cannot be written: there is no folder {}; make it, or name another",

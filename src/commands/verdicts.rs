@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<()> {
     let beside = args.files.iter().map(beside).filter(|path| path.exists());
     let environments = beside.map(|path| EnvironmentFile::read(&path));
     let environments: Vec<EnvironmentFile> = environments.collect::<Result<_>>()?;
-    let runs = runs(&all);
+    let runs = runs(all);
     let mut tables = String::new();
     let (mut rows, mut times) = (Vec::new(), Vec::new());
     for (run, samples) in &runs {
@@ -62,8 +62,7 @@ pub fn run(args: Args) -> Result<()> {
         let terms = terms(&args, run, samples, &records)
             .map_err(|why| Error::Input(format!("run {run}: {why}")))?;
         let judged = judge::verdicts(samples, &terms);
-        let samples: Vec<Sample> = samples.iter().copied().cloned().collect();
-        let taken = arms(&samples, &judged);
+        let taken = arms(samples, &judged);
         // A table has a group for each design point; those of two runs are never one.
         if runs.len() > 1 {
             tables += &format!("run {run}\n");
@@ -83,12 +82,12 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// The rows of each run, in the order of the file.
-fn runs(samples: &[Sample]) -> Vec<(&str, Vec<&Sample>)> {
-    let mut runs: Vec<(&str, Vec<&Sample>)> = Vec::new();
+fn runs(samples: Vec<Sample>) -> Vec<(String, Vec<Sample>)> {
+    let mut runs: Vec<(String, Vec<Sample>)> = Vec::new();
     for sample in samples {
         match runs.iter_mut().find(|(run, _)| *run == sample.run) {
             Some((_, rows)) => rows.push(sample),
-            None => runs.push((&sample.run, vec![sample])),
+            None => runs.push((sample.run.clone(), vec![sample])),
         }
     }
     runs
@@ -99,7 +98,7 @@ fn runs(samples: &[Sample]) -> Vec<(&str, Vec<&Sample>)> {
 fn terms(
     args: &Args,
     run: &str,
-    samples: &[&Sample],
+    samples: &[Sample],
     records: &[&EnvironmentFile],
 ) -> Result<Terms> {
     let designs = || records.iter().filter_map(|record| record.design.as_ref());
@@ -130,10 +129,12 @@ fn terms(
         let arms = arms.iter().map(String::as_str);
         return Err(Error::unknown("baseline", &baseline.to_string(), arms));
     }
-    let terms = |s: &Sample| (s.baseline.clone(), s.margin);
-    let place = |s: &Sample| (s.backend, s.machine.clone(), s.label.clone());
-    let like = |s: &&Sample| (place(s), terms(s)) == (place(samples[0]), terms(samples[0]));
-    if !samples.iter().all(like) {
+    let is_like_first = |s: &Sample| {
+        let first = &samples[0];
+        (s.backend, &s.machine, &s.label) == (first.backend, &first.machine, &first.label)
+            && (&s.baseline, s.margin) == (&first.baseline, first.margin)
+    };
+    if !samples.iter().all(is_like_first) {
         return Err(Error::Input(
             "its rows differ in backend, machine, label, baseline or margin, so that they are not \
              of one run"
@@ -189,7 +190,7 @@ pub fn conclude(
         margin: design.margin,
         ending,
     };
-    let rows = judge::verdicts(&samples.iter().collect::<Vec<_>>(), &terms);
+    let rows = judge::verdicts(&samples, &terms);
     let written = folder.write_verdicts(&rows);
     drop(folder);
     if samples.is_empty() {

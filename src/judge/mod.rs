@@ -242,14 +242,14 @@ pub struct Terms {
 }
 
 /// The verdicts on the rows of one run, each of which is there once.
-pub fn verdicts(samples: &[&Sample], terms: &Terms) -> Vec<VerdictRow> {
+pub fn verdicts(samples: &[Sample], terms: &Terms) -> Vec<VerdictRow> {
     let slots = || samples.iter().filter_map(|s| s.first_slot);
     let one_slot = slots().all(|slot| Some(slot) == slots().next());
     let mut judge = Judge::new(terms.baseline.clone(), terms.margin, one_slot);
     // Points in the order they come in, blocks by number: shards may have been sorted.
     let mut points: Vec<&Sample> = Vec::new();
     let mut blocks: BTreeMap<(&Point, u64), Vec<&Sample>> = BTreeMap::new();
-    for &sample in samples {
+    for sample in samples {
         if !blocks.contains_key(&(&sample.point, sample.block))
             && points.iter().all(|like| like.point != sample.point)
         {
@@ -272,7 +272,7 @@ pub fn verdicts(samples: &[&Sample], terms: &Terms) -> Vec<VerdictRow> {
 
 /// How a run ended, as far as its rows say it: all the blocks were taken that were planned from the
 /// beginning.
-pub fn ending_of(samples: &[&Sample]) -> Option<Ending> {
+pub fn ending_of(samples: &[Sample]) -> Option<Ending> {
     let planned = samples.first()?.blocks_planned?;
     if samples.iter().any(|s| s.blocks_planned != Some(planned)) {
         return None;

@@ -1,7 +1,7 @@
 //! A CSV file as a header and rows of cells, with errors that name file, line and column.
 //!
 //! Here: comment lines, torn last lines, cells to values and back. Not here: which columns there
-//! are (`row`, `files`).
+//! are (`files`).
 
 use crate::error::{Error, Result};
 use crate::experiment::{Arm, BackendKind, Code, Prefetch, Scenario, TransferBin};
@@ -15,11 +15,19 @@ use std::path::{Path, PathBuf};
 pub(super) struct CsvFile {
     path: PathBuf,
     pub header: Vec<String>,
-    rows: Vec<(usize, StringRecord)>,
+    rows: Vec<Row>,
     /// Length in bytes of the part that ends with a whole line.
     pub whole_bytes: u64,
     /// Said when the last line was cut off.
     pub warning: Option<String>,
+}
+
+struct Row {
+    /// Number of the line it begins in, from 1.
+    line: usize,
+    /// The byte of the file that it begins at.
+    start: u64,
+    record: StringRecord,
 }
 
 impl CsvFile {
@@ -60,7 +68,11 @@ impl CsvFile {
                 None => header = Some(checked_header(path, columns, &record)?),
                 // Files that were put one behind the other.
                 Some(header) if record.iter().eq(header) => {}
-                Some(_) => rows.push((line, record)),
+                Some(_) => rows.push(Row {
+                    line,
+                    start: start as u64,
+                    record,
+                }),
             }
         }
         let header = header.ok_or_else(|| {
@@ -79,10 +91,11 @@ impl CsvFile {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = CsvLine<'_>> {
-        self.rows.iter().map(|(line, record)| CsvLine {
+        self.rows.iter().map(|row| CsvLine {
             file: self,
-            line: *line,
-            record,
+            line: row.line,
+            start: row.start,
+            record: &row.record,
         })
     }
 }
@@ -126,6 +139,8 @@ pub(super) struct CsvLine<'a> {
     file: &'a CsvFile,
     /// Its number in the file, from 1.
     pub line: usize,
+    /// The byte of the file that it begins at.
+    pub start: u64,
     record: &'a StringRecord,
 }
 

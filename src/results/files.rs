@@ -135,6 +135,8 @@ pub struct SamplesFile {
     pub samples: Vec<Sample>,
     /// The line that each row begins at, from 1.
     pub(super) lines: Vec<usize>,
+    /// The byte that each row begins at.
+    pub(super) starts: Vec<u64>,
     /// The roles of the counter columns, in the order of the file.
     pub counters: Vec<String>,
     /// Whether it has every column that this version of `hitm` writes.
@@ -195,6 +197,7 @@ pub fn read_samples(path: &Path) -> Result<SamplesFile> {
     Ok(SamplesFile {
         samples,
         lines: file.rows().map(|row| row.line).collect(),
+        starts: file.rows().map(|row| row.start).collect(),
         counters,
         complete: further_sample_columns().all(|name| rest.iter().any(|there| there == name)),
         warnings: file.warning.into_iter().collect(),

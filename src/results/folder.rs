@@ -178,8 +178,8 @@ impl RunFolder {
             taken[point] += u64::from(rows.len() == whole);
         }
         let whole = there.samples.len() - cut_short;
-        if let Some(&line) = there.lines.get(whole) {
-            self.bytes = self.begin_of_line(line)?;
+        if let Some(&start) = there.starts.get(whole) {
+            self.bytes = start;
         }
         there.samples.truncate(whole);
         let file = self.path.join("samples.csv");
@@ -187,14 +187,6 @@ impl RunFolder {
             .set_len(self.bytes)
             .map_err(unwritable("write", &file))?;
         Ok(taken)
-    }
-
-    /// The byte at which a line of `samples.csv` begins, the first being line 1.
-    fn begin_of_line(&self, line: usize) -> Result<u64> {
-        let file = self.path.join("samples.csv");
-        let text = fs::read(&file).map_err(unwritable("read", &file))?;
-        let before = text.split_inclusive(|&byte| byte == b'\n').take(line - 1);
-        Ok(before.map(|line| line.len() as u64).sum())
     }
 
     /// Where it lies.
@@ -260,10 +252,7 @@ impl RunFolder {
             "environment.json",
             "report.html",
         ];
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let parent = fs::canonicalize(parent.unwrap_or(Path::new("."))).ok();
+        let parent = fs::canonicalize(folder_of(path)).ok();
         let is_here = parent.is_some() && parent == fs::canonicalize(&self.path).ok();
         match is_here
             && names
@@ -304,6 +293,14 @@ fn is_of(row: &Sample, design: &Design, planned: &PlannedSample) -> bool {
         && row.prefetch == planned.prefetch
         && (row.block, row.order) == (planned.block, planned.order)
         && row.first_slot == Some(planned.first_slot)
+}
+
+/// The folder that a file at `path` lies in: `.` for a name alone.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Nothing of the user's is overwritten: a file at `path` is an [`Error::Input`]. What is no file,

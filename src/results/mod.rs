@@ -15,6 +15,6 @@ pub use files::{
     SAMPLE_COLUMNS, SCHEMA, SamplesFile, VERDICT_COLUMNS, read_samples, read_verdicts,
     samples_path, verdicts_csv,
 };
-pub use folder::{RunFolder, refuse_existing, run_id, write_whole};
+pub use folder::{RunFolder, folder_of, refuse_existing, run_id, write_whole};
 pub(crate) use folder::{slug, unwritable};
 pub use rows::{Rows, read_rows};

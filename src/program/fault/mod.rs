@@ -166,9 +166,9 @@ impl<S: Script, L: Layout> Faults<S, L> {
 }
 
 // SAFETY: only `Faults::new` makes one, of a checked spec and its own scenario and layout. These and
-// the fault path take every address from the world, which was made for them and their threads. Pointers in memory
-// (tree, `vm_mm`, `vm_lock`) are written when the world is made and by map and unmap, which store
-// VMAs of the world.
+// the fault path take every address from the world, which was made for them and their threads.
+// Pointers in memory (tree, `vm_mm`, `vm_lock`) are written when the world is made and by map and
+// unmap, which store VMAs of the world.
 unsafe impl<S: Script, L: Layout> Program for Faults<S, L> {
     type Thread = FaultThread;
     type Counts = FaultCounts;
