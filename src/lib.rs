@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod calibrate;
+pub mod case;
 pub mod commands;
 pub mod counters;
 pub mod error;

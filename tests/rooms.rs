@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rooms from the bottom: a file uses its own room and rooms below it, never one above.
-const ROOMS: [&[&str]; 16] = [
+const ROOMS: [&[&str]; 17] = [
     &["error", "text", "units"],
     &["space"],
     &["layout"],
+    &["case"],
     &["stats"],
     &["machine"],
     &["counters"],
