@@ -4,6 +4,7 @@
 //! fast path), and what executes them (`backend`, `sim`).
 
 pub mod fault;
+pub mod steps;
 pub mod totals;
 
 use crate::error::Result;
