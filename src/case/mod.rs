@@ -3,6 +3,7 @@
 //! Here: what a case is, with every name resolved and every number checked. Not here: the file it
 //! is read from (`file`), and how its steps are executed (`program::steps`).
 
+use crate::error::{Error, Result};
 use crate::layout::StructLayout;
 
 /// One question about one struct: its layouts, who accesses what, and what others have published.
@@ -442,5 +443,16 @@ crate::text::words! {
         Read = "read",
         /// Stored to, locked, or changed in place.
         Write = "write",
+    }
+}
+
+impl Case {
+    /// The number of the layout of that name.
+    pub fn layout_number(&self, name: &str) -> Result<usize> {
+        let found = self.layouts.iter().position(|layout| layout.name == name);
+        found.ok_or_else(|| {
+            let names = self.layouts.iter().map(|layout| layout.name.as_str());
+            Error::unknown("layout", name, names)
+        })
     }
 }
