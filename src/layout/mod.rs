@@ -8,10 +8,13 @@
 mod btf;
 mod expand;
 mod notation;
+mod object_file;
 mod slab;
+mod source;
 mod struct_layout;
 mod types;
 
 pub use btf::Btf;
 pub use slab::SlabCache;
+pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};
