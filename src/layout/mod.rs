@@ -15,6 +15,6 @@ mod struct_layout;
 mod types;
 
 pub use btf::Btf;
-pub use slab::SlabCache;
+pub use slab::{KernelSlab, SlabCache};
 pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};
