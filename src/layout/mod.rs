@@ -6,6 +6,7 @@
 //! (`program::fault::vma`), and who accesses what (`case`).
 
 mod btf;
+mod dwarf;
 mod expand;
 mod notation;
 mod object_file;
@@ -15,6 +16,7 @@ mod struct_layout;
 mod types;
 
 pub use btf::Btf;
+pub use dwarf::{Dwarf, Sections};
 pub use slab::{KernelSlab, SlabCache};
 pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};
