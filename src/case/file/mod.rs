@@ -65,6 +65,7 @@ built_in! {
     "pgbuf_bcb",
     "sock_common",
     "used_memory_thread",
+    "vma-fault",
 }
 
 impl Case {
