@@ -285,8 +285,9 @@ impl Reader<'_, '_> {
                     Ok((ObjectOf::Companion(n), name, field, companion.align))
                 }
                 None => {
-                    let what = format!("role '{}': field of '{prefix}'", scope.role);
-                    Err(source.unknown(line, &what, rest, index.keys().copied()))
+                    let place = format!("role '{}'", scope.role);
+                    let what = format!("field of '{prefix}'");
+                    Err(source.unknown_in(line, &place, &what, rest, index.keys().copied()))
                 }
             };
         }
@@ -298,8 +299,9 @@ impl Reader<'_, '_> {
             }
             None => {
                 let (role, layout) = (scope.role, scope.layout);
-                let what = format!("role '{role}': layout '{layout}' has no such field:");
-                Err(source.unknown(line, &what, name, scope.fields.keys().copied()))
+                let place = format!("role '{role}', layout '{layout}'");
+                let names = scope.fields.keys().copied();
+                Err(source.unknown_in(line, &place, "field", name, names))
             }
         }
     }
