@@ -61,9 +61,7 @@ impl Reproduced {
         let simulated = self.simulated_change?;
         Some(match self.null {
             true => simulated.abs() <= NULL,
-            false => {
-                simulated.abs() >= SMALLEST && simulated * self.published_change > 0.0
-            }
+            false => simulated.abs() >= SMALLEST && simulated * self.published_change > 0.0,
         })
     }
 }

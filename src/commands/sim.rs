@@ -1,24 +1,25 @@
 //! `hitm sim`: the same experiment on a machine model.
 
-use super::first_error;
 use super::options::{Format, Options};
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
+use super::{csv, first_error};
 use crate::backend::arms::Arms;
 use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
 use crate::experiment::{
-    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, drive,
+    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, Prefetch, drive,
 };
 use crate::program::totals::Totals;
 use crate::report::columns::Columns;
-use crate::report::explain::explain;
+use crate::report::explain::{Sharing, explain, explanation};
 use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, write_whole};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
 use crate::space::map::Map;
+use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,8 @@ pub struct Args {
         conflicts_with_all = ["pattern", "case"]
     )]
     fault_time: Option<Duration>,
-    /// Instead of verdicts: per field and line, who took it from whom and what it cost a fault
+    /// Instead of verdicts: per field and role, who took its line from whom and what it cost a fault;
+    /// with --out, the run as well, and explanation.csv beside it
     #[arg(long)]
     explain: bool,
     /// Write the line transfers of one sample (the last layout, the last design point) for Perfetto
@@ -115,8 +117,12 @@ pub fn run(args: Args) -> Result<()> {
 /// What is asked of the model called `name`: an explanation, or a run.
 fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) -> Result<()> {
     let options = &args.options;
+    let mut explained = Vec::new();
     if args.explain || args.timeline.is_some() {
-        return look_inside(args, design, &sim);
+        explained = look_inside(args, design, &sim)?;
+        if options.out.is_none() {
+            return Ok(());
+        }
     }
     let settings = RunSettings {
         fault_time_ns: args.fault_time.map(|time| time.as_secs_f64() * 1e9),
@@ -129,6 +135,9 @@ fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) 
     let interrupted = interrupted()?;
     let folder = RunFolder::create(options.out.as_deref(), &design.run, &counters::<A>())?;
     folder.write_environment(&environment)?;
+    if args.explain {
+        folder.write("explanation.csv", csv(&explained).as_bytes())?;
+    }
     let mut progress = Progress::new(design, folder, &[]);
     let mut taken = vec![0; design.points.len()];
     let ended = drive(
@@ -145,8 +154,72 @@ fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) 
     first_error([ended.and_then(Ending::finished), concluded])
 }
 
+/// A row of `explanation.csv`: what a role waited for (`times`, `ns`), or took from another
+/// (`from`, `used`, `sharing`), per fault.
+#[derive(Serialize)]
+struct Explained {
+    layout: String,
+    scenario: String,
+    placement: String,
+    threads: usize,
+    prefetch: Prefetch,
+    first_slot: usize,
+    event: &'static str,
+    role: String,
+    field: Option<String>,
+    times: f64,
+    ns: Option<f64>,
+    ns_after_prefetch: Option<f64>,
+    from: Option<String>,
+    used: Option<String>,
+    sharing: Option<Sharing>,
+    other_socket: Option<f64>,
+    line: String,
+}
+
+/// The rows of one sample.
+fn rows(run: &run::Run, design: &Design, planned: &PlannedSample) -> Vec<Explained> {
+    let (waited, taken) = explanation(run);
+    let point = &design.points[planned.point];
+    let row = |event, role: String, times, line: String| Explained {
+        layout: design.arms[planned.arm].to_string(),
+        scenario: point.scenario.to_string(),
+        placement: point.placement.to_string(),
+        threads: point.threads,
+        prefetch: planned.prefetch,
+        first_slot: planned.first_slot,
+        event,
+        role,
+        field: None,
+        times,
+        ns: None,
+        ns_after_prefetch: None,
+        from: None,
+        used: None,
+        sharing: None,
+        other_socket: None,
+        line,
+    };
+    let waited = waited.into_iter().map(|of| Explained {
+        field: Some(of.field),
+        ns: Some(of.ns),
+        ns_after_prefetch: Some(of.ns_after_prefetch),
+        ..row("waited", of.role, of.times, of.line)
+    });
+    let taken = taken.into_iter().map(|of| Explained {
+        field: of.field,
+        from: Some(of.from),
+        used: of.used,
+        sharing: Some(of.sharing),
+        other_socket: Some(of.far),
+        ..row("taken", of.by, of.times, of.line)
+    });
+    waited.chain(taken).collect()
+}
+
 /// One sample of every layout at every point, explained; and the timeline of the last.
-fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()> {
+fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<Vec<Explained>> {
+    let mut explained = Vec::new();
     args.timeline.as_deref().map_or(Ok(()), refuse_existing)?;
     let mut text = String::new();
     for point in 0..design.points.len() {
@@ -168,8 +241,8 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()
             }
             let sample = run::run(sim.machine(planned.prefetch), &spec)?;
             let at = &design.points[point];
-            if let Some(ledger) = &sample.ledger {
-                let faults: u64 = sample.threads.iter().map(|t| t.faults).sum();
+            if spec.explain {
+                explained.extend(rows(&sample, design, planned));
                 let _ = writeln!(
                     text,
                     "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns per fault\n{}",
@@ -180,7 +253,7 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()
                     planned.prefetch,
                     planned.first_slot,
                     Totals::of(&sample.threads).ns_per_fault,
-                    explain(ledger, &sample.map, faults)
+                    explain(&sample)
                 );
             }
             if let (Some(timeline), Some(path)) = (&sample.timeline, &args.timeline) {
@@ -188,7 +261,8 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()
             }
         }
     }
-    super::print(&text)
+    super::print(&text)?;
+    Ok(explained)
 }
 
 fn write_timeline(timeline: &crate::sim::timeline::Timeline, map: &Map, path: &Path) -> Result<()> {
