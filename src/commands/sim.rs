@@ -2,7 +2,7 @@
 
 use super::options::{Format, Options};
 use super::progress::{Progress, interrupted};
-use super::verdicts::conclude;
+use super::verdicts::{self, Said, conclude};
 use super::{csv, first_error};
 use crate::backend::arms::Arms;
 use crate::backend::cases::CaseArms;
@@ -15,7 +15,7 @@ use crate::experiment::{
 use crate::program::totals::Totals;
 use crate::report::columns::Columns;
 use crate::report::explain::{Sharing, explain, explanation};
-use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, write_whole};
+use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, slug, write_whole};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
 use crate::space::map::Map;
@@ -28,9 +28,10 @@ use std::time::Duration;
 /// Arguments of `hitm sim`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Machine model: a name from --list-machines, or a file
-    #[arg(long, value_name = "NAME|FILE")]
-    machine: Option<String>,
+    /// Machine models, separated by commas: names from --list-machines, or files. Of several, each
+    /// has a run of its own; with --out, in a folder of its own there
+    #[arg(long, value_name = "NAME|FILE,…", value_delimiter = ',')]
+    machine: Vec<String>,
     /// List the machine models and exit
     #[arg(long)]
     list_machines: bool,
@@ -93,35 +94,94 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(pattern) = args.pattern {
         return super::print(&run_pattern(&args, pattern)?);
     }
-    let Some(name) = &args.machine else {
-        return Err(Error::Input(
+    match &args.machine[..] {
+        [] => Err(Error::Input(
             "no machine to simulate; give --machine with a name from --list-machines, or a file"
                 .to_owned(),
+        )),
+        [name] => on(&args, name, &args.options, Said::All).map(|_| ()),
+        names => on_several(&args, names),
+    }
+}
+
+/// A run on each of several models, in a folder of its own; their verdicts together.
+fn on_several(args: &Args, names: &[String]) -> Result<()> {
+    if args.timeline.is_some() {
+        return Err(Error::Input(
+            "--timeline is of one sample; give one --machine".to_owned(),
         ));
-    };
+    }
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            return Err(Error::Input(format!("machine '{name}' is named twice")));
+        }
+        Machine::load(name)?;
+    }
+    let mut folders = Vec::new();
+    for name in names {
+        let mut options = args.options.clone();
+        options.out = options.out.map(|dir| dir.join(slug(name)));
+        options.fail_on = None;
+        folders.extend(on(args, name, &options, Said::Nothing)?);
+    }
+    if folders.is_empty() {
+        return Ok(());
+    }
+    verdicts::run(verdicts::Args {
+        files: folders,
+        format: args.options.format,
+        margin: None,
+        baseline: None,
+        fail_on: args.options.fail_on,
+    })
+}
+
+/// What is asked, on the model called `name`; the folder of the run, if there is one.
+fn on(args: &Args, name: &str, options: &Options, said: Said) -> Result<Option<PathBuf>> {
     let machine = Machine::load(name)?;
     // Deterministic where no seed is given: the model has no mood.
-    let (options, room) = (&args.options, machine.shape.cpus());
+    let room = machine.shape.cpus();
     let design = options.design(BackendKind::Sim, &machine.name, room, || 1)?;
+    let asked = Asked {
+        args,
+        options,
+        name,
+        said,
+    };
     if design.case.is_some() {
         let arms = CaseArms::of(&design)?;
-        return simulate(&args, &design, name, Sim::new(machine, arms, &design)?);
+        return simulate(&asked, &design, Sim::new(machine, arms, &design)?);
     }
     let mut sim = Sim::new(machine, FaultArms::of(&design)?, &design)?;
     if let Some(time) = args.fault_time {
         sim.set_fault_time(time, &design)?;
     }
-    simulate(&args, &design, name, sim)
+    simulate(&asked, &design, sim)
 }
 
-/// What is asked of the model called `name`: an explanation, or a run.
-fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) -> Result<()> {
-    let options = &args.options;
+/// What is asked of one model.
+struct Asked<'a> {
+    args: &'a Args,
+    /// With the folder of this model.
+    options: &'a Options,
+    /// The model.
+    name: &'a str,
+    said: Said,
+}
+
+/// An explanation, or a run; the folder of the run.
+fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<Option<PathBuf>> {
+    let Asked {
+        args,
+        options,
+        name,
+        said,
+    } = *asked;
     let mut explained = Vec::new();
     if args.explain || args.timeline.is_some() {
         explained = look_inside(args, design, &sim)?;
         if options.out.is_none() {
-            return Ok(());
+            return Ok(None);
         }
     }
     let settings = RunSettings {
@@ -150,8 +210,11 @@ fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) 
     );
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     environment.run.end(ending, sim.remarks());
-    let concluded = conclude(progress.finish(), &environment, design, ending, options);
-    first_error([ended.and_then(Ending::finished), concluded])
+    let folder = progress.finish();
+    let path = folder.path().to_owned();
+    let concluded = conclude(folder, &environment, design, ending, options, said);
+    first_error([ended.and_then(Ending::finished), concluded])?;
+    Ok(Some(path))
 }
 
 /// A row of `explanation.csv`: what a role waited for (`times`, `ns`), or took from another
@@ -282,7 +345,7 @@ fn list() -> Result<String> {
 }
 
 fn run_pattern(args: &Args, pattern: Pattern) -> Result<String> {
-    let machine = Machine::load(args.machine.as_deref().unwrap_or(PATTERN_MACHINE))?;
+    let machine = Machine::load(args.machine.first().map_or(PATTERN_MACHINE, String::as_str))?;
     let name = machine.name.clone();
     let cores = args.cores.unwrap_or(2);
     let accesses = args.accesses.unwrap_or(DEFAULT_ACCESSES);
