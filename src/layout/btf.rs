@@ -461,3 +461,6 @@ impl Types for Btf<'_> {
         self.big_endian
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 mod folder;
 mod interrupted;
+mod layouts;
 mod output;
 mod refused;
 mod resume;
