@@ -470,7 +470,7 @@ fn note(line: usize, text: &str, body: &mut Body) -> Result<()> {
         ));
     }
     if let Some(size) = text.strip_prefix("/* size: ") {
-        let size = size.split(',').next().and_then(number);
+        let size = size.split([',', '*']).next().and_then(number);
         body.size = Some(size.ok_or_else(|| at(line, "a size that is no number"))?);
     }
     Ok(())
