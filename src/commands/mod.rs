@@ -6,6 +6,7 @@ use output::{csv, first_error, json, print, rows};
 
 mod case;
 mod case_show;
+mod case_trace;
 mod counters;
 mod layout;
 mod layout_source;
