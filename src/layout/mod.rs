@@ -3,7 +3,10 @@
 //! Not here: the built-in layouts of `vm_area_struct`, which belong to the fault path
 //! (`program::fault::vma`), and who accesses what (`case`).
 
+pub mod interference;
+pub mod meet;
 mod slab;
+pub mod subject;
 
 pub use slab::SlabCache;
 

@@ -34,7 +34,23 @@ impl Uses {
 
 /// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
 #[derive(Clone, Debug, Default)]
-pub struct Footprint(BTreeMap<(&'static str, String), Uses>);
+pub struct Footprint {
+    by_field: BTreeMap<(&'static str, String), Uses>,
+    words: Vec<UsedWord>,
+}
+
+/// A word that a fault accesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedWord {
+    /// The object: `vma`, `lock`, `mm`, `node`.
+    pub object: &'static str,
+    /// Bytes from the start of the object.
+    pub offset: usize,
+    /// Its size.
+    pub bytes: usize,
+    /// What the fault does with it.
+    pub uses: Uses,
+}
 
 impl Footprint {
     /// What it does with one field, its parts among them.
@@ -46,6 +62,11 @@ impl Footprint {
         self.sum(|o, f| o == object && is_it(f))
     }
 
+    /// The words it accesses, by address.
+    pub fn words(&self) -> &[UsedWord] {
+        &self.words
+    }
+
     /// What it does with all fields of an object.
     pub fn object(&self, object: &str) -> Uses {
         self.sum(|o, _| o == object)
@@ -53,7 +74,7 @@ impl Footprint {
 
     fn sum(&self, is_it: impl Fn(&str, &str) -> bool) -> Uses {
         let mut sum = Uses::default();
-        for ((object, field), uses) in &self.0 {
+        for ((object, field), uses) in &self.by_field {
             if is_it(object, field) {
                 sum.add(*uses);
             }
@@ -81,13 +102,19 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
             program.run(&notes, &mut thread, &mut counts, 1);
             let map = program.map();
             let mut footprint = Footprint::default();
-            for (at, uses) in notes.seen.into_inner() {
+            for (at, (bytes, uses)) in notes.seen.into_inner() {
                 let Some((object, offset)) = map.at(at) else {
                     continue;
                 };
                 let field = object.field_at(offset).map(|field| field.name.to_string());
                 let key = (object.name, field.unwrap_or_default());
-                footprint.0.entry(key).or_default().add(uses);
+                footprint.by_field.entry(key).or_default().add(uses);
+                footprint.words.push(UsedWord {
+                    object: object.name,
+                    offset,
+                    bytes,
+                    uses,
+                });
             }
             footprint
         }
@@ -112,7 +139,12 @@ pub struct Walk {
 pub fn walk(world: &World, region: usize) -> Walk {
     let notes = Notes::of(world.arena());
     tree::walk(&notes, world.mm(), start_of(region));
-    let loads = notes.seen.borrow().values().map(|uses| uses.loads).sum();
+    let loads = notes
+        .seen
+        .borrow()
+        .values()
+        .map(|(_, uses)| uses.loads)
+        .sum();
     Walk {
         loads,
         ..notes.walk.get()
@@ -122,7 +154,8 @@ pub fn walk(world: &World, region: usize) -> Walk {
 /// A memory that executes on the arena and writes down every access.
 struct Notes<'a> {
     arena: &'a Arena,
-    seen: RefCell<BTreeMap<Addr, Uses>>,
+    /// By address, the size of the word and what is done with it.
+    seen: RefCell<BTreeMap<Addr, (usize, Uses)>>,
     walk: Cell<Walk>,
 }
 
@@ -135,12 +168,15 @@ impl Notes<'_> {
         }
     }
 
-    fn note(&self, at: Addr, what: fn(&mut Uses)) {
-        what(self.seen.borrow_mut().entry(at).or_default());
+    fn note<W: Word>(&self, at: Addr, what: fn(&mut Uses)) {
+        let mut seen = self.seen.borrow_mut();
+        let (bytes, uses) = seen.entry(at).or_default();
+        *bytes = W::BYTES.max(*bytes);
+        what(uses);
     }
 
     fn update<W: Word>(&self, at: Addr, new: impl FnOnce(u64) -> u64) -> W {
-        self.note(at, |uses| uses.rmws += 1);
+        self.note::<W>(at, |uses| uses.rmws += 1);
         let old: W = self.arena.read(at);
         self.arena.write(at, W::narrow(new(old.widen())));
         old
@@ -149,11 +185,11 @@ impl Notes<'_> {
 
 impl Memory for Notes<'_> {
     fn load<W: Word>(&self, at: Addr, _order: Ordering) -> W {
-        self.note(at, |uses| uses.loads += 1);
+        self.note::<W>(at, |uses| uses.loads += 1);
         self.arena.read(at)
     }
     fn store<W: Word>(&self, at: Addr, value: W, _order: Ordering) {
-        self.note(at, |uses| uses.stores += 1);
+        self.note::<W>(at, |uses| uses.stores += 1);
         self.arena.write(at, value);
     }
     fn compare_exchange<W: Word>(
