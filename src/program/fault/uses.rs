@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::program::{Blueprint, Program, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory, NodeKind, Word};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -35,7 +36,7 @@ impl Uses {
 /// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
 #[derive(Clone, Debug, Default)]
 pub struct Footprint {
-    by_field: BTreeMap<(&'static str, String), Uses>,
+    by_field: BTreeMap<(Cow<'static, str>, String), Uses>,
     words: Vec<UsedWord>,
 }
 
@@ -43,7 +44,7 @@ pub struct Footprint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsedWord {
     /// The object: `vma`, `lock`, `mm`, `node`.
-    pub object: &'static str,
+    pub object: Cow<'static, str>,
     /// Bytes from the start of the object.
     pub offset: usize,
     /// Its size.
@@ -107,10 +108,10 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
                     continue;
                 };
                 let field = object.field_at(offset).map(|field| field.name.to_string());
-                let key = (object.name, field.unwrap_or_default());
+                let key = (object.name.clone(), field.unwrap_or_default());
                 footprint.by_field.entry(key).or_default().add(uses);
                 footprint.words.push(UsedWord {
-                    object: object.name,
+                    object: object.name.clone(),
                     offset,
                     bytes,
                     uses,
