@@ -344,15 +344,16 @@ impl<'a> Walk<'a> {
             }
             Times::Of(count) => self.list(steps, times * count as f64, &context),
             Times::ToRoot => {
-                let count = self.count_of(ObjectOf::Struct).max(1) as f64;
+                let chain = chain_of(steps);
+                let count = self.count_of(chain).max(1) as f64;
                 // Every object from here to the root: all from the leaf, half of them on average
                 // from one's own.
-                let (part, whose) = match context.at(ObjectOf::Struct) {
+                let (part, whose) = match context.at(chain) {
                     Whose::At(0) => (1.0, Whose::At(0)),
                     Whose::At(index) => ((index as f64 + 1.0).min(count) / count, Whose::Each),
                     _ => ((count + 1.0) / (2.0 * count), Whose::Each),
                 };
-                context.go(ObjectOf::Struct, whose);
+                context.go(chain, whose);
                 self.list(steps, times * part, &context)
             }
         }
@@ -507,6 +508,15 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The chain that steps repeated to its root move along.
+fn chain_of(steps: &[Step]) -> ObjectOf {
+    let followed = steps.iter().find_map(|step| match step {
+        Step::Follow { field, to } if field.of == *to => Some(*to),
+        _ => None,
+    });
+    followed.unwrap_or(ObjectOf::Struct)
+}
+
 fn spot(field: &CaseField) -> Spot {
     Spot {
         name: field.name.clone(),
@@ -522,12 +532,10 @@ fn add_members(region: &mut Region, imported: &crate::layout::StructLayout) {
         .iter()
         .map(|spot| (spot.offset, spot.bytes))
         .collect();
-    let members = imported.members.iter();
-    let leaves = members.filter(|member| !member.aggregate && member.bytes > 0);
-    let more: Vec<Spot> = leaves
-        .filter(|member| !named.contains(&(member.offset, member.bytes)))
-        .map(Spot::of)
-        .collect();
+    let more = Spot::all_of(imported);
+    let more = more
+        .into_iter()
+        .filter(|spot| !named.contains(&(spot.offset, spot.bytes)));
     region.fields.extend(more);
     region.fields.sort_by_key(|spot| spot.offset);
 }

@@ -4,7 +4,8 @@
 //! A case, an imported struct and the built-in layouts of the fault path all become a [`Subject`].
 //! Not here: what follows from it (`interference`).
 
-use super::{Member, SlabCache, StructLayout};
+use super::slab::SlabCache;
+use super::struct_layout::{Member, StructLayout};
 use crate::space::{LINE, PAIR};
 use std::borrow::Cow;
 
@@ -221,8 +222,6 @@ impl Touch {
 impl Subject {
     /// An imported struct of which nobody says who accesses it, in slots of a slab.
     pub fn of_struct(layout: &StructLayout) -> Subject {
-        let members = layout.members.iter();
-        let leaves = members.filter(|member| !member.aggregate && member.bytes > 0);
         let (bytes, align) = (layout.bytes.max(1), layout.align.max(1));
         let region = Region {
             name: layout.name.clone(),
@@ -230,7 +229,7 @@ impl Subject {
             objects: None,
             packing: Packing::Slab(SlabCache::slub(bytes, align)),
             at: 0,
-            fields: leaves.map(Spot::of).collect(),
+            fields: Spot::all_of(layout),
             touches: Vec::new(),
         };
         Subject {
@@ -260,6 +259,25 @@ impl Subject {
 }
 
 impl Spot {
+    /// The members that have bytes, those of structs in the struct one by one; an array of structs
+    /// is one.
+    pub fn all_of(layout: &StructLayout) -> Vec<Spot> {
+        let mut spots = Vec::new();
+        // Members deeper than this are in an array.
+        let mut array = usize::MAX;
+        for member in &layout.members {
+            if member.depth > array {
+                continue;
+            }
+            let is_array = member.count() > 1;
+            array = if is_array { member.depth } else { usize::MAX };
+            if member.bytes > 0 && (is_array || !member.aggregate) {
+                spots.push(Spot::of(member));
+            }
+        }
+        spots
+    }
+
     /// Of a member, by the name that C gives it, and its bits.
     pub fn of(member: &Member) -> Spot {
         let name: Cow<str> = match member.bits {
