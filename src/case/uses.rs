@@ -564,3 +564,6 @@ fn packing(objects: &Objects, bytes: usize, align: usize, threads: usize) -> Pac
         Place::Chain { packed: false, .. } => Packing::Pages,
     }
 }
+
+#[cfg(test)]
+mod tests;
