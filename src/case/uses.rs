@@ -8,7 +8,6 @@ use super::{
     Threads, Times,
 };
 use crate::error::{Error, Result};
-use crate::layout::SlabCache;
 use crate::layout::subject::{Actor, Elements, Packing, Region, Spot, Subject, Touch, Whose};
 use crate::space::PAIR;
 use std::collections::BTreeMap;
@@ -555,7 +554,7 @@ fn packing(objects: &Objects, bytes: usize, align: usize, threads: usize) -> Pac
     );
     match &objects.place {
         Place::Slab | Place::Chain { packed: true, .. } => {
-            Packing::Slab(SlabCache::slub(bytes, align))
+            Packing::in_slab(bytes, align)
         }
         Place::Array => Packing::Array {
             slot: bytes.next_multiple_of(align),

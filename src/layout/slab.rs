@@ -27,24 +27,6 @@ impl SlabCache {
         }
     }
 
-    /// The cache that SLUB makes for objects of `size` bytes: slabs of the smallest power of two of
-    /// pages that hold 32 objects, but of no more than 8 pages where one object fits these. 32 is
-    /// `4 * (fls(nr_cpu_ids) + 1)` at 64 CPUs (`calculate_order` in mm/slub.c).
-    pub const fn slub(size: usize, align: usize) -> SlabCache {
-        const OBJECTS: usize = 32;
-        const MOST_PAGES: usize = 8;
-        let slot = size.next_multiple_of(align);
-        let wanted = (OBJECTS * slot).div_ceil(PAGE).next_power_of_two();
-        let least = slot.div_ceil(PAGE).next_power_of_two();
-        let pages = if wanted < MOST_PAGES {
-            wanted
-        } else {
-            MOST_PAGES
-        };
-        let pages = if pages < least { least } else { pages };
-        SlabCache::new(size, align, pages)
-    }
-
     /// Objects in one slab.
     pub const fn objects(&self) -> usize {
         self.pages * PAGE / self.slot
@@ -64,24 +46,5 @@ impl SlabCache {
     /// Whether every object starts on a line of its own.
     pub const fn is_line_aligned(&self) -> bool {
         self.align.is_multiple_of(LINE)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slabs_are_as_large_as_the_kernel_makes_them() {
-        let objects = |size| {
-            let cache = SlabCache::slub(size, 8);
-            (cache.objects(), cache.pages)
-        };
-        assert_eq!(objects(40), (102, 1));
-        assert_eq!(objects(160), (51, 2));
-        assert_eq!(objects(192), (42, 2));
-        assert_eq!(objects(256), (32, 2));
-        assert_eq!(objects(1088), (30, 8));
-        assert_eq!(objects(65536), (1, 16));
     }
 }

@@ -128,7 +128,19 @@ pub enum Whose {
     Any,
 }
 
+/// CPUs of the machine whose slabs are mapped. Slabs of fewer objects are made for fewer CPUs; who
+/// meets whom in a line does not depend on it.
+const CPUS: usize = 64;
+
 impl Packing {
+    /// In slabs as the kernel would make them; on pages of their own, if objects are too large.
+    pub fn in_slab(bytes: usize, align: usize) -> Packing {
+        match SlabCache::chosen(bytes, align, CPUS) {
+            Some(cache) => Packing::Slab(cache),
+            None => Packing::Pages,
+        }
+    }
+
     /// Bytes from one object to the next; none where they have no neighbours.
     pub fn slot(self) -> Option<usize> {
         match self {
@@ -227,7 +239,7 @@ impl Subject {
             name: layout.name.clone(),
             bytes,
             objects: None,
-            packing: Packing::Slab(SlabCache::slub(bytes, align)),
+            packing: Packing::in_slab(bytes, align),
             at: 0,
             fields: Spot::all_of(layout),
             touches: Vec::new(),
