@@ -135,6 +135,9 @@ fn heading(file: &LayoutFile, layout: &StructLayout) -> String {
         }
     };
     let _ = writeln!(text, "  aligned to {}{why}", layout.align);
+    if layout.members.iter().any(|member| member.in_union) {
+        let _ = writeln!(text, "  |: in a union, shares its bytes with others of it");
+    }
     if !layout.align.is_multiple_of(LINE) {
         let _ = writeln!(
             text,
@@ -153,7 +156,7 @@ fn counted(count: usize, what: &str) -> String {
 
 fn table(rows: &[MemberRow<'_>]) -> Columns {
     let mut table = Columns::new(">>>><<");
-    table.row(["  offset", "size", "line", "pair", "field", "type"]);
+    table.row(["  offset", "size", "line", "pair", " field", "type"]);
     let mut line = 0;
     for row in rows {
         if row.line > line {
@@ -166,7 +169,7 @@ fn table(rows: &[MemberRow<'_>]) -> Columns {
                 row.size.to_string(),
                 String::new(),
                 String::new(),
-                HOLE.to_owned(),
+                format!(" {HOLE}"),
             ]);
             continue;
         }
@@ -174,14 +177,14 @@ fn table(rows: &[MemberRow<'_>]) -> Columns {
             (Some(first), Some(count)) => format!("{}:{first}+{count}", row.size),
             _ => row.size.to_string(),
         };
-        let union = if row.in_union { "  (in a union)" } else { "" };
+        let union = if row.in_union { "|" } else { " " };
         table.row([
             row.offset.to_string(),
             bits,
             row.line.to_string(),
             row.pair.to_string(),
-            format!("{}{}", "  ".repeat(row.depth.min(8)), row.field),
-            format!("{}{union}", row.type_name),
+            format!("{union}{}", row.field),
+            row.type_name.to_owned(),
         ]);
     }
     table

@@ -19,6 +19,6 @@ pub mod subject;
 mod types;
 
 pub use btf::Btf;
-pub use slab::SlabCache;
+pub use slab::{KernelSlab, SlabCache};
 pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};
