@@ -553,9 +553,7 @@ fn packing(objects: &Objects, bytes: usize, align: usize, threads: usize) -> Pac
         align.max(1),
     );
     match &objects.place {
-        Place::Slab | Place::Chain { packed: true, .. } => {
-            Packing::in_slab(bytes, align)
-        }
+        Place::Slab | Place::Chain { packed: true, .. } => Packing::in_slab(bytes, align),
         Place::Array => Packing::Array {
             slot: bytes.next_multiple_of(align),
             objects: count(objects, threads),
