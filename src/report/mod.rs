@@ -6,6 +6,8 @@
 pub mod arms;
 pub mod columns;
 pub mod explain;
+pub mod layout_map;
+pub mod layout_picture;
 mod html;
 mod plot;
 mod record;
