@@ -37,6 +37,9 @@ impl LayoutSource {
                 file: file.clone(),
                 base: self.btf_base.clone(),
             }),
+            LayoutSource {
+                dwarf: Some(file), ..
+            } => Ok(LayoutFile::Dwarf(file.clone())),
             _ => Err(Error::Input(
                 "no source of the struct: give --btf, --dwarf FILE or --pahole FILE".to_owned(),
             )),

@@ -133,6 +133,7 @@ fn heading(file: &LayoutFile, layout: &StructLayout) -> String {
         LayoutFile::Btf { .. } => {
             " at least, as its members need; BTF does not record what its declaration asks for"
         }
+        LayoutFile::Dwarf(_) => "",
     };
     let _ = writeln!(text, "  aligned to {}{why}", layout.align);
     if layout.members.iter().any(|member| member.in_union) {

@@ -7,6 +7,7 @@
 //! (`program::fault::vma`), and who accesses what (`case`).
 
 mod btf;
+mod dwarf;
 mod expand;
 pub mod interference;
 pub mod meet;
@@ -19,6 +20,7 @@ pub mod subject;
 mod types;
 
 pub use btf::Btf;
+pub use dwarf::{Dwarf, Sections};
 pub use slab::{KernelSlab, SlabCache};
 pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};

@@ -1,6 +1,7 @@
 //! Where a layout is read from: a file with type data, or the running kernel.
 
 use super::btf::Btf;
+use super::dwarf::{Dwarf, Sections};
 use super::object_file::{elf, is_elf, read_file, section};
 use super::struct_layout::StructLayout;
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub enum LayoutFile {
         /// modules, the section `.BTF.base` of an ELF file that has one, else none.
         base: Option<PathBuf>,
     },
+    /// DWARF, in an ELF file.
+    Dwarf(PathBuf),
 }
 
 impl LayoutFile {
@@ -40,6 +43,9 @@ impl LayoutFile {
             LayoutFile::Btf { file, base } => with_btf(file, base.as_deref(), |btf| {
                 btf.struct_layout(name, &described(file))
             }),
+            LayoutFile::Dwarf(file) => {
+                with_dwarf(file, |dwarf| dwarf.struct_layout(name, &described(file)))
+            }
         }
     }
 
@@ -50,6 +56,7 @@ impl LayoutFile {
                 btf.layouts(&described(file))
                     .try_for_each(|layout| then(layout?))
             }),
+            LayoutFile::Dwarf(file) => with_dwarf(file, |dwarf| dwarf.each(&described(file), then)),
         }
     }
 }
@@ -127,4 +134,10 @@ fn with_btf<T>(
         file,
         Btf::parse(&found.own, parsed.as_ref()).and_then(|btf| then(&btf)),
     )
+}
+
+fn with_dwarf<T>(file: &Path, then: impl FnOnce(&Dwarf) -> Result<T>) -> Result<T> {
+    let bytes = read_file(file)?;
+    let sections = of(file, Sections::of(&bytes))?;
+    of(file, Dwarf::of(&sections).and_then(|dwarf| then(&dwarf)))
 }
