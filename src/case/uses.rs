@@ -171,6 +171,7 @@ impl<'a> Walk<'a> {
         let objects = &case.objects;
         let region = |name: &str, bytes, align, fields: &[CaseField], objects: &Objects| Region {
             name: name.to_owned(),
+            of_struct: true,
             bytes,
             objects: Some(count(objects, threads)),
             packing: packing(objects, bytes, align, threads),
@@ -202,13 +203,17 @@ impl<'a> Walk<'a> {
             ));
         }
         for companion in &case.companions {
-            regions.push(region(
-                &companion.name,
-                companion.bytes,
-                companion.align,
-                &companion.fields,
-                &companion.objects,
-            ));
+            let (fields, objects) = (&companion.fields, &companion.objects);
+            regions.push(Region {
+                of_struct: false,
+                ..region(
+                    &companion.name,
+                    companion.bytes,
+                    companion.align,
+                    fields,
+                    objects,
+                )
+            });
         }
         if let (Some(imported), Some(first)) = (&layout.imported, regions.first_mut()) {
             add_members(first, imported);
@@ -446,6 +451,7 @@ impl<'a> Walk<'a> {
         if region == next {
             self.regions.push(Region {
                 name: format!("percpu {name}"),
+                of_struct: false,
                 bytes: PAIR,
                 objects: Some(self.threads),
                 packing: Packing::Array {

@@ -98,6 +98,7 @@ mod tests {
         };
         let region = Region {
             name: "r".into(),
+            of_struct: true,
             bytes: 8,
             objects: Some(objects),
             packing: Packing::Pages,

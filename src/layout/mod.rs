@@ -7,6 +7,7 @@
 //! (`program::fault::vma`), and who accesses what (`case`).
 
 mod btf;
+pub mod diff;
 mod dwarf;
 mod expand;
 pub mod interference;

@@ -40,6 +40,9 @@ pub struct Actor {
 pub struct Region {
     /// The struct's name, or that of a part or a companion.
     pub name: String,
+    /// Whether its fields are the struct's: it is the struct, or a part of it that the layout keeps
+    /// elsewhere.
+    pub of_struct: bool,
     /// Bytes of one object.
     pub bytes: usize,
     /// Objects there are; none where nothing is known of that.
@@ -237,6 +240,7 @@ impl Subject {
         let (bytes, align) = (layout.bytes.max(1), layout.align.max(1));
         let region = Region {
             name: layout.name.clone(),
+            of_struct: true,
             bytes,
             objects: None,
             packing: Packing::in_slab(bytes, align),
@@ -262,6 +266,22 @@ impl Subject {
         } else {
             by.threads
         }
+    }
+
+    /// A field as a person writes it: those of other structs after the struct's name.
+    pub fn field_name(&self, region: usize, field: usize) -> String {
+        match self.regions.get(region) {
+            Some(found) if found.of_struct => found.field_name(field).to_owned(),
+            Some(found) => format!("{}.{}", found.name, found.field_name(field)),
+            None => String::new(),
+        }
+    }
+
+    /// Pages that 1000 objects of the struct take, with their parts.
+    pub fn pages_per_1000(&self) -> usize {
+        let own = self.regions.iter().filter(|region| region.of_struct);
+        own.map(|region| region.pages_for(1000))
+            .fold(0, usize::saturating_add)
     }
 
     /// The name of an actor.

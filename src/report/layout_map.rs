@@ -74,7 +74,10 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
     }
     let base = region.first_phase();
     let first = base / LINE;
-    let count = (base + region.bytes).div_ceil(LINE).saturating_sub(first).max(1);
+    let count = (base + region.bytes)
+        .div_ceil(LINE)
+        .saturating_sub(first)
+        .max(1);
     let mut lines: Vec<LineOf> = (first..first + count)
         .map(|line| LineOf {
             line: line - first,
@@ -95,7 +98,14 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
             continue;
         };
         if spot.offset > end {
-            add(&mut lines, base, end, spot.offset, |_, _| (Use::Hole, String::new()), HOLE);
+            add(
+                &mut lines,
+                base,
+                end,
+                spot.offset,
+                |_, _| (Use::Hole, String::new()),
+                HOLE,
+            );
         }
         end = end.max(spot.end());
         pieces = pieces.saturating_add(spot.bytes / LINE + 2);
@@ -140,7 +150,14 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
         add(&mut lines, base, spot.offset, spot.end(), done, &spot.name);
     }
     if region.bytes > end {
-        add(&mut lines, base, end, region.bytes, |_, _| (Use::Hole, String::new()), HOLE);
+        add(
+            &mut lines,
+            base,
+            end,
+            region.bytes,
+            |_, _| (Use::Hole, String::new()),
+            HOLE,
+        );
     }
     Ok(lines)
 }
@@ -271,7 +288,9 @@ fn line_rows(subject: &Subject, region: &Region) -> Result<String> {
             false => pair.to_string(),
         };
         last_pair = Some(pair);
-        let from = pieces.first().map_or(String::new(), |piece| piece.start.to_string());
+        let from = pieces
+            .first()
+            .map_or(String::new(), |piece| piece.start.to_string());
         let _ = write!(text, "  {pair_text:>4}  {line:>4}  {from:>4}");
         let mut column = MARGIN - 2;
         for (number, piece) in pieces.iter().enumerate() {
@@ -311,7 +330,12 @@ fn crossing(region: &Region) -> Option<String> {
     let names: Vec<String> = spots
         .map(|spot| format!("{} ({} to {})", spot.name, spot.offset, spot.end() - 1))
         .collect();
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len() {
         0 => None,
         count if count > SHOWN => Some(format!(
@@ -319,16 +343,6 @@ fn crossing(region: &Region) -> Option<String> {
             count - SHOWN
         )),
         _ => Some(format!("Fields that cross a line: {shown}.")),
-    }
-}
-
-/// A field as a person writes it: those of other objects than the struct after the object's name.
-pub fn field_name(subject: &Subject, region: usize, of: FieldUse) -> String {
-    let found = subject.regions.get(region);
-    let name = found.map_or("", |found| found.field_name(of.field));
-    match (region, found) {
-        (1.., Some(found)) => format!("{}.{name}", found.name),
-        _ => name.to_owned(),
     }
 }
 
@@ -379,8 +393,8 @@ fn conflicts(subject: &Subject, map: &Interference) -> String {
 }
 
 fn what(subject: &Subject, conflict: &Conflict) -> String {
-    let side = |of, verb| {
-        let field = field_name(subject, conflict.region, of);
+    let side = |of: FieldUse, verb| {
+        let field = subject.field_name(conflict.region, of.field);
         format!("{field} ({verb} {})", subject.actor_name(of.actor))
     };
     let verb = match conflict.clash {
@@ -397,8 +411,11 @@ fn true_sharing(subject: &Subject, map: &Interference) -> String {
     }
     let mut table = Columns::new("><");
     for conflict in all.iter().take(MOST_SHOWN) {
-        let name = |of| field_name(subject, conflict.region, of);
-        let (a, b) = (subject.actor_name(conflict.a.actor), subject.actor_name(conflict.b.actor));
+        let name = |of: FieldUse| subject.field_name(conflict.region, of.field);
+        let (a, b) = (
+            subject.actor_name(conflict.a.actor),
+            subject.actor_name(conflict.b.actor),
+        );
         let who = match a == b {
             true => format!("by threads of {a}"),
             false => format!("by {a} and {b}"),

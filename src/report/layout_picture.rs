@@ -3,9 +3,9 @@
 //!
 //! Not here: what is shown in it (`layout_map`, `layout::interference`).
 
-use super::layout_map::{LineOf, Use, field_name, lines, which_slots};
+use super::layout_map::{LineOf, Use, lines, which_slots};
 use crate::error::{Error, Result};
-use crate::layout::interference::{Between, Clash, Interference};
+use crate::layout::interference::{Between, Clash, FieldUse, Interference};
 use crate::layout::subject::{Region, Subject};
 use crate::space::{LINE, PAIR};
 use maud::{Markup, html};
@@ -141,7 +141,7 @@ fn list(subject: &Subject, map: &Interference) -> Vec<String> {
         let Some(region) = subject.regions.get(conflict.region) else {
             continue;
         };
-        let side = |of| field_name(subject, conflict.region, of);
+        let side = |of: FieldUse| subject.field_name(conflict.region, of.field);
         let (a, b) = (side(conflict.a), side(conflict.b));
         let place = match (conflict.clash, conflict.between, conflict.within) {
             (Clash::TrueSharing, ..) => "the same bytes",

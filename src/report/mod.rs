@@ -6,9 +6,9 @@
 pub mod arms;
 pub mod columns;
 pub mod explain;
+mod html;
 pub mod layout_map;
 pub mod layout_picture;
-mod html;
 mod plot;
 mod record;
 pub mod table;

@@ -4,12 +4,14 @@
 
 use super::layouts::VmaLayout;
 use super::uses::{UsedWord, footprint};
-use super::vma::{Table, mm, rwsem};
+use super::vma::{Field, Table, mm, rwsem};
 use super::world::vma_fields;
 use crate::error::Result;
 use crate::layout::subject::{Actor, Elements, Packing, Region, Spot, Subject, Touch, Whose};
 use crate::space::map::Span;
 
+/// What `mm_struct` is called.
+const MM: &str = "mm";
 /// What a thread that takes anonymous write faults is called.
 pub const ACTOR: &str = "fault";
 
@@ -22,6 +24,7 @@ pub fn subject(layout: VmaLayout, threads: usize) -> Result<Subject> {
         let words = footprint.words().iter().filter(|word| word.object == name);
         Region {
             name: name.to_owned(),
+            of_struct: name != MM,
             bytes,
             objects,
             packing,
@@ -42,13 +45,15 @@ pub fn subject(layout: VmaLayout, threads: usize) -> Result<Subject> {
         vma_fields(table),
     )];
     if let Some(cache) = table.lock_cache() {
-        let words = rwsem::FIELDS.to_vec();
+        // Under the names that an embedded one has.
+        let words = rwsem::FIELDS.map(|word| word.within(Field::rwsem.name(), 0));
+        let words = words.to_vec();
         let slab = Packing::Slab(cache);
         regions.push(region("lock", rwsem::BYTES, slab, None, Whose::Any, words));
     }
     let one = Whose::At(0);
     regions.push(region(
-        "mm",
+        MM,
         mm::BYTES,
         Packing::Pages,
         Some(1),
