@@ -4,6 +4,7 @@
 //! is read from (`file`), and how its steps are executed (`program::steps`).
 
 pub mod check;
+mod file;
 mod uses;
 
 use crate::layout::StructLayout;
@@ -33,6 +34,19 @@ pub struct Case {
     pub published: Vec<Published>,
     /// What `layout check` holds.
     pub rules: Vec<Rule>,
+}
+
+impl Case {
+    /// Threads that it takes at least: those that roles have of their own, and one more if there is
+    /// a role with the rest, or with a share of the passes.
+    pub fn least_threads(&self) -> usize {
+        let of_their_own = self.roles.iter().map(|role| match role.threads {
+            Threads::Of(threads) => threads,
+            Threads::Rest | Threads::Share(_) => 0,
+        });
+        let others = |role: &RoleOf| !matches!(role.threads, Threads::Of(_));
+        of_their_own.sum::<usize>() + usize::from(self.roles.iter().any(others))
+    }
 }
 
 /// How many objects there are, and how they lie.

@@ -19,19 +19,6 @@ const LOST: f64 = 0.01;
 const MOST_STEPS: usize = 1 << 16;
 
 impl Case {
-    /// Threads that it needs at least: those of its roles, and one for all that share the rest.
-    pub fn least_threads(&self) -> usize {
-        let own = self.roles.iter().map(|role| match role.threads {
-            Threads::Of(count) => count,
-            Threads::Rest | Threads::Share(_) => 0,
-        });
-        let rest = self
-            .roles
-            .iter()
-            .any(|role| !matches!(role.threads, Threads::Of(_)));
-        own.fold(usize::from(rest), usize::saturating_add)
-    }
-
     /// The layout of that name.
     pub fn layout(&self, name: &str) -> Result<&CaseLayout> {
         let found = self.layouts.iter().find(|layout| layout.name == name);
