@@ -59,8 +59,7 @@ struct ConflictRow {
 }
 
 /// The columns of [`ConflictRow`].
-const HEADER: &str =
-    "layout,scope,slot_phase,within,kind,field_a,role_a,field_b,role_b,weight\n";
+const HEADER: &str = "layout,scope,slot_phase,within,kind,field_a,role_a,field_b,role_b,weight\n";
 
 /// Run it.
 pub fn run(args: &Args) -> Result<String> {
@@ -83,7 +82,9 @@ pub fn run(args: &Args) -> Result<String> {
         Format::Csv => Ok(super::csv(&rows)),
         Format::Json => Ok(super::json(&rows)),
         Format::Table => {
-            let texts = mapped.iter().map(|one| layout_map::text(&one.subject, &one.map));
+            let texts = mapped
+                .iter()
+                .map(|one| layout_map::text(&one.subject, &one.map));
             Ok(texts.collect::<Result<Vec<String>>>()?.join("\n"))
         }
     }
@@ -108,17 +109,20 @@ fn mapped(args: &Args) -> Result<Vec<Mapped>> {
 fn conflict_rows(mapped: &Mapped) -> impl Iterator<Item = ConflictRow> {
     let Mapped { subject, map } = mapped;
     map.conflicts.iter().flat_map(move |conflict| {
-        conflict.phases.iter().map(move |&(phase, weight)| ConflictRow {
-            layout: subject.layout.clone(),
-            scope: conflict.between.to_string(),
-            slot_phase: phase,
-            within: conflict.within,
-            kind: conflict.clash.to_string(),
-            field_a: subject.field_name(conflict.region, conflict.a.field),
-            role_a: subject.actor_name(conflict.a.actor).to_owned(),
-            field_b: subject.field_name(conflict.region, conflict.b.field),
-            role_b: subject.actor_name(conflict.b.actor).to_owned(),
-            weight,
-        })
+        conflict
+            .phases
+            .iter()
+            .map(move |&(phase, weight)| ConflictRow {
+                layout: subject.layout.clone(),
+                scope: conflict.between.to_string(),
+                slot_phase: phase,
+                within: conflict.within,
+                kind: conflict.clash.to_string(),
+                field_a: subject.field_name(conflict.region, conflict.a.field),
+                role_a: subject.actor_name(conflict.a.actor).to_owned(),
+                field_b: subject.field_name(conflict.region, conflict.b.field),
+                role_b: subject.actor_name(conflict.b.actor).to_owned(),
+                weight,
+            })
     })
 }

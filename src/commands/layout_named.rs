@@ -23,7 +23,9 @@ pub const FORMS: &str = "A and B are each NAME (a built-in layout), case:CASE:LA
 pub fn threads(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(count) if (2..=MOST_THREADS).contains(&count) => Ok(count),
-        _ => Err(format!("'{text}' is not a number of threads from 2 to {MOST_THREADS}")),
+        _ => Err(format!(
+            "'{text}' is not a number of threads from 2 to {MOST_THREADS}"
+        )),
     }
 }
 

@@ -4,6 +4,7 @@
 //! finding them (`layout::interference`), the picture (`layout_picture`).
 
 use super::columns::{Columns, WIDTH, wrap};
+use crate::case::check::Checked;
 use crate::error::{Error, Result};
 use crate::layout::interference::{Between, Clash, Conflict, FieldUse, Interference};
 use crate::layout::subject::{Packing, Region, Subject};
@@ -440,5 +441,16 @@ fn weight(weight: f64) -> String {
         w if w >= 10.0 => format!("{w:.1}"),
         w if w >= 0.01 => format!("{w:.2}"),
         w => format!("{w:.4}"),
+    }
+}
+
+/// A line about a rule of a case: that it holds, or what breaks it.
+pub fn rule(layout: &str, checked: &Checked) -> String {
+    let rule = &checked.rule;
+    match &checked.breach {
+        None => format!("{READ}holds{READ:#}   {layout}: {rule}\n"),
+        Some(breach) => {
+            format!("{WRITTEN}broken{WRITTEN:#}  {layout}: {rule}: {breach}\n")
+        }
     }
 }

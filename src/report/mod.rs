@@ -7,6 +7,7 @@ pub mod arms;
 pub mod columns;
 pub mod explain;
 mod html;
+pub mod layout_diff;
 pub mod layout_map;
 pub mod layout_picture;
 mod plot;
