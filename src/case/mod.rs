@@ -7,6 +7,7 @@ pub mod check;
 mod file;
 mod uses;
 
+use crate::error::{Error, Result};
 use crate::layout::StructLayout;
 
 /// One question about one struct: its layouts, who accesses what, and what others have published.
@@ -459,5 +460,16 @@ crate::text::words! {
         Read = "read",
         /// Stored to, locked, or changed in place.
         Write = "write",
+    }
+}
+
+impl Case {
+    /// The number of the layout of that name.
+    pub fn layout_number(&self, name: &str) -> Result<usize> {
+        let found = self.layouts.iter().position(|layout| layout.name == name);
+        found.ok_or_else(|| {
+            let names = self.layouts.iter().map(|layout| layout.name.as_str());
+            Error::unknown("layout", name, names)
+        })
     }
 }

@@ -21,9 +21,7 @@ const MOST_STEPS: usize = 1 << 16;
 impl Case {
     /// The layout of that name.
     pub fn layout(&self, name: &str) -> Result<&CaseLayout> {
-        let found = self.layouts.iter().find(|layout| layout.name == name);
-        let names = self.layouts.iter().map(|layout| layout.name.as_str());
-        found.ok_or_else(|| Error::unknown("layout of the case", name, names))
+        Ok(&self.layouts[self.layout_number(name)?])
     }
 
     /// `layout` and what the roles do with it, `threads` of them together.
@@ -524,7 +522,7 @@ fn add_members(region: &mut Region, imported: &crate::layout::StructLayout) {
         .iter()
         .map(|spot| (spot.offset, spot.bytes))
         .collect();
-    let more = Spot::all_of(imported);
+    let more = Spot::all_of(imported, &region.fields);
     let more = more
         .into_iter()
         .filter(|spot| !named.contains(&(spot.offset, spot.bytes)));

@@ -117,6 +117,14 @@ impl<T: Types> List<'_, T> {
         let in_union = place.in_union || composite.union || part.shares;
         let shape = Shape::of(self.types, part.of)?;
         let (one, count, bytes) = (shape.one(), shape.count, shape.bytes()?);
+        if let (Some((_, Type::Incomplete { name })), true) = (&shape.element, count > 0) {
+            return Err(Error::Input(format!(
+                "struct '{}': the type '{}' of its member '{}' is only declared in this file, so its size is not known; compile with -fstandalone-debug, or give the linked program",
+                self.struct_name.escape_debug(),
+                name.escape_debug(),
+                part.name.escape_debug()
+            )));
+        }
         let inner = match shape.element {
             Some((id, Type::Composite(inner))) if part.bits.is_none() => Some((id, inner)),
             _ => None,
@@ -252,19 +260,25 @@ fn neighbours<T: Types>(
     if composite.union || parts.iter().all(|part| part.bits.is_none()) {
         return Ok(between);
     }
+    // What has no bytes is in nobody's way.
+    let mut ends = Vec::with_capacity(parts.len());
+    for part in parts {
+        let bytes = match part.bits {
+            None => Shape::of(types, part.of)?.bytes()?,
+            Some(_) => 0,
+        };
+        let byte = part.bit / 8;
+        ends.push((bytes > 0).then(|| (byte, byte.saturating_add(bytes))));
+    }
     let mut from = 0;
-    for (part, between) in parts.iter().zip(&mut between) {
+    for (end, between) in ends.iter().zip(&mut between) {
         between.from = from;
-        if part.bits.is_none() {
-            from = (part.bit / 8).saturating_add(Shape::of(types, part.of)?.bytes()?);
-        }
+        from = end.map_or(from, |(_, end)| end);
     }
     let mut to = composite.bytes;
-    for (part, between) in parts.iter().zip(&mut between).rev() {
+    for (end, between) in ends.iter().zip(&mut between).rev() {
         between.to = to;
-        if part.bits.is_none() {
-            to = part.bit / 8;
-        }
+        to = end.map_or(to, |(byte, _)| byte);
     }
     Ok(between)
 }

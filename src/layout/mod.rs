@@ -22,6 +22,6 @@ mod types;
 
 pub use btf::Btf;
 pub use dwarf::{Dwarf, Sections};
-pub use slab::{KernelSlab, SlabCache};
+pub use slab::{KernelSlab, SLAB_CPUS, SlabCache};
 pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};

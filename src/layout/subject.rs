@@ -4,10 +4,11 @@
 //! A case, an imported struct and the built-in layouts of the fault path all become a [`Subject`].
 //! Not here: what follows from it (`interference`).
 
-use super::slab::SlabCache;
+use super::slab::{SLAB_CPUS, SlabCache};
 use super::struct_layout::{Member, StructLayout};
 use crate::space::{LINE, PAIR};
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// What is mapped: one layout, and those who access it.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,14 +132,10 @@ pub enum Whose {
     Any,
 }
 
-/// CPUs of the machine whose slabs are mapped. Slabs of fewer objects are made for fewer CPUs; who
-/// meets whom in a line does not depend on it.
-const CPUS: usize = 64;
-
 impl Packing {
     /// In slabs as the kernel would make them; on pages of their own, if objects are too large.
     pub fn in_slab(bytes: usize, align: usize) -> Packing {
-        match SlabCache::chosen(bytes, align, CPUS) {
+        match SlabCache::chosen(bytes, align, SLAB_CPUS) {
             Some(cache) => Packing::Slab(cache),
             None => Packing::Pages,
         }
@@ -245,7 +242,7 @@ impl Subject {
             objects: None,
             packing: Packing::in_slab(bytes, align),
             at: 0,
-            fields: Spot::all_of(layout),
+            fields: Spot::all_of(layout, &[]),
             touches: Vec::new(),
         };
         Subject {
@@ -291,21 +288,37 @@ impl Subject {
 }
 
 impl Spot {
-    /// The members that have bytes, those of structs in the struct one by one; an array of structs
-    /// is one.
-    pub fn all_of(layout: &StructLayout) -> Vec<Spot> {
+    /// The members that have bytes: of structs and unions in the struct each as a whole, unless it
+    /// has no name or `named` has bytes of it.
+    pub fn all_of(layout: &StructLayout, named: &[Spot]) -> Vec<Spot> {
+        let mut named: Vec<(usize, usize)> = named.iter().map(|s| (s.offset, s.end())).collect();
+        named.sort_unstable();
+        let has_named = |member: &Member| {
+            let after = named.partition_point(|(from, _)| *from < member.offset + member.bytes);
+            let before = named.get(..after).unwrap_or_default();
+            // Fields that are named do not overlap but in unions.
+            before
+                .iter()
+                .rev()
+                .take(8)
+                .any(|(_, end)| *end > member.offset)
+        };
+        let mut whole: HashSet<&str> = HashSet::new();
         let mut spots = Vec::new();
-        // Members deeper than this are in an array.
-        let mut array = usize::MAX;
         for member in &layout.members {
-            if member.depth > array {
+            let ends = member.name.match_indices(['.', '[']).map(|(end, _)| end);
+            let mut around = ends.filter_map(|end| member.name.get(..end));
+            if member.bytes == 0 || around.any(|name| whole.contains(name)) {
                 continue;
             }
             let is_array = member.count() > 1;
-            array = if is_array { member.depth } else { usize::MAX };
-            if member.bytes > 0 && (is_array || !member.aggregate) {
-                spots.push(Spot::of(member));
+            if member.aggregate && !is_array && (member.name.is_empty() || has_named(member)) {
+                continue;
             }
+            if member.aggregate || is_array {
+                whole.insert(&member.name);
+            }
+            spots.push(Spot::of(member));
         }
         spots
     }

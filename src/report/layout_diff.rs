@@ -103,7 +103,8 @@ fn fields(diff: &LayoutDiff) -> String {
         1 => format!("{IDLE}1 field lies as it did, beside the same ones{IDLE:#}\n"),
         n => format!("{IDLE}{n} fields lie as they did, beside the same ones{IDLE:#}\n"),
     };
-    format!("{table}{same}\n")
+    let pairs = format!("{IDLE}lines and pairs are those of the first slot{IDLE:#}\n");
+    format!("{table}{same}{pairs}\n")
 }
 
 fn beside(field: &FieldDiff) -> String {

@@ -124,7 +124,7 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
             let here = own.iter().filter_map(|touch| region.touches.get(*touch));
             let here = here.filter(|touch| touch.start < to && from < touch.end);
             let (mut writers, mut readers) = (Vec::new(), Vec::new());
-            for touch in here {
+            for touch in here.clone() {
                 let who = subject.actor_name(touch.actor);
                 let list = match touch.stores > 0.0 {
                     true => &mut writers,
@@ -140,13 +140,21 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
                 (true, false) => Use::Read,
                 (true, true) => Use::Idle,
             };
+            let touched = here.clone().fold((to, from), |(a, b), touch| {
+                (a.min(touch.start), b.max(touch.end))
+            });
             let mut who = Vec::new();
             for (mark, list) in [("w", writers), ("r", readers)] {
                 if !list.is_empty() {
                     who.push(format!("{mark} {}", few(&list)));
                 }
             }
-            (done, who.join(", "))
+            let mut who = who.join(", ");
+            let (first, last) = (touched.0.max(from), touched.1.min(to));
+            if !who.is_empty() && (first, last) != (from, to) {
+                let _ = write!(who, " {first}-{}", last - 1);
+            }
+            (done, who)
         };
         add(&mut lines, base, spot.offset, spot.end(), done, &spot.name);
     }
@@ -208,7 +216,7 @@ fn add(
 
 /// The map as text.
 pub fn text(subject: &Subject, map: &Interference) -> Result<String> {
-    let mut text = format!("{}\n", subject.layout);
+    let mut text = format!("{}\n\n", subject.layout);
     for (number, region) in subject.regions.iter().enumerate() {
         // Of what is not the struct itself only what somebody touches.
         if number > 0 && region.touches.is_empty() {
@@ -242,7 +250,7 @@ pub fn text(subject: &Subject, map: &Interference) -> Result<String> {
 }
 
 fn heading(region: &Region) -> String {
-    let mut text = format!("\n{}: {} bytes", region.name, region.bytes);
+    let mut text = format!("{}: {} bytes", region.name, region.bytes);
     match region.packing {
         Packing::Slab(cache) => {
             let _ = write!(
@@ -284,6 +292,11 @@ fn line_rows(subject: &Subject, region: &Region) -> Result<String> {
     let mut text = String::from("  pair  line  byte\n");
     let mut last_pair = None;
     for LineOf { line, pair, pieces } in lines(subject, region)? {
+        let mut done = pieces.iter().map(|piece| piece.done);
+        // Of other structs only the lines that somebody touches.
+        if !region.of_struct && !done.any(|done| matches!(done, Use::Written | Use::Read)) {
+            continue;
+        }
         let pair_text = match last_pair == Some(pair) {
             true => String::new(),
             false => pair.to_string(),

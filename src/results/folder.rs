@@ -5,6 +5,7 @@
 
 use super::environment::EnvironmentFile;
 use super::files::{self, SAMPLE_COLUMNS, SamplesFile, further_sample_columns};
+use super::roles::{ROLES_CSV, RolesFile};
 use crate::error::{Error, Result};
 use crate::experiment::{Block, Design, PlannedSample, Sample};
 use crate::judge::VerdictRow;
@@ -54,6 +55,8 @@ pub(crate) fn slug(text: &str) -> String {
 pub struct RunFolder {
     path: PathBuf,
     samples: File,
+    /// Once there are rows of roles.
+    roles: Option<RolesFile>,
     bytes: u64,
     counters: Vec<String>,
     synced: Instant,
@@ -100,6 +103,7 @@ impl RunFolder {
         Ok(RunFolder {
             path,
             samples,
+            roles: None,
             bytes: header.len() as u64,
             counters: counters.to_vec(),
             synced: Instant::now(),
@@ -137,6 +141,7 @@ impl RunFolder {
         let folder = RunFolder {
             path: dir.to_owned(),
             samples,
+            roles: None,
             bytes: there.whole_bytes,
             counters: there.counters.clone(),
             synced: Instant::now(),
@@ -228,6 +233,18 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Append the rows of the roles of a block, before those of the block.
+    pub fn append_roles(&mut self, rows: &[Sample]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let file = match &mut self.roles {
+            Some(file) => file,
+            none => none.insert(RolesFile::open(&self.path)?),
+        };
+        file.append(rows)
+    }
+
     /// Write `verdicts.csv`, whole or not at all.
     pub fn write_verdicts(&self, rows: &[VerdictRow]) -> Result<()> {
         self.write(
@@ -248,6 +265,7 @@ impl RunFolder {
     pub fn refuse_own(&self, path: &Path) -> Result<()> {
         let names = [
             "samples.csv",
+            ROLES_CSV,
             "verdicts.csv",
             "environment.json",
             "report.html",

@@ -8,6 +8,7 @@ mod cells;
 mod environment;
 mod files;
 mod folder;
+mod roles;
 mod rows;
 
 pub use environment::{EnvironmentFile, RegisterSettings, RunRecord, RunSettings};
@@ -17,4 +18,5 @@ pub use files::{
 };
 pub use folder::{RunFolder, folder_of, refuse_existing, run_id, write_whole};
 pub(crate) use folder::{slug, unwritable};
+pub use roles::{ROLES_CSV, read_roles};
 pub use rows::{Rows, read_rows};

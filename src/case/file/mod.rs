@@ -57,6 +57,7 @@ macro_rules! built_in {
 built_in! {
     "dentry",
     "page_counter",
+    "vma-fault",
 }
 
 impl Case {

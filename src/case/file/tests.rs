@@ -79,7 +79,7 @@ fn refused(text: &str, says: &[&str]) {
 }
 
 /// The line of `role` that its steps begin in.
-const STEPS_LINE: usize = 26;
+const STEPS_LINE: usize = 27;
 
 fn step_refused(steps: &str, says: &[&str]) {
     refused(&with(steps), says);
@@ -361,7 +361,7 @@ fn an_unknown_name_is_named_with_its_line_and_the_nearest() {
     };
     refused(
         &changed("size = 192", "sise = 192"),
-        &[":16:", "key of [[layout]] 'sise'", "size"],
+        &[":17:", "key of [[layout]] 'sise'", "size"],
     );
     refused(
         &changed("place = ", "placed = "),
@@ -373,16 +373,16 @@ fn an_unknown_name_is_named_with_its_line_and_the_nearest() {
     );
     refused(
         &changed("base = \"plain\"", "base = \"plan\""),
-        &[":20:", "'plan'", "plain"],
+        &[":21:", "'plan'", "plain"],
     );
     refused(
         &changed("{ count = 192 }", "{ coumt = 192 }"),
-        &[":21:", "'coumt'", "count"],
+        &[":22:", "'coumt'", "count"],
     );
     refused(&changed("\"next\"", "\"nxet\""), &["'nxet'", "next"]);
     refused(
         &changed("threads = \"rest\"", "threads = \"resd\""),
-        &[":24:", "rest"],
+        &[":25:", "rest"],
     );
     refused(
         &(text.clone() + "[[rules]]\n"),
@@ -599,7 +599,7 @@ fn fields_lie_in_the_struct_and_apart() {
     };
     refused(
         &changed("odd = [45, 2]", "odd = [43, 2]"),
-        &[":14:", "'seq'", "'odd'", "overlap"],
+        &[":15:", "'seq'", "'odd'", "overlap"],
     );
     refused(
         &changed("{ count = 192 }", "{ count = 28 }"),

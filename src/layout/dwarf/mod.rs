@@ -429,7 +429,7 @@ impl Types for Dwarf<'_> {
                     Some(AttributeValue::Flag(true))
                 );
                 match (declared, entry.attr_value(dw::DW_AT_signature), bytes) {
-                    (true, Some(signature), _) => Type::Alias {
+                    (_, Some(signature), None) => Type::Alias {
                         name: Name::Qualifier(""),
                         to: Some(self.id(unit, &signature)?),
                     },

@@ -138,6 +138,11 @@ impl<'s> Units<'s> {
         EndianSlice::new(bytes, self.sections.endian)
     }
 
+    /// Whether the unit holds one type that others refer to.
+    pub fn is_of_type(&self, unit: usize) -> bool {
+        matches!(self.all[unit].header.type_(), gimli::UnitType::Type { .. })
+    }
+
     pub fn big_endian(&self) -> bool {
         self.sections.endian == RunTimeEndian::Big
     }

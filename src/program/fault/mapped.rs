@@ -21,7 +21,7 @@ pub fn subject(layout: VmaLayout, threads: usize) -> Result<Subject> {
     let table: &Table = layout.table();
     let footprint = footprint(layout)?;
     let region = |name: &str, bytes, packing, objects, whose, fields: Vec<Span>| {
-        let words = footprint.words().iter().filter(|word| word.object == name);
+        let words = footprint.words(name);
         Region {
             name: name.to_owned(),
             of_struct: name != MM,
@@ -74,7 +74,7 @@ pub fn subject(layout: VmaLayout, threads: usize) -> Result<Subject> {
     })
 }
 
-fn touch(word: &UsedWord, fields: &[Span], whose: Whose) -> Option<Touch> {
+fn touch(word: UsedWord, fields: &[Span], whose: Whose) -> Option<Touch> {
     let field = fields
         .iter()
         .position(|span| (span.offset..span.offset + span.bytes).contains(&word.offset))?;

@@ -6,13 +6,11 @@ use super::scenario::BuiltIn;
 use super::tree;
 use super::world::{Size, World, start_of};
 use crate::error::Result;
+use crate::program::trace::{Access, Traced, Tracer, trace};
 use crate::program::{Blueprint, Program, WithProgram};
 use crate::space::arena::Arena;
-use crate::space::memory::{Addr, Memory, NodeKind, Word};
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 /// Accesses of one fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -37,14 +35,12 @@ impl Uses {
 #[derive(Clone, Debug, Default)]
 pub struct Footprint {
     by_field: BTreeMap<(Cow<'static, str>, String), Uses>,
-    words: Vec<UsedWord>,
+    by_word: BTreeMap<(Cow<'static, str>, usize), (usize, Uses)>,
 }
 
 /// A word that a fault accesses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsedWord {
-    /// The object: `vma`, `lock`, `mm`, `node`.
-    pub object: Cow<'static, str>,
     /// Bytes from the start of the object.
     pub offset: usize,
     /// Its size.
@@ -63,9 +59,17 @@ impl Footprint {
         self.sum(|o, f| o == object && is_it(f))
     }
 
-    /// The words it accesses, by address.
-    pub fn words(&self) -> &[UsedWord] {
-        &self.words
+    /// The words of an object that it accesses, by offset.
+    pub fn words<'f>(&'f self, object: &str) -> impl Iterator<Item = UsedWord> + use<'f> {
+        let object = Cow::from(object.to_owned());
+        let words = self
+            .by_word
+            .range((object.clone(), 0)..=(object, usize::MAX));
+        words.map(|((_, offset), (bytes, uses))| UsedWord {
+            offset: *offset,
+            bytes: *bytes,
+            uses: *uses,
+        })
     }
 
     /// What it does with all fields of an object.
@@ -98,24 +102,25 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
     impl WithProgram for Note {
         type Out = Footprint;
         fn call<P: Program>(self, program: P) -> Footprint {
-            let notes = Notes::of(program.arena());
-            let (mut thread, mut counts) = (program.thread(0, 1), P::Counts::default());
-            program.run(&notes, &mut thread, &mut counts, 1);
             let map = program.map();
             let mut footprint = Footprint::default();
-            for (at, (bytes, uses)) in notes.seen.into_inner() {
+            for Traced { at, bytes, access } in trace(&program, 0, 1) {
                 let Some((object, offset)) = map.at(at) else {
                     continue;
                 };
+                let mut uses = Uses::default();
+                match access {
+                    Access::Load => uses.loads += 1,
+                    Access::Store => uses.stores += 1,
+                    Access::Rmw => uses.rmws += 1,
+                }
                 let field = object.field_at(offset).map(|field| field.name.to_string());
                 let key = (object.name.clone(), field.unwrap_or_default());
                 footprint.by_field.entry(key).or_default().add(uses);
-                footprint.words.push(UsedWord {
-                    object: object.name.clone(),
-                    offset,
-                    bytes,
-                    uses,
-                });
+                let word = footprint.by_word.entry((object.name.clone(), offset));
+                let word = word.or_insert((bytes, Uses::default()));
+                word.0 = word.0.max(bytes);
+                word.1.add(uses);
             }
             footprint
         }
@@ -138,98 +143,13 @@ pub struct Walk {
 
 /// The walk to `region` in a world that nobody changes.
 pub fn walk(world: &World, region: usize) -> Walk {
-    let notes = Notes::of(world.arena());
-    tree::walk(&notes, world.mm(), start_of(region));
-    let loads = notes
-        .seen
-        .borrow()
-        .values()
-        .map(|(_, uses)| uses.loads)
-        .sum();
+    let tracer = Tracer::new(world.arena());
+    tree::walk(&tracer, world.mm(), start_of(region));
+    let (nodes, steps) = tracer.searched();
     Walk {
-        loads,
-        ..notes.walk.get()
-    }
-}
-
-/// A memory that executes on the arena and writes down every access.
-struct Notes<'a> {
-    arena: &'a Arena,
-    /// By address, the size of the word and what is done with it.
-    seen: RefCell<BTreeMap<Addr, (usize, Uses)>>,
-    walk: Cell<Walk>,
-}
-
-impl Notes<'_> {
-    fn of(arena: &Arena) -> Notes<'_> {
-        Notes {
-            arena,
-            seen: RefCell::default(),
-            walk: Cell::default(),
-        }
-    }
-
-    fn note<W: Word>(&self, at: Addr, what: fn(&mut Uses)) {
-        let mut seen = self.seen.borrow_mut();
-        let (bytes, uses) = seen.entry(at).or_default();
-        *bytes = W::BYTES.max(*bytes);
-        what(uses);
-    }
-
-    fn update<W: Word>(&self, at: Addr, new: impl FnOnce(u64) -> u64) -> W {
-        self.note::<W>(at, |uses| uses.rmws += 1);
-        let old: W = self.arena.read(at);
-        self.arena.write(at, W::narrow(new(old.widen())));
-        old
-    }
-}
-
-impl Memory for Notes<'_> {
-    fn load<W: Word>(&self, at: Addr, _order: Ordering) -> W {
-        self.note::<W>(at, |uses| uses.loads += 1);
-        self.arena.read(at)
-    }
-    fn store<W: Word>(&self, at: Addr, value: W, _order: Ordering) {
-        self.note::<W>(at, |uses| uses.stores += 1);
-        self.arena.write(at, value);
-    }
-    fn compare_exchange<W: Word>(
-        &self,
-        at: Addr,
-        current: W,
-        new: W,
-        _order: Ordering,
-    ) -> std::result::Result<W, W> {
-        let found: W = self.update(at, |old| {
-            if old == current.widen() {
-                new.widen()
-            } else {
-                old
-            }
-        });
-        if found == current {
-            Ok(found)
-        } else {
-            Err(found)
-        }
-    }
-    fn fetch_add<W: Word>(&self, at: Addr, delta: W, _order: Ordering) -> W {
-        self.update(at, |old| old.wrapping_add(delta.widen()))
-    }
-    fn fetch_sub<W: Word>(&self, at: Addr, delta: W, _order: Ordering) -> W {
-        self.update(at, |old| old.wrapping_sub(delta.widen()))
-    }
-    fn fence(&self, _order: Ordering) {}
-    fn compute(&self, _nanos: u32) {}
-    fn clear_page(&self, _page: Addr) {}
-    fn relax(&self) {}
-    fn searched(&self, _node: NodeKind, steps: usize) {
-        let walk = self.walk.get();
-        self.walk.set(Walk {
-            nodes: walk.nodes + 1,
-            steps: walk.steps + steps as u32,
-            ..walk
-        });
+        loads: tracer.into_log().len() as u32,
+        nodes,
+        steps,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::case::{Case, CaseField, CaseLayout, Count, ObjectOf, Objects, Place};
 use crate::error::{Error, Result};
-use crate::layout::SlabCache;
+use crate::layout::{SLAB_CPUS, SlabCache};
 use crate::space::{PAGE, PAIR};
 
 /// Bytes that the objects of a case may take.
@@ -122,7 +122,10 @@ impl Places {
 /// begins a pair, or nothing is swept.
 pub fn phases(case: &Case, layout: &CaseLayout) -> usize {
     match (&case.objects.place, case.objects.sweep) {
-        (Place::Slab, true) => PAIR / gcd(slot(&case.objects, (layout.bytes, layout.align)), PAIR),
+        (Place::Slab, true) => {
+            let slot = slot(&case.objects, (layout.bytes, layout.align));
+            PAIR / gcd(cache(slot, layout.align).slot, PAIR)
+        }
         _ => 1,
     }
 }
@@ -155,8 +158,8 @@ fn place(
     if in_slab {
         let cache = cache(slot, align);
         // Whole phases of the slot size, so that the first slot in use is in phase 0.
-        let unit = PAIR / gcd(slot, PAIR);
-        let skip = stagger.div_ceil(unit * slot) * unit;
+        let unit = PAIR / gcd(cache.slot, PAIR);
+        let skip = stagger.div_ceil(unit * cache.slot) * unit;
         let first = skip + first_slot;
         let start = cursor.take(cache.pages_for(first + count) * PAGE, PAGE)?;
         let slots = first..first + count;
@@ -184,7 +187,8 @@ fn place(
 
 /// The slab cache of objects of that slot size.
 fn cache(slot: usize, align: usize) -> SlabCache {
-    SlabCache::new(slot, align, slot.div_ceil(PAGE).max(2))
+    let chosen = SlabCache::chosen(slot, align, SLAB_CPUS);
+    chosen.unwrap_or(SlabCache::new(slot, align, slot.div_ceil(PAGE)))
 }
 
 /// The largest number (at most 8) that divides every one of `places`: what an object of the struct
