@@ -16,8 +16,8 @@ pub const MOST_THREADS: usize = 1 << 16;
 
 /// What the argument of `layout diff` may be.
 pub const FORMS: &str = "A and B are each NAME (a built-in layout), case:CASE:LAYOUT, \
-    btf:STRUCT (of the running kernel), btf:FILE:STRUCT or dwarf:FILE:STRUCT; with --case C, names \
-    of its layouts.";
+    btf:STRUCT (of the running kernel), btf:FILE:STRUCT, dwarf:FILE:STRUCT, pahole:FILE:STRUCT or \
+    pahole:FILE; with --case C, names of its layouts.";
 
 /// The argument of `--threads`.
 pub fn threads(text: &str) -> std::result::Result<usize, String> {
@@ -62,20 +62,24 @@ impl Mapped {
         let Some((form, rest)) = text.split_once(':') else {
             return Mapped::built_in(text, threads);
         };
+        // What a file's name has of colons, the last one is not.
         let parts = rest.rsplit_once(':');
-        let subject = match (form, parts) {
+        let (file, name) = match (form, parts) {
             ("case", Some((case, layout))) => {
                 let case = Case::load(case)?;
-                case.subject(case.layout(layout)?, threads)?
+                return Mapped::of(case.subject(case.layout(layout)?, threads)?);
             }
-            ("btf", None) => Subject::of_struct(&LayoutFile::running_kernel().read(rest)?),
+            ("btf", None) => (LayoutFile::running_kernel(), Some(rest)),
             ("btf", Some((file, name))) => {
-                let (file, base) = (Path::new(file).to_owned(), None);
-                Subject::of_struct(&LayoutFile::Btf { file, base }.read(name)?)
+                let (file, base) = (file.into(), None);
+                (LayoutFile::Btf { file, base }, Some(name))
             }
-            ("dwarf", Some((file, name))) => {
-                Subject::of_struct(&LayoutFile::Dwarf(file.into()).read(name)?)
+            ("dwarf", Some((file, name))) => (LayoutFile::Dwarf(file.into()), Some(name)),
+            ("pahole", None) => (LayoutFile::Pahole(rest.into()), None),
+            ("pahole", Some(_)) if Path::new(rest).exists() => {
+                (LayoutFile::Pahole(rest.into()), None)
             }
+            ("pahole", Some((file, name))) => (LayoutFile::Pahole(file.into()), Some(name)),
             ("case" | "dwarf", None) => {
                 return Err(Error::Input(format!(
                     "'{}' names no layout; {FORMS}",
@@ -83,13 +87,10 @@ impl Mapped {
                 )));
             }
             _ => {
-                return Err(Error::unknown(
-                    "form of a layout",
-                    form,
-                    ["case", "btf", "dwarf"],
-                ));
+                let forms = ["case", "btf", "dwarf", "pahole"];
+                return Err(Error::unknown("form of a layout", form, forms));
             }
         };
-        Mapped::of(subject)
+        Mapped::of(Subject::of_struct(&file.read(name)?))
     }
 }

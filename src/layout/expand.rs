@@ -6,7 +6,7 @@
 
 use super::notation::type_name;
 use super::struct_layout::{Bits, Member, StructLayout};
-use super::types::{Composite, DEEPEST, Part, Shape, Type, Types, too_deep};
+use super::types::{Composite, DEEPEST, Part, Shape, Type, Types, natural, too_deep};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
@@ -206,7 +206,8 @@ impl<T: Types> List<'_, T> {
         };
         let composite = match of {
             Type::Composite(composite) => composite,
-            Type::Scalar { bytes, .. } | Type::Pointer { bytes, .. } => return Ok(natural(bytes)),
+            Type::Scalar { align, .. } => return Ok(align),
+            Type::Pointer { bytes, .. } => return Ok(natural(bytes)),
             _ => return Ok(1),
         };
         if let Some(known) = self.aligns.get(&id) {
@@ -228,14 +229,6 @@ impl<T: Types> List<'_, T> {
         let align = align.max(composite.align.unwrap_or(1));
         self.aligns.insert(id, align);
         Ok(align)
-    }
-}
-
-/// The alignment of a number of that size: the largest power of two that divides it, 16 at most.
-fn natural(bytes: u64) -> u64 {
-    match bytes {
-        0 => 1,
-        bytes => 1 << bytes.trailing_zeros().min(4),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod interference;
 pub mod meet;
 mod notation;
 mod object_file;
+mod pahole;
 mod slab;
 mod source;
 mod struct_layout;
@@ -22,6 +23,7 @@ mod types;
 
 pub use btf::Btf;
 pub use dwarf::{Dwarf, Sections};
+pub use pahole::Pahole;
 pub use slab::{KernelSlab, SLAB_CPUS, SlabCache};
 pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};
