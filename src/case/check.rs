@@ -272,7 +272,8 @@ impl fmt::Display for Rule {
                 uses: [a, b],
                 within,
             } => {
-                write!(f, "{a} is apart from {b} by blocks of {within} bytes")
+                let block = if *within == LINE { "line" } else { "pair" };
+                write!(f, "{a} and {b} share no {block}")
             }
             Rule::Together(fields) => {
                 write!(f, "{} are in one line", fields.join(", "))

@@ -28,19 +28,23 @@ pub fn run(args: &Args) -> Result<()> {
             case.name.escape_debug()
         )));
     }
-    let (mut text, mut broken, mut checked) = (String::new(), 0, 0);
+    let (mut text, mut checked) = (String::new(), 0);
+    let mut broken = Vec::new();
     for layout in layout_named::of_case(&case, args.layout.as_deref())? {
         for rule in case.check(layout, args.threads)? {
             checked += 1;
-            broken += usize::from(rule.breach.is_some());
             text.push_str(&layout_map::rule(&layout.name, &rule));
+            if let Some(breach) = rule.breach {
+                broken.push(format!("layout '{}': {breach}", layout.name.escape_debug()));
+            }
         }
     }
     super::print(&text)?;
-    match broken {
-        0 => Ok(()),
-        broken => Err(Error::Broken(format!(
-            "{broken} of {checked} rules of case '{}' are broken",
+    match broken.as_slice() {
+        [] => Ok(()),
+        [first, ..] => Err(Error::Broken(format!(
+            "{} of {checked} rules of case '{}' are broken: {first}",
+            broken.len(),
             case.name.escape_debug()
         ))),
     }

@@ -21,7 +21,6 @@ pub const HELP: &str = "A weight says how many accesses a pass, of both sides to
 #[derive(clap::Args)]
 pub struct Args {
     /// A built-in layout, as `layout list --all` prints it, with what a page fault does
-    #[arg(required_unless_present_any = ["case", "btf", "dwarf", "pahole"])]
     #[arg(conflicts_with_all = ["case", "btf", "dwarf", "pahole"])]
     name: Option<String>,
     /// A case, by name or file: its layouts, with what its roles do
@@ -101,6 +100,13 @@ fn mapped(args: &Args) -> Result<Vec<Mapped>> {
     }
     let one = match &args.name {
         Some(name) => Mapped::built_in(name, args.threads)?,
+        None if !args.source.is_given() => {
+            return Err(Error::Input(
+                "the map of what? give the NAME of a built-in layout, --case NAME|FILE, or a struct \
+                 with --btf, --dwarf or --pahole"
+                    .to_owned(),
+            ));
+        }
         None => Mapped::of(Subject::of_struct(&args.source.read()?))?,
     };
     Ok(vec![one])

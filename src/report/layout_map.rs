@@ -251,28 +251,22 @@ pub fn text(subject: &Subject, map: &Interference) -> Result<String> {
 
 fn heading(region: &Region) -> String {
     let mut text = format!("{}: {} bytes", region.name, region.bytes);
-    match region.packing {
-        Packing::Slab(cache) => {
-            let _ = write!(
-                text,
-                ", slots of {}, {} in a slab of {} page{}; {} pages for 1000",
-                cache.slot,
-                cache.objects(),
-                cache.pages,
-                if cache.pages == 1 { "" } else { "s" },
-                region.pages_for(1000)
-            );
-        }
+    let _ = match region.packing {
+        Packing::Slab(cache) => write!(
+            text,
+            ", slots of {}, {} in a slab of {} page{}",
+            cache.slot,
+            cache.objects(),
+            cache.pages,
+            if cache.pages == 1 { "" } else { "s" }
+        ),
         Packing::Array { slot, objects } => {
-            let _ = write!(
-                text,
-                ", {objects} one behind the other, {slot} bytes apart; {} pages for 1000",
-                region.pages_for(1000)
-            );
+            write!(text, ", {objects} one behind the other, {slot} bytes apart")
         }
-        Packing::Pages => {
-            let _ = write!(text, ", on pages of its own");
-        }
+        Packing::Pages => write!(text, ", on pages of its own"),
+    };
+    if region.of_struct && region.packing != Packing::Pages {
+        let _ = write!(text, "; {} pages for 1000", region.pages_for(1000));
     }
     text.push('\n');
     if !region.is_line_aligned() {

@@ -5,6 +5,7 @@
 
 mod folder;
 mod interrupted;
+mod layout_map;
 mod output;
 mod refused;
 mod resume;
