@@ -26,11 +26,14 @@ pub fn text(before: &Subject, after: &Subject, diff: &LayoutDiff) -> String {
     text
 }
 
+/// What a row of the footprint says, and of what.
+type FootprintRow = (&'static str, fn(&Subject) -> String);
+
 /// Memory, beside each other.
 fn footprint(before: &Subject, after: &Subject) -> String {
     let mut table = Columns::new("<>>");
     table.row(["", "before", "after"]);
-    let rows: [(&str, fn(&Subject) -> String); 4] = [
+    let rows: [FootprintRow; 4] = [
         ("bytes", |subject| {
             let own = subject.regions.iter().filter(|region| region.of_struct);
             let bytes: Vec<String> = own.map(|region| region.bytes.to_string()).collect();
@@ -176,7 +179,7 @@ fn conflicts(all: &[ConflictDiff]) -> String {
             (_, Between::Neighbour, _) => "pair, next slot",
         };
         let weight = |weight: f64| match weight {
-            w if w == 0.0 => "-".to_owned(),
+            0.0 => "-".to_owned(),
             w => format!("{w:.2}"),
         };
         table.styled(
