@@ -5,13 +5,13 @@
 
 use super::environment::EnvironmentFile;
 use super::files::{self, SAMPLE_COLUMNS, SamplesFile, further_sample_columns};
+use super::refused::unwritable;
 use super::roles::{ROLES_CSV, RolesFile};
 use crate::error::{Error, Result};
 use crate::experiment::{Block, Design, PlannedSample, Sample};
 use crate::judge::VerdictRow;
-use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -371,29 +371,6 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-/// The error of a write, or other action, that did not succeed at `path`.
-pub(crate) fn unwritable(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |error| {
-        let failed = format!("cannot {action} {}", path.display());
-        let no_descriptor = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
-        let remedy = match error.kind() {
-            _ if no_descriptor.contains(&error.raw_os_error()) => {
-                "raise the limit of open files (ulimit -n) or measure fewer threads"
-            }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                "free some space or name another folder with --out; what was finished is kept"
-            }
-            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-                return Error::Input(format!(
-                    "{failed}: a file is in the way; name another folder with --out"
-                ));
-            }
-            _ => "name a writable folder with --out",
-        };
-        Error::Refused(format!("{failed}: {error}; {remedy}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,23 +393,5 @@ mod tests {
         let kind = fs::metadata("/dev/null").unwrap().file_type();
         assert!(kind.is_char_device());
         fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn a_refused_write_is_one_line_with_path_and_remedy() {
-        for kind in [
-            ErrorKind::StorageFull,
-            ErrorKind::PermissionDenied,
-            ErrorKind::ReadOnlyFilesystem,
-        ] {
-            let error = unwritable("write", Path::new("/some/place"))(kind.into());
-            let message = error.to_string();
-            assert!(matches!(error, Error::Refused(_)));
-            assert!(
-                message.contains("/some/place") && message.contains("--out"),
-                "{message}"
-            );
-            assert!(!message.contains('\n'));
-        }
     }
 }

@@ -8,6 +8,7 @@ mod cells;
 mod environment;
 mod files;
 mod folder;
+mod refused;
 mod roles;
 mod rows;
 
@@ -16,7 +17,8 @@ pub use files::{
     SAMPLE_COLUMNS, SCHEMA, SamplesFile, VERDICT_COLUMNS, read_samples, read_verdicts,
     samples_path, verdicts_csv,
 };
+pub(crate) use folder::slug;
 pub use folder::{RunFolder, folder_of, refuse_existing, run_id, write_whole};
-pub(crate) use folder::{slug, unwritable};
+pub(crate) use refused::unwritable;
 pub use roles::{ROLES_CSV, read_roles};
 pub use rows::{Rows, read_rows};

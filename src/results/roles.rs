@@ -4,7 +4,7 @@
 //! crash; a block that is measured again has its rows here twice, and the later ones count.
 
 use super::files::{read_samples, samples_header, samples_lines};
-use super::folder::unwritable;
+use super::refused::unwritable;
 use crate::error::Result;
 use crate::experiment::Sample;
 use std::collections::BTreeMap;
