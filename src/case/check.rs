@@ -13,7 +13,7 @@ use std::fmt;
 
 /// A rule, and whether it holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Checked {
+pub struct RuleCheck {
     /// The rule.
     pub rule: Rule,
     /// How it is broken; none if it holds.
@@ -81,7 +81,7 @@ const MOST_PAIRS: usize = 4_000_000;
 
 impl Case {
     /// Hold `layout` against every rule, with so many threads.
-    pub fn check(&self, layout: &CaseLayout, threads: usize) -> Result<Vec<Checked>> {
+    pub fn check(&self, layout: &CaseLayout, threads: usize) -> Result<Vec<RuleCheck>> {
         let subject = self.subject(layout, threads)?;
         let rules = self.rules.iter().map(|rule| {
             let breach = match rule {
@@ -92,7 +92,7 @@ impl Case {
                     most: *most,
                 }),
             };
-            Ok(Checked {
+            Ok(RuleCheck {
                 rule: rule.clone(),
                 breach,
             })

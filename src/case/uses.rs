@@ -27,11 +27,11 @@ impl Case {
     /// `layout` and what the roles do with it, `threads` of them together.
     pub fn subject(&self, layout: &CaseLayout, threads: usize) -> Result<Subject> {
         let threads = threads.max(self.least_threads()).max(2);
-        let mut walk = Walk::new(self, layout, threads);
+        let mut walk = RoleWalk::new(self, layout, threads);
         for (actor, steps) in layout.steps.iter().enumerate() {
             walk.actor = actor;
             walk.steps_left = MOST_STEPS;
-            walk.list(steps, 1.0, &Context::default())?;
+            walk.list(steps, 1.0, &ObjectsAt::default())?;
         }
         Ok(walk.finish(actors(self, threads)))
     }
@@ -73,9 +73,9 @@ fn actors(case: &Case, threads: usize) -> Vec<Actor> {
 
 /// Which object of each struct a list of steps is at.
 #[derive(Clone, Default)]
-struct Context(BTreeMap<ObjectOf, Whose>);
+struct ObjectsAt(BTreeMap<ObjectOf, Whose>);
 
-impl Context {
+impl ObjectsAt {
     fn at(&self, of: ObjectOf) -> Whose {
         self.0.get(&of).copied().unwrap_or(Whose::At(0))
     }
@@ -87,7 +87,7 @@ impl Context {
 
 /// Where a field is that steps name.
 #[derive(Clone, Copy)]
-struct Found<'a> {
+struct NamedField<'a> {
     region: usize,
     spot: usize,
     field: &'a CaseField,
@@ -100,7 +100,7 @@ fn named<'a>(
     case: &'a Case,
     layout: &'a CaseLayout,
     regions: &[Region],
-) -> BTreeMap<(ObjectOf, &'a str), Found<'a>> {
+) -> BTreeMap<(ObjectOf, &'a str), NamedField<'a>> {
     let own = std::iter::once((ObjectOf::Struct, &layout.fields, None));
     let parts = layout.parts.iter();
     let parts = parts.map(|part| (ObjectOf::Struct, &part.fields, Some(part.via.as_str())));
@@ -119,12 +119,14 @@ fn named<'a>(
             .collect();
         for field in fields {
             if let Some(&spot) = spots.get(field.name.as_str()) {
-                named.entry((of, field.name.as_str())).or_insert(Found {
-                    region: number,
-                    spot,
-                    field,
-                    via,
-                });
+                named
+                    .entry((of, field.name.as_str()))
+                    .or_insert(NamedField {
+                        region: number,
+                        spot,
+                        field,
+                        via,
+                    });
             }
         }
     }
@@ -132,27 +134,27 @@ fn named<'a>(
 }
 
 /// Touches that are the same in all but number.
-type Key = (usize, usize, usize, usize, usize, Elements, Whose);
+type TouchKey = (usize, usize, usize, usize, usize, Elements, Whose);
 
 /// A walk through the steps of a case's roles.
-struct Walk<'a> {
+struct RoleWalk<'a> {
     case: &'a Case,
     layout: &'a CaseLayout,
     threads: usize,
     regions: Vec<Region>,
     /// What steps name.
-    fields: BTreeMap<(ObjectOf, &'a str), Found<'a>>,
+    fields: BTreeMap<(ObjectOf, &'a str), NamedField<'a>>,
     /// The role whose steps these are.
     actor: usize,
     steps_left: usize,
     /// Loads and stores.
-    found: BTreeMap<Key, (f64, f64)>,
+    found: BTreeMap<TouchKey, (f64, f64)>,
     /// Region of the words of each thread's own, by their name.
     percpu: BTreeMap<String, usize>,
 }
 
-impl<'a> Walk<'a> {
-    fn new(case: &'a Case, layout: &'a CaseLayout, threads: usize) -> Walk<'a> {
+impl<'a> RoleWalk<'a> {
+    fn new(case: &'a Case, layout: &'a CaseLayout, threads: usize) -> RoleWalk<'a> {
         let objects = &case.objects;
         let region = |name: &str, bytes, align, fields: &[CaseField], objects: &Objects| Region {
             name: name.to_owned(),
@@ -203,7 +205,7 @@ impl<'a> Walk<'a> {
         if let (Some(imported), Some(first)) = (&layout.imported, regions.first_mut()) {
             add_members(first, imported);
         }
-        Walk {
+        RoleWalk {
             case,
             layout,
             threads,
@@ -216,13 +218,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn list(&mut self, steps: &[Step], times: f64, context: &Context) -> Result<()> {
+    fn list(&mut self, steps: &[Step], times: f64, context: &ObjectsAt) -> Result<()> {
         let mut context = context.clone();
         self.go(steps, times, &mut context)
     }
 
-    /// Walk a list and leave the context as it is at its end.
-    fn go(&mut self, steps: &[Step], times: f64, context: &mut Context) -> Result<()> {
+    /// RoleWalk a list and leave the context as it is at its end.
+    fn go(&mut self, steps: &[Step], times: f64, context: &mut ObjectsAt) -> Result<()> {
         for step in steps {
             self.steps_left = self.steps_left.checked_sub(1).ok_or_else(|| {
                 Error::Input(format!(
@@ -236,7 +238,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step, times: f64, context: &mut Context) -> Result<()> {
+    fn step(&mut self, step: &Step, times: f64, context: &mut ObjectsAt) -> Result<()> {
         match step {
             Step::Read { fields, bytes } => {
                 for field in fields {
@@ -320,7 +322,7 @@ impl<'a> Walk<'a> {
         again: Times,
         steps: &[Step],
         times: f64,
-        context: &Context,
+        context: &ObjectsAt,
     ) -> Result<()> {
         let moves = |step: &Step| matches!(step, Step::Follow { .. } | Step::Pick { .. });
         let mut context = context.clone();
@@ -373,7 +375,7 @@ impl<'a> Walk<'a> {
         most: Option<usize>,
         loads: f64,
         stores: f64,
-        context: &Context,
+        context: &ObjectsAt,
     ) -> Result<()> {
         let whose = context.at(field.of);
         let Some(&found) = self.fields.get(&(field.of, field.name.as_str())) else {
@@ -394,12 +396,12 @@ impl<'a> Walk<'a> {
 
     fn add(
         &mut self,
-        Found {
+        NamedField {
             region,
             spot,
             field,
             ..
-        }: Found<'a>,
+        }: NamedField<'a>,
         element: Option<Element>,
         most: Option<usize>,
         whose: Whose,

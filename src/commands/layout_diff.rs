@@ -2,7 +2,7 @@
 //!
 //! Not here: what the difference costs; that takes a simulator.
 
-use super::layout_named::{self, Mapped, THREADS};
+use super::layout_named::{self, MappedLayout, THREADS};
 use super::options::Format;
 use crate::case::Case;
 use crate::error::Result;
@@ -92,12 +92,13 @@ struct Whole<'d> {
 pub fn run(args: &Args) -> Result<String> {
     let (before, after) = match &args.case {
         None => (
-            Mapped::named(&args.before, args.threads)?,
-            Mapped::named(&args.after, args.threads)?,
+            MappedLayout::named(&args.before, args.threads)?,
+            MappedLayout::named(&args.after, args.threads)?,
         ),
         Some(case) => {
             let case = Case::load(case)?;
-            let mapped = |name: &str| Mapped::of(case.subject(case.layout(name)?, args.threads)?);
+            let mapped =
+                |name: &str| MappedLayout::of(case.subject(case.layout(name)?, args.threads)?);
             (mapped(&args.before)?, mapped(&args.after)?)
         }
     };

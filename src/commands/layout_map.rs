@@ -1,6 +1,6 @@
 //! `hitm layout map`: who meets whom in a line or a pair.
 
-use super::layout_named::{self, Mapped, THREADS};
+use super::layout_named::{self, MappedLayout, THREADS};
 use super::layout_source::LayoutSource;
 use super::options::Format;
 use crate::case::Case;
@@ -89,17 +89,17 @@ pub fn run(args: &Args) -> Result<String> {
     }
 }
 
-fn mapped(args: &Args) -> Result<Vec<Mapped>> {
+fn mapped(args: &Args) -> Result<Vec<MappedLayout>> {
     if let Some(name) = &args.case {
         let case = Case::load(name)?;
         let layouts = layout_named::of_case(&case, args.layout.as_deref())?;
         let mapped = layouts
             .into_iter()
-            .map(|layout| Mapped::of(case.subject(layout, args.threads)?));
+            .map(|layout| MappedLayout::of(case.subject(layout, args.threads)?));
         return mapped.collect();
     }
     let one = match &args.name {
-        Some(name) => Mapped::built_in(name, args.threads)?,
+        Some(name) => MappedLayout::built_in(name, args.threads)?,
         None if !args.source.is_given() => {
             return Err(Error::Input(
                 "the map of what? give the NAME of a built-in layout, --case NAME|FILE, or a struct \
@@ -107,13 +107,13 @@ fn mapped(args: &Args) -> Result<Vec<Mapped>> {
                     .to_owned(),
             ));
         }
-        None => Mapped::of(Subject::of_struct(&args.source.read()?))?,
+        None => MappedLayout::of(Subject::of_struct(&args.source.read()?))?,
     };
     Ok(vec![one])
 }
 
-fn conflict_rows(mapped: &Mapped) -> impl Iterator<Item = ConflictRow> {
-    let Mapped { subject, map } = mapped;
+fn conflict_rows(mapped: &MappedLayout) -> impl Iterator<Item = ConflictRow> {
+    let MappedLayout { subject, map } = mapped;
     map.conflicts.iter().flat_map(move |conflict| {
         conflict
             .phases

@@ -38,36 +38,36 @@ pub fn of_case<'c>(case: &'c Case, name: Option<&str>) -> Result<Vec<&'c CaseLay
 }
 
 /// A layout and its map.
-pub struct Mapped {
+pub struct MappedLayout {
     /// The layout and who accesses it.
     pub subject: Subject,
     /// The map.
     pub map: Interference,
 }
 
-impl Mapped {
+impl MappedLayout {
     /// The map of `subject`.
-    pub fn of(subject: Subject) -> Result<Mapped> {
+    pub fn of(subject: Subject) -> Result<MappedLayout> {
         let map = Interference::of(&subject)?;
-        Ok(Mapped { subject, map })
+        Ok(MappedLayout { subject, map })
     }
 
     /// A built-in layout of the VMA.
-    pub fn built_in(name: &str, threads: usize) -> Result<Mapped> {
-        Mapped::of(mapped::subject(VmaLayout::parse(name)?, threads)?)
+    pub fn built_in(name: &str, threads: usize) -> Result<MappedLayout> {
+        MappedLayout::of(mapped::subject(VmaLayout::parse(name)?, threads)?)
     }
 
     /// A layout by one of the [`FORMS`].
-    pub fn named(text: &str, threads: usize) -> Result<Mapped> {
+    pub fn named(text: &str, threads: usize) -> Result<MappedLayout> {
         let Some((form, rest)) = text.split_once(':') else {
-            return Mapped::built_in(text, threads);
+            return MappedLayout::built_in(text, threads);
         };
         // What a file's name has of colons, the last one is not.
         let parts = rest.rsplit_once(':');
         let (file, name) = match (form, parts) {
             ("case", Some((case, layout))) => {
                 let case = Case::load(case)?;
-                return Mapped::of(case.subject(case.layout(layout)?, threads)?);
+                return MappedLayout::of(case.subject(case.layout(layout)?, threads)?);
             }
             ("btf", None) => (LayoutFile::running_kernel(), Some(rest)),
             ("btf", Some((file, name))) => {
@@ -91,6 +91,6 @@ impl Mapped {
                 return Err(Error::unknown("form of a layout", form, forms));
             }
         };
-        Mapped::of(Subject::of_struct(&file.read(name)?))
+        MappedLayout::of(Subject::of_struct(&file.read(name)?))
     }
 }

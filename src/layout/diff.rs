@@ -2,7 +2,7 @@
 //!
 //! Lines and pairs are those of the first slot. Not here: what the difference costs.
 
-use super::interference::{Between, Clash, Interference};
+use super::interference::{Clash, Interference, Reach};
 use super::subject::{Region, Subject};
 use crate::error::{Error, Result};
 use crate::space::{LINE, PAIR};
@@ -60,8 +60,8 @@ pub struct FieldPlace {
 /// A conflict in two layouts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConflictDiff {
-    /// Between which objects.
-    pub between: Between,
+    /// Reach which objects.
+    pub between: Reach,
     /// Where they meet: in a line (64), or only in a pair (128).
     pub within: usize,
     /// What kind it is.
@@ -87,7 +87,7 @@ impl LayoutDiff {
         (before, map_before): (&Subject, &Interference),
         (after, map_after): (&Subject, &Interference),
     ) -> Result<LayoutDiff> {
-        let (old, new) = (Placed::of(before)?, Placed::of(after)?);
+        let (old, new) = (FieldPlaces::of(before)?, FieldPlaces::of(after)?);
         let names: BTreeSet<&str> = old
             .fields
             .keys()
@@ -118,7 +118,7 @@ impl LayoutDiff {
 }
 
 impl FieldDiff {
-    fn of(name: &str, old: &Placed<'_>, new: &Placed<'_>) -> FieldDiff {
+    fn of(name: &str, old: &FieldPlaces<'_>, new: &FieldPlaces<'_>) -> FieldDiff {
         let (was, is) = (old.beside(name), new.beside(name));
         // A field that only one layout has is news by itself.
         let in_both =
@@ -160,16 +160,16 @@ impl FieldDiff {
 }
 
 /// The fields of a struct and its parts, by name, and by line.
-struct Placed<'a> {
+struct FieldPlaces<'a> {
     /// Region, number in it.
     fields: BTreeMap<&'a str, (usize, &'a Region, usize)>,
     /// Fields in a line of a region; where roles are known, touched ones.
     in_line: BTreeMap<(usize, usize), Vec<&'a str>>,
 }
 
-impl<'a> Placed<'a> {
-    fn of(subject: &'a Subject) -> Result<Placed<'a>> {
-        let mut placed = Placed {
+impl<'a> FieldPlaces<'a> {
+    fn of(subject: &'a Subject) -> Result<FieldPlaces<'a>> {
+        let mut placed = FieldPlaces {
             fields: BTreeMap::new(),
             in_line: BTreeMap::new(),
         };

@@ -12,8 +12,8 @@ use crate::space::{LINE, PAIR};
 use std::collections::BTreeMap;
 
 crate::text::words! {
-    /// Between which objects a conflict is.
-    pub enum Between as "scope" {
+    /// Reach which objects a conflict is.
+    pub enum Reach as "scope" {
         /// Fields of one object.
         Object = "object",
         /// Fields of two objects in slots near each other.
@@ -47,8 +47,8 @@ pub struct FieldUse {
 pub struct Conflict {
     /// The kind of object, by number.
     pub region: usize,
-    /// Between which objects.
-    pub between: Between,
+    /// Reach which objects.
+    pub between: Reach,
     /// Where they meet: in a line (64), or only in a pair (128), which an adjacent-line prefetcher
     /// fetches whole.
     pub within: usize,
@@ -100,7 +100,7 @@ impl Interference {
             crowded: Vec::new(),
         };
         for (number, region) in subject.regions.iter().enumerate() {
-            let mut found = Found::new(subject, number, region)?;
+            let mut found = RegionMap::new(subject, number, region)?;
             found.look()?;
             map.crowded.push(found.crowded());
             map.conflicts.extend(found.conflicts());
@@ -148,25 +148,25 @@ struct Sum {
 }
 
 /// What a conflict is known by.
-type Key = (Between, usize, Clash, FieldUse, FieldUse);
+type ConflictKey = (Reach, usize, Clash, FieldUse, FieldUse);
 
 /// The conflicts of one region, as far as they are found.
-struct Found<'a> {
+struct RegionMap<'a> {
     subject: &'a Subject,
     number: usize,
     region: &'a Region,
     /// Farthest slot that may share a pair.
     farthest: usize,
     /// By conflict, the weight at each phase, and the sum of weights over the slots of a run.
-    sums: BTreeMap<Key, (BTreeMap<usize, f64>, f64)>,
+    sums: BTreeMap<ConflictKey, (BTreeMap<usize, f64>, f64)>,
     /// The distances at which slots of a phase share a line (true) or only a pair.
     shared: Vec<(usize, usize, bool)>,
     /// Pairs of uses looked at.
     looked: usize,
 }
 
-impl<'a> Found<'a> {
-    fn new(subject: &'a Subject, number: usize, region: &'a Region) -> Result<Found<'a>> {
+impl<'a> RegionMap<'a> {
+    fn new(subject: &'a Subject, number: usize, region: &'a Region) -> Result<RegionMap<'a>> {
         let lines: usize = region
             .touches
             .iter()
@@ -178,7 +178,7 @@ impl<'a> Found<'a> {
                 region.name.escape_debug()
             )));
         }
-        Ok(Found {
+        Ok(RegionMap {
             subject,
             number,
             region,
@@ -346,8 +346,8 @@ impl<'a> Found<'a> {
     /// Book what was added up at a phase and distance.
     fn take(&mut self, phase: usize, distance: usize, sums: BTreeMap<(usize, usize), Sum>) {
         let between = match distance {
-            0 => Between::Object,
-            _ => Between::Neighbour,
+            0 => Reach::Object,
+            _ => Reach::Neighbour,
         };
         let slots = self.slots(phase, distance) as f64;
         if slots == 0.0 {

@@ -5,7 +5,7 @@
 use super::columns::Columns;
 use super::layout_map::{IDLE, READ, WRITTEN};
 use crate::layout::diff::{ConflictDiff, FieldDiff, FieldPlace, LayoutDiff};
-use crate::layout::interference::{Between, Clash};
+use crate::layout::interference::{Clash, Reach};
 use crate::layout::subject::{Packing, Subject};
 use crate::space::LINE;
 use anstyle::Style;
@@ -173,10 +173,10 @@ fn conflicts(all: &[ConflictDiff]) -> String {
         };
         let place = match (diff.clash, diff.between, diff.within) {
             (Clash::TrueSharing, ..) => "same bytes",
-            (_, Between::Object, LINE) => "line",
-            (_, Between::Object, _) => "pair",
-            (_, Between::Neighbour, LINE) => "line, next slot",
-            (_, Between::Neighbour, _) => "pair, next slot",
+            (_, Reach::Object, LINE) => "line",
+            (_, Reach::Object, _) => "pair",
+            (_, Reach::Neighbour, LINE) => "line, next slot",
+            (_, Reach::Neighbour, _) => "pair, next slot",
         };
         let weight = |weight: f64| match weight {
             0.0 => "-".to_owned(),

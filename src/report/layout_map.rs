@@ -4,9 +4,9 @@
 //! finding them (`layout::interference`), the picture (`layout_picture`).
 
 use super::columns::{Columns, WIDTH, wrap};
-use crate::case::check::Checked;
+use crate::case::check::RuleCheck;
 use crate::error::{Error, Result};
-use crate::layout::interference::{Between, Clash, Conflict, FieldUse, Interference};
+use crate::layout::interference::{Clash, Conflict, FieldUse, Interference, Reach};
 use crate::layout::subject::{Packing, Region, Subject};
 use crate::space::map::HOLE;
 use crate::space::{LINE, PAIR};
@@ -29,7 +29,7 @@ const MOST_PIECES: usize = 200_000;
 
 /// What is done to a piece of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum PieceUse {
     /// Somebody writes it.
     Written,
     /// It is read, and nobody writes it.
@@ -49,7 +49,7 @@ pub struct Piece {
     /// First byte behind it.
     pub end: usize,
     /// What is done to it.
-    pub done: Use,
+    pub done: PieceUse,
     /// Who does it: `w stat, r open`.
     pub who: String,
 }
@@ -104,7 +104,7 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
                 base,
                 end,
                 spot.offset,
-                |_, _| (Use::Hole, String::new()),
+                |_, _| (PieceUse::Hole, String::new()),
                 HOLE,
             );
         }
@@ -136,9 +136,9 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
             }
             readers.retain(|who| !writers.contains(who));
             let done = match (writers.is_empty(), readers.is_empty()) {
-                (false, _) => Use::Written,
-                (true, false) => Use::Read,
-                (true, true) => Use::Idle,
+                (false, _) => PieceUse::Written,
+                (true, false) => PieceUse::Read,
+                (true, true) => PieceUse::Idle,
             };
             let touched = here.clone().fold((to, from), |(a, b), touch| {
                 (a.min(touch.start), b.max(touch.end))
@@ -164,7 +164,7 @@ pub fn lines(subject: &Subject, region: &Region) -> Result<Vec<LineOf>> {
             base,
             end,
             region.bytes,
-            |_, _| (Use::Hole, String::new()),
+            |_, _| (PieceUse::Hole, String::new()),
             HOLE,
         );
     }
@@ -187,7 +187,7 @@ fn add(
     base: usize,
     start: usize,
     end: usize,
-    done: impl Fn(usize, usize) -> (Use, String),
+    done: impl Fn(usize, usize) -> (PieceUse, String),
     name: &str,
 ) {
     let first = base / LINE;
@@ -202,7 +202,7 @@ fn add(
         let until = ((line + 1) * LINE - base).min(end);
         let (done, who) = done(from, until);
         to.pieces.push(Piece {
-            name: match from > start && done != Use::Hole {
+            name: match from > start && done != PieceUse::Hole {
                 true => format!("…{name}"),
                 false => name.to_owned(),
             },
@@ -288,7 +288,8 @@ fn line_rows(subject: &Subject, region: &Region) -> Result<String> {
     for LineOf { line, pair, pieces } in lines(subject, region)? {
         let mut done = pieces.iter().map(|piece| piece.done);
         // Of other structs only the lines that somebody touches.
-        if !region.of_struct && !done.any(|done| matches!(done, Use::Written | Use::Read)) {
+        if !region.of_struct && !done.any(|done| matches!(done, PieceUse::Written | PieceUse::Read))
+        {
             continue;
         }
         let pair_text = match last_pair == Some(pair) {
@@ -303,7 +304,7 @@ fn line_rows(subject: &Subject, region: &Region) -> Result<String> {
         let mut column = MARGIN - 2;
         for (number, piece) in pieces.iter().enumerate() {
             let mut name = piece.name.clone();
-            if piece.done == Use::Hole {
+            if piece.done == PieceUse::Hole {
                 name = format!("({} free)", piece.end - piece.start);
             }
             if !piece.who.is_empty() {
@@ -318,9 +319,9 @@ fn line_rows(subject: &Subject, region: &Region) -> Result<String> {
                 column += 2;
             }
             let style = match piece.done {
-                Use::Written => WRITTEN,
-                Use::Read => READ,
-                Use::Idle | Use::Hole => IDLE,
+                PieceUse::Written => WRITTEN,
+                PieceUse::Read => READ,
+                PieceUse::Idle | PieceUse::Hole => IDLE,
             };
             let _ = write!(text, "{style}{name}{style:#}");
             column += wide;
@@ -381,10 +382,10 @@ fn conflicts(subject: &Subject, map: &Interference) -> String {
             continue;
         };
         let place = match (conflict.between, conflict.within) {
-            (Between::Object, LINE) => "line",
-            (Between::Object, _) => "pair",
-            (Between::Neighbour, LINE) => "line, next slot",
-            (Between::Neighbour, _) => "pair, next slot",
+            (Reach::Object, LINE) => "line",
+            (Reach::Object, _) => "pair",
+            (Reach::Neighbour, LINE) => "line, next slot",
+            (Reach::Neighbour, _) => "pair, next slot",
         };
         table.row([
             weight(conflict.weight),
@@ -452,7 +453,7 @@ fn weight(weight: f64) -> String {
 }
 
 /// A line about a rule of a case: that it holds, or what breaks it.
-pub fn rule(layout: &str, checked: &Checked) -> String {
+pub fn rule(layout: &str, checked: &RuleCheck) -> String {
     let rule = &checked.rule;
     match &checked.breach {
         None => format!("{READ}holds{READ:#}   {layout}: {rule}\n"),

@@ -3,9 +3,9 @@
 //!
 //! Not here: what is shown in it (`layout_map`, `layout::interference`).
 
-use super::layout_map::{LineOf, Use, lines, which_slots};
+use super::layout_map::{LineOf, PieceUse, lines, which_slots};
 use crate::error::{Error, Result};
-use crate::layout::interference::{Between, Clash, FieldUse, Interference};
+use crate::layout::interference::{Clash, FieldUse, Interference, Reach};
 use crate::layout::subject::{Region, Subject};
 use crate::space::{LINE, PAIR};
 use maud::{Markup, html};
@@ -16,7 +16,7 @@ const BYTE: usize = 14;
 const ROW: usize = 34;
 /// Left of the lines.
 const LEFT: usize = 70;
-/// Between pairs.
+/// Reach pairs.
 const GAP: usize = 8;
 const WIDTH: usize = LEFT + LINE * BYTE + 20;
 /// Lines that a picture has at most.
@@ -34,7 +34,7 @@ pub fn svg(subject: &Subject, map: &Interference) -> Result<String> {
                 // Of a large companion only the lines that somebody touches.
                 lines.retain(|line| {
                     let mut pieces = line.pieces.iter();
-                    pieces.any(|piece| matches!(piece.done, Use::Written | Use::Read))
+                    pieces.any(|piece| matches!(piece.done, PieceUse::Written | PieceUse::Read))
                 });
             }
             shown.push((region, lines));
@@ -108,15 +108,15 @@ fn row(region: &Region, line: &LineOf, y: usize) -> Markup {
         @for piece in &line.pieces {
             @let (x, wide) = (LEFT + room(piece.start - first + shift), room(piece.end - piece.start));
             @let class = match piece.done {
-                Use::Written => "w",
-                Use::Read => "r",
-                Use::Idle => "i",
-                Use::Hole => "h",
+                PieceUse::Written => "w",
+                PieceUse::Read => "r",
+                PieceUse::Idle => "i",
+                PieceUse::Hole => "h",
             };
             rect class=(class) x=(x) y=(y) width=(wide) height=(ROW - 2) {
                 title { (piece.name) " " (piece.start) " to " (piece.end - 1) " " (piece.who) }
             }
-            @if piece.done != Use::Hole {
+            @if piece.done != PieceUse::Hole {
                 text x=(x + 3) y=(y + 14) { (clipped(&piece.name, wide)) }
                 text x=(x + 3) y=(y + 27) { (clipped(&piece.who, wide)) }
             }
@@ -145,8 +145,8 @@ fn list(subject: &Subject, map: &Interference) -> Vec<String> {
         let (a, b) = (side(conflict.a), side(conflict.b));
         let place = match (conflict.clash, conflict.between, conflict.within) {
             (Clash::TrueSharing, ..) => "the same bytes",
-            (_, Between::Object, PAIR) => "only in one pair",
-            (_, Between::Object, _) => "in one line",
+            (_, Reach::Object, PAIR) => "only in one pair",
+            (_, Reach::Object, _) => "in one line",
             (_, _, PAIR) => "in one pair with the next slot",
             _ => "in one line with the next slot",
         };

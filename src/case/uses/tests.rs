@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::case::{Does, LockKind, RoleOf, RoleUse, Rule};
-use crate::layout::interference::{Between, Clash, Conflict, Interference};
+use crate::layout::interference::{Clash, Conflict, Interference, Reach};
 use crate::space::LINE;
 
 fn at(name: &str) -> FieldRef {
@@ -278,7 +278,7 @@ fn batches_probabilities_and_chains_become_counts() {
     // The word of a thread's own is in nobody's way.
     assert!(map.conflicts.iter().all(|c| c.region == 0));
     assert_eq!(in_line(&case, 0), [two("usage", "parent")]);
-    assert!(map.conflicts.iter().all(|c| c.between == Between::Object));
+    assert!(map.conflicts.iter().all(|c| c.between == Reach::Object));
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn spot(span: Span) -> Spot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::interference::{Between, Clash, Conflict, Interference};
+    use crate::layout::interference::{Clash, Conflict, Interference, Reach};
     use crate::space::{LINE, PAIR};
 
     fn map(layout: VmaLayout) -> (Subject, Interference) {
@@ -147,7 +147,7 @@ mod tests {
     fn even_and_odd_slots_of_the_192_byte_vma_differ_in_pairs() {
         let (subject, map) = map(VmaLayout::EmbeddedRefcount192);
         let within_vma = |conflict: &&Conflict| {
-            conflict.region == 0 && conflict.between == Between::Object && conflict.within == PAIR
+            conflict.region == 0 && conflict.between == Reach::Object && conflict.within == PAIR
         };
         let pairs: Vec<_> = map.false_sharing().filter(within_vma).collect();
         // The reference count is in the last line, which has a partner only in odd slots.
@@ -160,7 +160,7 @@ mod tests {
         }
         // And in even slots its partner is the first line of the next VMA.
         let next = map.false_sharing().find(|c| {
-            c.between == Between::Neighbour
+            c.between == Reach::Neighbour
                 && c.within == PAIR
                 && names(&subject, c) == ("vm_refcnt", "vm_start")
         });
