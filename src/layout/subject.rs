@@ -341,9 +341,9 @@ impl Spot {
         self.offset.saturating_add(self.bytes)
     }
 
-    /// Whether it lies in more lines than it has to, in an object that starts at `phase`.
+    /// Whether it lies in two lines and would fit one, in an object that starts at `phase`.
     pub fn straddles(&self, phase: usize) -> bool {
-        let lines = (phase + self.end()).div_ceil(LINE) - (phase + self.offset) / LINE;
-        self.bytes > 0 && lines > self.bytes.div_ceil(LINE)
+        let first = (phase + self.offset) / LINE;
+        (1..=LINE).contains(&self.bytes) && (phase + self.end() - 1) / LINE > first
     }
 }

@@ -217,9 +217,15 @@ fn add(
 /// The map as text.
 pub fn text(subject: &Subject, map: &Interference) -> Result<String> {
     let mut text = format!("{}\n\n", subject.layout);
+    let mut quiet = Vec::new();
     for (number, region) in subject.regions.iter().enumerate() {
-        // Of what is not the struct itself only what somebody touches.
-        if number > 0 && region.touches.is_empty() {
+        let has_conflict = || {
+            map.conflicts
+                .iter()
+                .any(|conflict| conflict.region == number)
+        };
+        if !region.of_struct && !has_conflict() {
+            quiet.push(region.name.as_str());
             continue;
         }
         text.push_str(&heading(region));
@@ -243,6 +249,10 @@ pub fn text(subject: &Subject, map: &Interference) -> Result<String> {
             "",
         ));
         return Ok(text);
+    }
+    if !quiet.is_empty() {
+        let quiet = format!("Without conflicts, and not shown: {}.", quiet.join(", "));
+        text.push_str(&(wrap(&quiet, "") + "\n"));
     }
     text.push_str(&conflicts(subject, map));
     text.push_str(&true_sharing(subject, map));
@@ -285,13 +295,17 @@ fn line_rows(subject: &Subject, region: &Region) -> Result<String> {
     const MARGIN: usize = 18;
     let mut text = String::from("  pair  line  byte\n");
     let mut last_pair = None;
+    let mut idle = 0;
     for LineOf { line, pair, pieces } in lines(subject, region)? {
         let mut done = pieces.iter().map(|piece| piece.done);
-        // Of other structs only the lines that somebody touches.
-        if !region.of_struct && !done.any(|done| matches!(done, PieceUse::Written | PieceUse::Read))
-        {
+        // Where it is known who touches what, lines that nobody touches are counted.
+        let is_used = done.any(|done| matches!(done, PieceUse::Written | PieceUse::Read));
+        if !subject.actors.is_empty() && !is_used {
+            idle += 1;
             continue;
         }
+        text.push_str(&idle_row(idle));
+        idle = 0;
         let pair_text = match last_pair == Some(pair) {
             true => String::new(),
             false => pair.to_string(),
@@ -328,10 +342,19 @@ fn line_rows(subject: &Subject, region: &Region) -> Result<String> {
         }
         text.push('\n');
     }
-    Ok(text)
+    Ok(text + &idle_row(idle))
 }
 
-/// Fields that lie in more lines than they have to, in the first slot.
+/// What stands in place of lines that nobody touches.
+fn idle_row(lines: usize) -> String {
+    match lines {
+        0 => String::new(),
+        1 => format!("{IDLE}                  1 line that nobody touches{IDLE:#}\n"),
+        n => format!("{IDLE}                  {n} lines that nobody touches{IDLE:#}\n"),
+    }
+}
+
+/// Fields that lie in two lines and would fit one, in the first slot.
 fn crossing(region: &Region) -> Option<String> {
     const SHOWN: usize = 12;
     let phase = region.first_phase();
