@@ -306,7 +306,7 @@ fn imported(
             ));
         }
     };
-    found.read(of)
+    found.read(Some(of))
 }
 
 /// `[[layout.part]]`, each.
