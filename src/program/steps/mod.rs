@@ -5,3 +5,4 @@
 
 pub mod lock;
 pub mod lowered;
+pub mod machine_code;
