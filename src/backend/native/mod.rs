@@ -295,9 +295,13 @@ fn measured(reports: &[WindowReport], stolen_ns: u64, counted: BTreeMap<&str, f6
         threads: reports
             .iter()
             .filter(|r| r.role.counted)
-            .map(|r| ThreadFaults {
-                faults: r.operations,
-                seconds: r.elapsed.as_secs_f64(),
+            .flat_map(|r| {
+                let passes = r.passes.iter();
+                passes.map(|(role, faults)| ThreadFaults {
+                    role: role.clone(),
+                    faults: *faults,
+                    seconds: r.elapsed.as_secs_f64(),
+                })
             })
             .collect(),
         probe_ns: reports.iter().find_map(|r| r.probe_ns),

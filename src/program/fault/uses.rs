@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::program::{Blueprint, Program, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory, NodeKind, Word};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -34,7 +35,7 @@ impl Uses {
 
 /// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
 #[derive(Clone, Debug, Default)]
-pub struct Footprint(BTreeMap<(&'static str, String), Uses>);
+pub struct Footprint(BTreeMap<(Cow<'static, str>, String), Uses>);
 
 impl Footprint {
     /// What it does with one field, its parts among them.
@@ -86,7 +87,7 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
                     continue;
                 };
                 let field = object.field_at(offset).map(|field| field.name.to_string());
-                let key = (object.name, field.unwrap_or_default());
+                let key = (object.name.clone(), field.unwrap_or_default());
                 footprint.0.entry(key).or_default().add(uses);
             }
             footprint

@@ -340,11 +340,11 @@ fn compare_and_swap<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {
         }
         if *held != 0 {
             a.bind(is_held);
-            a.pause();
-            a.load(*at, *width);
             if tries.is_some() {
                 a.try_lost(none);
             }
+            a.pause();
+            a.load(*at, *width);
             a.jump(again);
         }
         if tries.is_some() {

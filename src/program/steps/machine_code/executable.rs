@@ -6,7 +6,7 @@ use super::Code;
 use super::context::Context;
 use crate::error::{Error, Result};
 use crate::space::PAGE;
-use crate::space::arena::Arena;
+use crate::space::memory::Addr;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use std::ffi::c_void;
@@ -69,11 +69,11 @@ impl Executable {
     /// Do a function `passes` times over.
     ///
     /// # Safety
-    /// The function was made of a pass for which `context` has the draws and counters, and which
-    /// keeps to `arena` as a [`Program`](crate::program::Program) has to; the tables of its
-    /// surroundings are still there; and since it was filled in, this thread has called
-    /// [`synchronize`].
-    pub unsafe fn run(&self, function: usize, context: &mut Context, arena: &Arena, passes: u32) {
+    /// The function was made of a pass for which `context` has the draws and counters, and which,
+    /// with `base` as what its offsets count from, keeps to an arena as a
+    /// [`Program`](crate::program::Program) has to; the arena and the tables of its surroundings
+    /// are still there; and since it was filled in, this thread has called [`synchronize`].
+    pub unsafe fn run(&self, function: usize, context: &mut Context, base: Addr, passes: u32) {
         if passes == 0 {
             return;
         }
@@ -82,7 +82,7 @@ impl Executable {
         // executed; the rest is promised by the caller.
         unsafe {
             let function: Function = std::mem::transmute(self.base.cast::<u8>().add(start));
-            function(context, arena.base().0 as *mut u8, u64::from(passes));
+            function(context, base.0 as *mut u8, u64::from(passes));
         }
     }
 
