@@ -93,11 +93,12 @@ impl Executable {
         }
         self.unmap();
         // Twice as much as this sample needs: others of the run should find room in it, too.
-        let bytes = (bytes + PLACES as usize * PLACE).next_power_of_two().max(PAGE);
+        let bytes = (bytes + PLACES as usize * PLACE)
+            .next_power_of_two()
+            .max(PAGE);
         let flags = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, wherever there is room.
-        let base =
-            unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, flags, MapFlags::PRIVATE) };
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, flags, MapFlags::PRIVATE) };
         self.base = base.map_err(|e| {
             Error::Refused(format!(
                 "there are no {bytes} bytes of memory for machine code to be had: {e}"
@@ -136,9 +137,7 @@ impl Drop for Executable {
 
 fn refused(errno: Errno) -> Error {
     let policy = match errno {
-        Errno::ACCESS => {
-            "SELinux (execmem), PaX (MPROTECT) or prctl(PR_SET_MDWE) answer like this"
-        }
+        Errno::ACCESS => "SELinux (execmem), PaX (MPROTECT) or prctl(PR_SET_MDWE) answer like this",
         Errno::PERM => {
             "a seccomp filter (systemd: MemoryDenyWriteExecute=yes) or PaX (MPROTECT) answer like this"
         }

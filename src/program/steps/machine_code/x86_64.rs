@@ -10,12 +10,12 @@ use super::{Code, Surroundings};
 use crate::case::LockKind;
 use iced_x86::Code as Op;
 use iced_x86::Register::{
-    self, AX, CL, CX, DI, DIL, EAX, EBP, ECX, EDI, EDX, ESI, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX,
-    RCX, RDI, RDX, RIP, RSI,
+    self, AX, CL, CX, DI, DIL, EAX, EBP, ECX, EDI, EDX, ESI, R8, R9, R10, R11, R12, R13, R14, R15,
+    RAX, RBP, RBX, RCX, RDI, RDX, RIP, RSI,
 };
 use iced_x86::{
     BlockEncoder, BlockEncoderOptions, Encoder, IcedError, Instruction, InstructionBlock,
-    MemoryOperand,
+    MemoryOperand, OpKind,
 };
 use std::mem::{offset_of, take};
 
@@ -110,7 +110,7 @@ impl<'t> X86<'t> {
         }
         for (instruction, number) in instructions.iter_mut().zip(1..) {
             instruction.set_ip(number);
-            if instruction.near_branch64() != 0 {
+            if instruction.op0_kind() == OpKind::NearBranch64 {
                 instruction.set_near_branch64(places[instruction.near_branch64() as usize]);
             } else if instruction.is_ip_rel_memory_operand() {
                 let label = instruction.memory_displacement64();
@@ -120,7 +120,12 @@ impl<'t> X86<'t> {
         let block = InstructionBlock::new(&instructions, 0);
         let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
         let encoded = BlockEncoder::encode(64, block, options).expect("branches reach 2 GiB far");
-        let start = |n: usize| encoded.new_instruction_offsets.get(n).map(|at| *at as usize);
+        let start = |n: usize| {
+            encoded
+                .new_instruction_offsets
+                .get(n)
+                .map(|at| *at as usize)
+        };
         Code {
             instructions: start(own).unwrap_or(encoded.code_buffer.len()),
             accesses: accesses
@@ -175,9 +180,7 @@ impl<'t> X86<'t> {
     /// Put a number into a register.
     fn number(&mut self, register: Register, value: u64) {
         self.put(match u32::try_from(value) {
-            Ok(value) => {
-                Instruction::with2(Op::Mov_r32_imm32, register.full_register32(), value)
-            }
+            Ok(value) => Instruction::with2(Op::Mov_r32_imm32, register.full_register32(), value),
             Err(_) => Instruction::with2(Op::Mov_r64_imm64, register, value),
         });
     }
@@ -230,11 +233,7 @@ impl<'t> X86<'t> {
             self.put(Instruction::with1(Op::Push_r64, register));
         }
         arguments(self);
-        self.put(Instruction::with2(
-            Op::Mov_r64_imm64,
-            RAX,
-            function as u64,
-        ));
+        self.put(Instruction::with2(Op::Mov_r64_imm64, RAX, function as u64));
         self.put(Instruction::with1(Op::Call_rm64, RAX));
         for register in LOST.into_iter().rev() {
             self.put(Instruction::with1(Op::Pop_r64, register));
@@ -475,10 +474,7 @@ impl Assembler for X86<'_> {
             }
             LockKind::Ticket => {
                 self.number(RAX, 1 << 16);
-                self.locked(
-                    at,
-                    Instruction::with2(Op::Xadd_rm32_r32, memory(at), EAX),
-                );
+                self.locked(at, Instruction::with2(Op::Xadd_rm32_r32, memory(at), EAX));
                 self.put(Instruction::with2(Op::Mov_r32_rm32, ECX, EAX));
                 self.put(Instruction::with2(Op::Shr_rm32_imm8, ECX, 16));
                 self.put(Instruction::with2(Op::Movzx_r32_rm16, EDX, AX));
@@ -594,7 +590,12 @@ impl Assembler for X86<'_> {
     fn element(&mut self, at: At, count: u32, stride: u32, to: Slot) {
         self.scale(u64::from(count));
         let stride = i32::try_from(stride).expect("elements lie within an object");
-        self.put(Instruction::with3(Op::Imul_r64_rm64_imm32, RDX, RDX, stride));
+        self.put(Instruction::with3(
+            Op::Imul_r64_rm64_imm32,
+            RDX,
+            RDX,
+            stride,
+        ));
         let base = memory(at).base;
         let element = MemoryOperand::with_base_index_scale_displ_size(
             base,
@@ -657,7 +658,12 @@ impl Assembler for X86<'_> {
         let again = self.label();
         self.bind(again);
         // The constant of `spin`, as far as it fits: odd, so that no product is 0.
-        self.put(Instruction::with3(Op::Imul_r64_rm64_imm32, WORK, WORK, 0x7f4a_7c15));
+        self.put(Instruction::with3(
+            Op::Imul_r64_rm64_imm32,
+            WORK,
+            WORK,
+            0x7f4a_7c15,
+        ));
         self.put(Instruction::with1(Op::Dec_rm32, ECX));
         self.branch(Op::Jne_rel32_64, again);
     }
