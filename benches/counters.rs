@@ -242,7 +242,9 @@ fn count(events: &Events, program: &dyn Loaded, cpus: &[CpuId], faults: u64) -> 
         seat.enter();
         ready.wait();
         seat.run(WARM_UP);
-        let operations = |seat: &dyn Seat| -> u64 { seat.passes().iter().map(|(_, n)| n).sum() };
+        let operations = |seat: &dyn hitm::backend::native::loaded::Seat| -> u64 {
+            seat.passes().iter().map(|(_, n)| n).sum()
+        };
         let before = operations(&*seat);
         events.start();
         while operations(&*seat) - before < faults {

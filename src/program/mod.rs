@@ -6,6 +6,7 @@
 pub mod fault;
 pub mod steps;
 pub mod totals;
+pub mod trace;
 
 use crate::error::Result;
 use crate::space::arena::Arena;
