@@ -14,7 +14,7 @@ use std::ffi::c_void;
 /// A function may begin at multiples of this.
 const PLACE: usize = 16;
 /// Places that the first function of a sample may begin at: 64 KiB.
-const PLACES: u64 = 4096;
+const PLACES: usize = 4096;
 
 /// The code of a sample, one function a thread.
 pub struct Executable {
@@ -45,7 +45,8 @@ impl Executable {
     /// place is the same for the same seed while memory for all is there already.
     pub fn fill(&mut self, codes: &[Code], seed: u64) -> Result<()> {
         self.functions.clear();
-        let mut end = (seed % PLACES) as usize * PLACE;
+        // The low bits decide where the arena begins.
+        let mut end = (seed >> 32) as usize % PLACES * PLACE;
         let mut functions = Vec::with_capacity(codes.len());
         for code in codes {
             functions.push(end);
@@ -93,9 +94,7 @@ impl Executable {
         }
         self.unmap();
         // Twice as much as this sample needs: others of the run should find room in it, too.
-        let bytes = (bytes + PLACES as usize * PLACE)
-            .next_power_of_two()
-            .max(PAGE);
+        let bytes = (bytes + PLACES * PLACE).next_power_of_two().max(PAGE);
         let flags = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, wherever there is room.
         let base = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, flags, MapFlags::PRIVATE) };
