@@ -55,7 +55,7 @@ pub trait Assembler {
     /// One is lost: go to `none` if that was the last.
     fn try_lost(&mut self, none: Self::Label);
     /// Go to `held` if the value loaded last has a bit of `mask` set.
-    fn if_any(&mut self, mask: u64, width: Width, held: Self::Label);
+    fn if_any(&mut self, mask: u64, held: Self::Label);
     /// Compare-and-swap the word, from the value loaded last to that plus `add`; go to `failed`,
     /// with the value found as the one loaded last, if it was another one.
     fn compare_swap(&mut self, at: At, width: Width, add: u64, failed: Self::Label);
@@ -197,7 +197,7 @@ fn one<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {
             let (again, odd, changed) = (a.label(), a.label(), a.label());
             a.bind(again);
             a.load(*at, *width);
-            a.if_any(1, *width, odd);
+            a.if_any(1, odd);
             a.save(*saved);
             list(a, body, loops);
             a.load(*at, *width);
@@ -328,7 +328,7 @@ fn compare_and_swap<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {
     }
     a.bind(again);
     if *held != 0 {
-        a.if_any(*held, *width, is_held);
+        a.if_any(*held, is_held);
     }
     a.compare_swap(*at, *width, *add, failed);
     a.bind(on);

@@ -3,7 +3,7 @@
 //! Every displacement is 32 bits wide, whatever its value: the code of two layouts is equally long
 //! and differs in displacements only.
 
-use super::super::lowered::{At, Base, DRAWS, Frame, Slot, Width};
+use super::super::lowered::{At, Base, DRAWS, Frame, MOST_COUNTERS, MOST_SHARED, Slot, Width};
 use super::assembler::{Assembler, Tallied};
 use super::context::{Context, expired};
 use super::{Code, Surroundings};
@@ -289,7 +289,7 @@ fn in_frame(offset: usize) -> MemoryOperand {
 }
 
 fn counter_at(counter: usize) -> usize {
-    assert!(counter < super::super::lowered::MOST_COUNTERS);
+    assert!(counter < MOST_COUNTERS);
     offset_of!(Context, frame) + offset_of!(Frame, counters) + 8 * counter
 }
 
@@ -441,14 +441,13 @@ impl Assembler for X86<'_> {
         self.branch(Op::Je_rel32_64, none);
     }
 
-    fn if_any(&mut self, mask: u64, width: Width, held: Label) {
-        if let (Ok(mask), true) = (u32::try_from(mask), width != Width::B8) {
-            self.put(Instruction::with2(Op::Test_rm32_imm32, EAX, mask));
-        } else if let Ok(mask) = i32::try_from(mask) {
-            self.put(Instruction::with2(Op::Test_rm64_imm32, RAX, mask));
-        } else {
-            self.number(RCX, mask);
-            self.put(Instruction::with2(Op::Test_rm64_r64, RAX, RCX));
+    fn if_any(&mut self, mask: u64, held: Label) {
+        match u32::try_from(mask) {
+            Ok(mask) => self.put(Instruction::with2(Op::Test_rm32_imm32, EAX, mask)),
+            Err(_) => {
+                self.number(RCX, mask);
+                self.put(Instruction::with2(Op::Test_rm64_r64, RAX, RCX));
+            }
         }
         self.branch(Op::Jne_rel32_64, held);
     }
@@ -500,7 +499,7 @@ impl Assembler for X86<'_> {
             LockKind::RwRead => {
                 self.load(at, Width::B8);
                 // A writer, or one who waits.
-                self.if_any(1 | 1 << 8, Width::B8, wait);
+                self.if_any(1 | 1 << 8, wait);
                 self.compare_swap(at, Width::B8, 1 << 16, wait);
                 self.call_aside(wait, at, slow.read as usize, |_| {});
             }
@@ -634,7 +633,7 @@ impl Assembler for X86<'_> {
             Tallied::Lost => offset_of!(Frame, lost),
             Tallied::Retries => offset_of!(Frame, retries),
             Tallied::Passes(role) => {
-                assert!(role < super::super::lowered::MOST_SHARED);
+                assert!(role < MOST_SHARED);
                 offset_of!(Frame, passes) + 8 * role
             }
         };
