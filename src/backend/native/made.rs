@@ -35,7 +35,7 @@ impl MadeArms {
     pub fn of(design: &Design) -> Result<MadeArms> {
         Ok(MadeArms {
             arms: CaseArms::of(design)?,
-            maker: Maker::default(),
+            maker: Maker::new()?,
         })
     }
 }
@@ -67,21 +67,29 @@ impl Build for MadeArms {
 
 /// Makes machine code of the programs of a run; all their samples share the memory that it is
 /// executed in, so that the arms of a block find the same place.
-#[derive(Default)]
 pub struct Maker {
     executable: Arc<Mutex<Executable>>,
-    /// Turns of the loop of [`Instr::Work`] in a microsecond, once measured.
-    turns_per_microsecond: Mutex<Option<u64>>,
+    /// Turns of the loop of [`Instr::Work`] in a microsecond.
+    turns_per_microsecond: u64,
 }
 
 impl Maker {
+    /// Refused where this machine, or a policy on it, does not allow machine code that is made at
+    /// run time.
+    pub fn new() -> Result<Maker> {
+        Ok(Maker {
+            executable: Arc::default(),
+            turns_per_microsecond: turns_per_microsecond()?,
+        })
+    }
+
     /// `steps` as machine code, with so many uncounted extra passes in thousandths. The place of
     /// the code follows from `seed`.
     pub fn load(&self, steps: Steps, seed: u64, handicap_permille: u32) -> Result<Box<dyn Loaded>> {
         let surroundings = Surroundings {
             tables: steps.tables(),
             slow: SLOW,
-            turns_per_microsecond: self.turns_per_microsecond()?,
+            turns_per_microsecond: self.turns_per_microsecond,
         };
         let codes = (0..steps.threads()).map(|thread| assemble(steps.pass(thread), &surroundings));
         let codes = codes.collect::<Result<Vec<_>>>()?;
@@ -96,44 +104,38 @@ impl Maker {
             handicap_permille,
         }))
     }
+}
 
-    /// The fastest of several short tries.
-    fn turns_per_microsecond(&self) -> Result<u64> {
-        let mut known = lock_of(&self.turns_per_microsecond);
-        if let Some(turns) = *known {
-            return Ok(turns);
-        }
-        const TURNS: u32 = 100_000;
-        let pass = Pass {
-            instrs: vec![Instr::Work { nanos: TURNS }],
-            slots: 0,
-            counters: Vec::new(),
-        };
-        let surroundings = Surroundings {
-            tables: &[],
-            slow: SLOW,
-            // One turn a nanosecond.
-            turns_per_microsecond: 1000,
-        };
-        let mut executable = Executable::default();
-        executable.fill(&[assemble(&pass, &surroundings)?], 0)?;
-        synchronize();
-        let nobody = Waiter {
-            nodes: Addr::NULL,
-            thread: 0,
-        };
-        let mut context = Context::new(Frame::default(), nobody, &[0; DRAWS]);
-        let mut fastest_ns = u64::MAX;
-        for _ in 0..9 {
-            let start = Instant::now();
-            // SAFETY: the pass accesses no memory, and this thread has just synchronized.
-            unsafe { executable.run(0, &mut context, Addr::NULL, 1) };
-            fastest_ns = fastest_ns.min(start.elapsed().as_nanos() as u64);
-        }
-        let turns = u64::from(TURNS) * 1000 / fastest_ns.max(1);
-        *known = Some(turns);
-        Ok(turns)
+/// Turns of the loop of [`Instr::Work`] in a microsecond: the fastest of several short tries.
+fn turns_per_microsecond() -> Result<u64> {
+    const TURNS: u32 = 100_000;
+    let pass = Pass {
+        instrs: vec![Instr::Work { nanos: TURNS }],
+        slots: 0,
+        counters: Vec::new(),
+    };
+    let surroundings = Surroundings {
+        tables: &[],
+        slow: SLOW,
+        // One turn a nanosecond.
+        turns_per_microsecond: 1000,
+    };
+    let mut executable = Executable::default();
+    executable.fill(&[assemble(&pass, &surroundings)?], 0)?;
+    synchronize();
+    let nobody = Waiter {
+        nodes: Addr::NULL,
+        thread: 0,
+    };
+    let mut context = Context::new(Frame::default(), nobody, &[0; DRAWS]);
+    let mut fastest_ns = u64::MAX;
+    for _ in 0..9 {
+        let start = Instant::now();
+        // SAFETY: the pass accesses no memory, and this thread has just synchronized.
+        unsafe { executable.run(0, &mut context, Addr::NULL, 1) };
+        fastest_ns = fastest_ns.min(start.elapsed().as_nanos() as u64);
     }
+    Ok(u64::from(TURNS) * 1000 / fastest_ns.max(1))
 }
 
 fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

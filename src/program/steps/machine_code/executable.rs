@@ -2,7 +2,7 @@
 //!
 //! It is written, then made executable, and never both at a time.
 
-use super::Code;
+use super::code::Code;
 use super::context::Context;
 use crate::error::{Error, Result};
 use crate::space::PAGE;

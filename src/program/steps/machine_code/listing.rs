@@ -1,7 +1,7 @@
 //! Machine code as assembly that is meant to be read.
 
 use super::super::lowered::At;
-use super::Code;
+use super::code::Code;
 
 /// The instructions of `code`, a line each, with what `name` calls the memory that each accesses.
 #[cfg(target_arch = "x86_64")]

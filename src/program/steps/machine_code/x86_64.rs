@@ -5,8 +5,8 @@
 
 use super::super::lowered::{At, Base, DRAWS, Frame, MOST_COUNTERS, MOST_SHARED, Slot, Width};
 use super::assembler::{Assembler, Tallied};
+use super::code::{Code, Surroundings};
 use super::context::{Context, expired};
-use super::{Code, Surroundings};
 use crate::case::LockKind;
 use iced_x86::Code as Op;
 use iced_x86::Register::{
