@@ -3,6 +3,8 @@
 //! Here: what a case is, with every name resolved and every number checked. Not here: the file it
 //! is read from (`file`), and how its steps are executed (`program::steps`).
 
+pub mod perf;
+
 use crate::layout::StructLayout;
 
 /// One question about one struct: its layouts, who accesses what, and what others have published.
