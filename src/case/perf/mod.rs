@@ -1,19 +1,25 @@
 //! Recorded profiles: who used which field or address how often, as tools write it.
 //!
-//! Here: telling the format of a text, its readers (one file each), and which field of which object
-//! an address is (`fields`). Not here: the case file that is written from them (`case::draft`).
+//! Here: telling the format of a text, its readers (one file each), where objects lay (`place`), and
+//! the uses of one struct's fields (`usage`). Not here: the case file that is written from them
+//! (`case::write`).
 
 mod annotate;
 mod c2c;
 mod cachelines;
 mod data_source;
-pub mod fields;
+mod fields;
 mod mem;
+mod place;
 mod profile;
 mod script;
 mod typeoff;
+mod usage;
 
+pub use fields::FieldCover;
+pub use place::{Extent, ExtentSpec};
 pub use profile::{CountUnit, FieldUse, ProfileFormat, UseCounts, UsePlace, UsedBy};
+pub use usage::{GroupedBy, Passed, RecordedRole, RecordedUse, Usage};
 
 use crate::error::{Error, Result};
 use profile::ProfileText;
