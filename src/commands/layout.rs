@@ -1,7 +1,9 @@
 //! `hitm layout`: what the layouts look like and how a fault uses them.
 
+use super::layout_source::LayoutSource;
 use super::options::Format;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::layout::LayoutFile;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::uses::{Footprint, Uses, footprint};
 use crate::program::fault::vma::{Field, LockPlace, Table, rwsem};
@@ -30,10 +32,19 @@ enum Action {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
-    /// One layout, one row per field: offset, size, line, pair, and what a fault does with it
+    /// One layout, one row per field: offset, size, line, pair, and what a fault does with it; of
+    /// any struct with --btf, --dwarf or --pahole
+    #[command(after_help = super::show_struct::HELP)]
     Show {
         /// Its name, as `layout list --all` prints it
-        name: String,
+        #[arg(required_unless_present_any = ["btf", "dwarf", "pahole"])]
+        #[arg(conflicts_with_all = ["btf", "dwarf", "pahole"])]
+        name: Option<String>,
+        #[command(flatten)]
+        source: LayoutSource,
+        /// Every struct of the file that has a name
+        #[arg(long, conflicts_with_all = ["struct_name", "name"])]
+        all: bool,
         /// How the rows are printed
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
@@ -46,10 +57,32 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     let text = match args.action {
         Action::List { all, format } => list(all, format),
-        Action::Show { name, format } => show(VmaLayout::parse(&name)?, format)?,
+        Action::Show {
+            name: Some(name),
+            format,
+            ..
+        } => show(built_in(&name)?, format)?,
+        Action::Show {
+            source,
+            all: true,
+            format,
+            ..
+        } => return super::show_struct::show_all(&source, format),
+        Action::Show { source, format, .. } => super::show_struct::show(&source, format)?,
         Action::Resolve(args) => super::resolve::run(&args)?,
     };
     super::print(&text)
+}
+
+/// The built-in layout of that name. Who gives the name of a struct is told how to see it.
+fn built_in(name: &str) -> Result<VmaLayout> {
+    VmaLayout::parse(name).map_err(|error| match LayoutFile::running_kernel().read(name) {
+        Ok(layout) => Error::Input(format!(
+            "'{name}' is no built-in layout but a struct of the running kernel, of {} bytes: give --btf --struct {name}",
+            layout.bytes
+        )),
+        Err(_) => error,
+    })
 }
 
 /// A row of `layout list`.

@@ -6,6 +6,7 @@ use output::{csv, first_error, json, print, rows};
 
 mod counters;
 mod layout;
+mod layout_source;
 mod options;
 mod output;
 mod plot;
@@ -15,6 +16,7 @@ mod progress;
 mod reproduce;
 mod resolve;
 mod run;
+mod show_struct;
 mod sim;
 mod verdicts;
 

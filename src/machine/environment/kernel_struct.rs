@@ -1,9 +1,10 @@
 //! How large a struct of the running kernel is, and how its slab cache packs it.
 //!
-//! Here: the slab attributes of sysfs, and the size alone from BTF, which needs no privilege.
-//! Not here: its fields (`layout`).
+//! Here: which of the two sources speaks, the slab attributes of sysfs or BTF, which needs no
+//! privilege. Not here: reading them, and the struct's fields (`layout`).
 
-use crate::machine::files::{Known, read};
+use crate::layout::{Btf, KernelSlab};
+use crate::machine::files::Known;
 use serde::Serialize;
 use std::path::Path;
 
@@ -35,26 +36,23 @@ pub(super) fn find(root: &Path, name: &str) -> Known<KernelStruct> {
 }
 
 fn from_slab(root: &Path, name: &str) -> Known<KernelStruct> {
-    let folder = format!("sys/kernel/slab/{name}");
-    let number = |attribute: &str| {
-        let text = read(root, &format!("{folder}/{attribute}"))?;
-        text.parse::<u64>()
-            .map_err(|why| format!("/{folder}/{attribute}: {why}"))
-    };
+    let slab = KernelSlab::read(root, name)?;
     Ok(KernelStruct {
-        bytes: number("object_size")?,
-        slot_bytes: Some(number("slab_size")?),
-        objects_per_slab: Some(number("objs_per_slab")?),
-        pages_per_slab: Some(1 << number("order")?.min(63)),
-        align_bytes: Some(number("align")?),
-        source: format!("/{folder}"),
+        bytes: slab.object_bytes as u64,
+        slot_bytes: Some(slab.cache.slot as u64),
+        objects_per_slab: Some(slab.objects as u64),
+        pages_per_slab: Some(slab.cache.pages as u64),
+        align_bytes: Some(slab.cache.align as u64),
+        source: format!("/sys/kernel/slab/{name}"),
     })
 }
 
 fn from_btf(root: &Path, name: &str) -> Known<KernelStruct> {
     let path = "sys/kernel/btf/vmlinux";
-    let btf = std::fs::read(root.join(path)).map_err(|why| format!("/{path}: {why}"))?;
-    let bytes = btf_size(&btf, name).ok_or_else(|| format!("/{path} has no struct {name}"))?;
+    let bytes = std::fs::read(root.join(path)).map_err(|why| format!("/{path}: {why}"))?;
+    let btf = Btf::parse(&bytes, None).map_err(|why| format!("/{path}: {why}"))?;
+    let size = btf.structs().find(|(other, _)| *other == name);
+    let (_, bytes) = size.ok_or_else(|| format!("/{path} has no struct {name}"))?;
     Ok(KernelStruct {
         bytes,
         slot_bytes: None,
@@ -63,49 +61,6 @@ fn from_btf(root: &Path, name: &str) -> Known<KernelStruct> {
         align_bytes: None,
         source: format!("/{path}"),
     })
-}
-
-/// Size of the struct `name` in BTF of this machine's byte order; format and kinds as in the
-/// kernel's `Documentation/bpf/btf.rst`. `None` if there is none, or the data are malformed.
-fn btf_size(btf: &[u8], name: &str) -> Option<u64> {
-    const MAGIC: u32 = 0xeb9f;
-    const STRUCT: u32 = 4;
-    let word = |bytes: &[u8], at: usize| -> Option<u32> {
-        let word = bytes.get(at..at.checked_add(4)?)?;
-        Some(u32::from_ne_bytes(word.try_into().ok()?))
-    };
-    if word(btf, 0)? & 0xffff != MAGIC {
-        return None;
-    }
-    let section = |offset_at: usize| -> Option<&[u8]> {
-        let body = btf.get(word(btf, 4)? as usize..)?;
-        let (offset, length) = (word(btf, offset_at)?, word(btf, offset_at + 4)?);
-        body.get(offset as usize..)?.get(..length as usize)
-    };
-    let (types, strings) = (section(8)?, section(16)?);
-    let mut at = 0;
-    while at < types.len() {
-        let (name_at, info, size) = (word(types, at)?, word(types, at + 4)?, word(types, at + 8)?);
-        let (kind, members) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
-        if kind == STRUCT {
-            let named = strings
-                .get(name_at as usize..)?
-                .strip_prefix(name.as_bytes());
-            if named.is_some_and(|rest| rest.first() == Some(&0)) {
-                return Some(size.into());
-            }
-        }
-        at += 12
-            + match kind {
-                1 | 14 | 17 => 4,                // int, var, decl_tag
-                3 => 12,                         // array
-                4 | 5 | 15 | 19 => 12 * members, // struct, union, datasec, enum64
-                6 | 13 => 8 * members,           // enum, func_proto
-                2 | 7..=12 | 16 | 18 => 0,       // ptr, fwd, typedef, cv, func, float, type_tag
-                _ => return None,
-            };
-    }
-    None
 }
 
 #[cfg(test)]
@@ -132,29 +87,7 @@ mod tests {
             .into_iter()
             .chain([strings.len() as u32])
             .chain(types);
-        words.flat_map(u32::to_ne_bytes).chain(*strings).collect()
-    }
-
-    #[test]
-    fn a_struct_is_found_in_btf_by_its_whole_name() {
-        assert_eq!(btf_size(&btf(), "vm_area_struct"), Some(192));
-        assert_eq!(btf_size(&btf(), "vm_area"), Some(4));
-        assert_eq!(btf_size(&btf(), "vm_ar"), None);
-        assert_eq!(btf_size(&btf(), "int"), None);
-    }
-
-    #[test]
-    fn malformed_btf_is_no_struct_and_no_panic() {
-        let whole = btf();
-        for length in 0..whole.len() - 1 {
-            let cut = &whole[..length];
-            assert_eq!(btf_size(cut, "vm_area_struct"), None, "{length} bytes");
-        }
-        for at in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[at] = 0xff;
-            let _ = btf_size(&damaged, "vm_area_struct");
-        }
+        words.flat_map(u32::to_le_bytes).chain(*strings).collect()
     }
 
     #[test]
