@@ -4,6 +4,7 @@
 //! is read from (`file`), and how its steps are executed (`program::steps`).
 
 pub mod perf;
+pub mod write;
 
 use crate::layout::StructLayout;
 

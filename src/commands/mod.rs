@@ -4,6 +4,7 @@ use crate::error::Result;
 use clap::Subcommand;
 use output::{csv, first_error, json, print, rows};
 
+mod case_new;
 mod counters;
 mod layout;
 mod layout_source;
