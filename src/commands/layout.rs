@@ -76,7 +76,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// The built-in layout of that name. Who gives the name of a struct is told how to see it.
 fn built_in(name: &str) -> Result<VmaLayout> {
-    VmaLayout::parse(name).map_err(|error| match LayoutFile::running_kernel().read(name) {
+    VmaLayout::parse(name).map_err(|error| match LayoutFile::running_kernel().read(Some(name)) {
         Ok(layout) => Error::Input(format!(
             "'{name}' is no built-in layout but a struct of the running kernel, of {} bytes: give --btf --struct {name}",
             layout.bytes

@@ -134,6 +134,7 @@ fn heading(file: &LayoutFile, layout: &StructLayout) -> String {
             " at least, as its members need; BTF does not record what its declaration asks for"
         }
         LayoutFile::Dwarf(_) => "",
+        LayoutFile::Pahole(_) => " at least, as far as the text says",
     };
     let _ = writeln!(text, "  aligned to {}{why}", layout.align);
     if layout.members.iter().any(|member| member.in_union) {

@@ -6,7 +6,7 @@
 
 use super::expand;
 use super::struct_layout::StructLayout;
-use super::types::{Composite, DEEPEST, Name, Part, Type, Types};
+use super::types::{Composite, DEEPEST, Name, Part, Type, Types, natural};
 use crate::error::{Error, Result, say};
 
 const MAGIC: u16 = 0xeb9f;
@@ -370,6 +370,7 @@ impl Types for Btf<'_> {
             INT | FLOAT => Type::Scalar {
                 name: name()?.to_owned(),
                 bytes: head.word.into(),
+                align: natural(head.word.into()),
             },
             ENUM | ENUM64 => Type::Scalar {
                 name: match after("enum")? {
@@ -377,6 +378,7 @@ impl Types for Btf<'_> {
                     name => name,
                 },
                 bytes: head.word.into(),
+                align: natural(head.word.into()),
             },
             PTR => Type::Pointer {
                 to: Btf::some(head.word),

@@ -6,7 +6,7 @@
 
 use super::notation::type_name;
 use super::struct_layout::{Bits, Member, StructLayout};
-use super::types::{Composite, DEEPEST, Part, Shape, Type, Types, too_deep};
+use super::types::{Composite, DEEPEST, Part, Shape, Type, Types, natural, too_deep};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
@@ -117,6 +117,14 @@ impl<T: Types> List<'_, T> {
         let in_union = place.in_union || composite.union || part.shares;
         let shape = Shape::of(self.types, part.of)?;
         let (one, count, bytes) = (shape.one(), shape.count, shape.bytes()?);
+        if let (Some((_, Type::Incomplete { name })), true) = (&shape.element, count > 0) {
+            return Err(Error::Input(format!(
+                "struct '{}': the type '{}' of its member '{}' is only declared in this file, so its size is not known; compile with -fstandalone-debug, or give the linked program",
+                self.struct_name.escape_debug(),
+                name.escape_debug(),
+                part.name.escape_debug()
+            )));
+        }
         let inner = match shape.element {
             Some((id, Type::Composite(inner))) if part.bits.is_none() => Some((id, inner)),
             _ => None,
@@ -198,7 +206,8 @@ impl<T: Types> List<'_, T> {
         };
         let composite = match of {
             Type::Composite(composite) => composite,
-            Type::Scalar { bytes, .. } | Type::Pointer { bytes, .. } => return Ok(natural(bytes)),
+            Type::Scalar { align, .. } => return Ok(align),
+            Type::Pointer { bytes, .. } => return Ok(natural(bytes)),
             _ => return Ok(1),
         };
         if let Some(known) = self.aligns.get(&id) {
@@ -223,14 +232,6 @@ impl<T: Types> List<'_, T> {
     }
 }
 
-/// The alignment of a number of that size: the largest power of two that divides it, 16 at most.
-fn natural(bytes: u64) -> u64 {
-    match bytes {
-        0 => 1,
-        bytes => 1 << bytes.trailing_zeros().min(4),
-    }
-}
-
 /// Bytes that a bit-field may take, without touching a member that is none.
 #[derive(Clone, Copy)]
 struct Between {
@@ -252,19 +253,25 @@ fn neighbours<T: Types>(
     if composite.union || parts.iter().all(|part| part.bits.is_none()) {
         return Ok(between);
     }
+    // What has no bytes is in nobody's way.
+    let mut ends = Vec::with_capacity(parts.len());
+    for part in parts {
+        let bytes = match part.bits {
+            None => Shape::of(types, part.of)?.bytes()?,
+            Some(_) => 0,
+        };
+        let byte = part.bit / 8;
+        ends.push((bytes > 0).then(|| (byte, byte.saturating_add(bytes))));
+    }
     let mut from = 0;
-    for (part, between) in parts.iter().zip(&mut between) {
+    for (end, between) in ends.iter().zip(&mut between) {
         between.from = from;
-        if part.bits.is_none() {
-            from = (part.bit / 8).saturating_add(Shape::of(types, part.of)?.bytes()?);
-        }
+        from = end.map_or(from, |(_, end)| end);
     }
     let mut to = composite.bytes;
-    for (part, between) in parts.iter().zip(&mut between).rev() {
+    for (end, between) in ends.iter().zip(&mut between).rev() {
         between.to = to;
-        if part.bits.is_none() {
-            to = part.bit / 8;
-        }
+        to = end.map_or(to, |(byte, _)| byte);
     }
     Ok(between)
 }

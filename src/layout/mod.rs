@@ -10,6 +10,7 @@ mod dwarf;
 mod expand;
 mod notation;
 mod object_file;
+mod pahole;
 mod slab;
 mod source;
 mod struct_layout;
@@ -17,6 +18,7 @@ mod types;
 
 pub use btf::Btf;
 pub use dwarf::{Dwarf, Sections};
+pub use pahole::Pahole;
 pub use slab::{KernelSlab, SlabCache};
 pub use source::{KERNEL_BTF, LayoutFile};
 pub use struct_layout::{Bits, Member, StructLayout};

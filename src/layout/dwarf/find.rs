@@ -38,7 +38,9 @@ pub fn find(units: &Units<'_>, name: &str) -> Result<Found> {
         }
         let whole = known.qualified();
         let rank = usize::from(whole != name) + 2 * usize::from(known.typedef);
-        let fits = whole == name || whole.ends_with(&format!("::{name}"));
+        // A unit of one type does not say what that is in.
+        let alone = known.around.is_empty() && known.unit_of_type;
+        let fits = whole == name || whole.ends_with(&format!("::{name}")) || alone;
         let found = &mut found[rank];
         if fits
             && (found.ids.is_empty() || found.name == whole)
@@ -91,6 +93,7 @@ fn last_part(name: &str) -> &str {
 struct Known<'a, 's> {
     name: &'s [u8],
     typedef: bool,
+    unit_of_type: bool,
     id: DwarfId,
     /// The names of what it is in, outermost first.
     around: &'a [(isize, &'s [u8])],
@@ -155,6 +158,7 @@ fn scan<'s>(
                 then(Known {
                     name,
                     typedef: !composite,
+                    unit_of_type: units.is_of_type(unit),
                     id: DwarfId {
                         unit,
                         offset: entry.offset().0,
