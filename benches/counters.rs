@@ -242,15 +242,18 @@ fn count(events: &Events, program: &dyn Loaded, cpus: &[CpuId], faults: u64) -> 
         seat.enter();
         ready.wait();
         seat.run(WARM_UP);
-        let before = seat.operations();
+        let operations = |seat: &dyn hitm::backend::native::loaded::Seat| -> u64 {
+            seat.passes().iter().map(|(_, n)| n).sum()
+        };
+        let before = operations(&*seat);
         events.start();
-        while seat.operations() - before < faults {
-            let left = faults - (seat.operations() - before);
+        while operations(&*seat) - before < faults {
+            let left = faults - (operations(&*seat) - before);
             seat.run(left.min(1 << 20) as u32);
         }
         let value = events.end(());
         done.store(true, Ordering::Relaxed);
         seat.leave();
-        value * faults as f64 / (seat.operations() - before) as f64
+        value * faults as f64 / (operations(&*seat) - before) as f64
     })
 }

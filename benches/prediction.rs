@@ -116,7 +116,7 @@ struct Collect {
 }
 
 impl Watch for Collect {
-    fn block(&mut self, samples: Vec<Sample>) -> Result<()> {
+    fn block(&mut self, samples: Vec<Sample>, _roles: Vec<Sample>) -> Result<()> {
         for mut sample in samples {
             sample.valid &= !is_disturbed(&sample.counters, self.undisturbed_ns);
             self.samples.push(sample);

@@ -1,7 +1,27 @@
 //! Types that are text at the edge, in files and on the terminal.
 //!
-//! Here: enums whose values are words (one list for printing, parsing and serde), and serde for
-//! what has `Display` and `FromStr`. Not here: the types.
+//! Here: enums whose values are words (one list for printing, parsing and serde), serde for what
+//! has `Display` and `FromStr`, and which names a layout may have. Not here: the types.
+
+/// Names that begin so are kept for arms that are made from the baseline.
+const RESERVED: &str = "baseline-";
+
+/// Why no layout may have this name, if so. An `@`, which stands between the name and a kernel
+/// configuration, is not looked for.
+pub(crate) fn layout_name_fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("the name is empty");
+    }
+    if name.starts_with(RESERVED) {
+        return Some("names that begin with baseline- are those of hitm's own arms");
+    }
+    if name.contains([',', '+', '%']) || name.contains(char::is_control) {
+        return Some(
+            "a name of a layout holds no comma, plus sign, per cent sign or control character",
+        );
+    }
+    None
+}
 
 /// An enum of words: `ALL`, `name`, `Display`, `FromStr`, and serde as the word.
 macro_rules! words {

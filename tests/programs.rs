@@ -80,7 +80,10 @@ unsafe impl Program for Laid {
             0 => ("adder", false),
             _ => ("looker", true),
         };
-        Role { name, counted }
+        Role {
+            name: name.into(),
+            counted,
+        }
     }
 
     fn thread(&self, thread: usize, _seed: u64) -> usize {
@@ -112,7 +115,7 @@ unsafe impl Program for Laid {
 
     fn map(&self) -> Map {
         let counter = |thread: usize| Object {
-            name: "counter",
+            name: "counter".into(),
             index: Some(thread),
             start: self.first.at(thread * LINE),
             bytes: 8,
@@ -149,15 +152,15 @@ fn threads_of_this_machine_run_it_and_count_what_it_did() {
     };
     let cpus = Placement::Compact.plan(&Topology::here().unwrap(), 2, true);
     let (reports, program) = Pool::default().sample(job, &cpus.unwrap().cpus).unwrap();
-    assert_eq!(reports[0].role.name, "adder");
+    assert_eq!(&*reports[0].role.name, "adder");
     assert_eq!(reports[0].tallies, [("looked", 0)]);
-    assert!(reports[1].role.counted && reports[1].operations > 0);
-    assert_eq!(reports[1].tallies, [("looked", reports[1].operations)]);
+    assert!(reports[1].role.counted && reports[1].passes[0].1 > 0);
+    assert_eq!(reports[1].tallies, [("looked", reports[1].passes[0].1)]);
     let second = program.map().objects()[1].start;
     assert_eq!(program.map().name(second), "counter 1 value");
     let arena = program.into_arena();
     // The warm-up was counted in memory as well.
-    assert!(arena.read::<u64>(second) > reports[1].operations);
+    assert!(arena.read::<u64>(second) > reports[1].passes[0].1);
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn a_run_whose_counters_say_nothing_shows_no_block_of_them() {
 fn every_counter_a_backend_counts_by_itself_is_explained() {
     let native = OWN_COUNTERS.map(|(name, _)| name.to_owned()).into_iter();
     let native = native.map(|name| (BackendKind::Native, name));
-    let sim = backend::sim::counters().into_iter();
+    let sim = backend::sim::counters::<backend::faults::FaultArms>().into_iter();
     for (backend, name) in native.chain(sim.map(|name| (BackendKind::Sim, name))) {
         let means = backend::means(backend, &name).unwrap_or_default();
         assert!(means.ends_with('.') && means.len() > 20, "{name}: {means}");

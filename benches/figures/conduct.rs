@@ -175,7 +175,7 @@ struct Samples {
 }
 
 impl Watch for Samples {
-    fn block(&mut self, samples: Vec<Sample>) -> Result<()> {
+    fn block(&mut self, samples: Vec<Sample>, _roles: Vec<Sample>) -> Result<()> {
         self.judge.push_block(&samples);
         self.all.extend(samples);
         Ok(())

@@ -275,7 +275,11 @@ pub fn plain(cpus: &[CpuId], work: impl Fn(usize) -> (u64, Duration) + Sync) -> 
     for thread in ended {
         let (faults, time, switched_out) = thread?;
         let seconds = time.as_secs_f64();
-        measured.threads.push(ThreadFaults { faults, seconds });
+        measured.threads.push(ThreadFaults {
+            role: "fault".into(),
+            faults,
+            seconds,
+        });
         switches += switched_out;
     }
     if switches > 0 {

@@ -78,7 +78,7 @@ pub fn or_exit<T>(result: Result<T>) -> T {
 struct Rows(Vec<Sample>);
 
 impl Watch for Rows {
-    fn block(&mut self, samples: Vec<Sample>) -> Result<()> {
+    fn block(&mut self, samples: Vec<Sample>, _roles: Vec<Sample>) -> Result<()> {
         self.0.extend(samples);
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! Page faults as an experiment: which program each arm is at each design point.
 
+use super::arms::Arms;
 use crate::error::{Error, Result};
-use crate::experiment::{Arm, Design, Permille};
-use crate::program::fault::Spec;
+use crate::experiment::{Arm, Design, Permille, PlannedSample};
+use crate::program::Tally;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario::BuiltIn;
+use crate::program::fault::{Spec, TALLIES};
+use crate::sim::local_work::LocalWork;
 
 /// Every arm at every design point, whatever executes it.
 pub struct FaultArms {
@@ -13,6 +16,8 @@ pub struct FaultArms {
     /// Scenario and thread count of each design point.
     points: Vec<(BuiltIn, usize)>,
     work: PageWork,
+    /// Local work of each design point; empty unless a fault is to take a given time.
+    pub(super) local: Vec<LocalWork>,
 }
 
 impl FaultArms {
@@ -27,6 +32,7 @@ impl FaultArms {
             arms: arms.iter().map(arm).collect::<Result<_>>()?,
             points,
             work,
+            local: Vec::new(),
         })
     }
 
@@ -55,9 +61,25 @@ impl FaultArms {
             work: self.work,
         }
     }
+}
 
-    /// The handicap of arm number `arm`.
-    pub fn handicap(&self, arm: usize) -> Permille {
+impl Arms for FaultArms {
+    type Blueprint = Spec;
+    const TALLIES: &'static [Tally] = TALLIES;
+
+    fn blueprint(&self, planned: &PlannedSample) -> Spec {
+        let spec = self.spec(planned.point, planned.arm, planned.first_slot);
+        match self.local.get(planned.point) {
+            Some(local) => local.beside(spec),
+            None => spec,
+        }
+    }
+
+    fn handicap(&self, arm: usize) -> Permille {
         self.arms[arm].1
+    }
+
+    fn local(&self, point: usize) -> Option<LocalWork> {
+        self.local.get(point).copied()
     }
 }

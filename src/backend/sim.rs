@@ -3,11 +3,11 @@
 //! Here: from a planned sample to a simulated one, and the prefetcher factor. Not here: the model
 //! (`sim`).
 
+use super::arms::Arms;
 use super::faults::FaultArms;
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Block, Design, Measured, PlannedSample, Prefetch};
 use crate::machine::Placement;
-use crate::program::fault::TALLIES;
 use crate::program::fault::path::PageWork;
 use crate::sim::local_work::{LONGEST, LocalWork};
 use crate::sim::machine::Prefetchers;
@@ -21,22 +21,20 @@ use std::time::Duration;
 const FAULTS_PER_THREAD: u64 = 400;
 
 /// A machine model that takes samples.
-pub struct Sim {
+pub struct Sim<A = FaultArms> {
     machine: Machine,
     /// The same without the prefetchers that complete pairs.
     without: Machine,
-    faults: FaultArms,
+    arms: A,
     placements: Vec<Placement>,
-    /// Local work of each design point; empty unless a fault is to take a given time.
-    local: Vec<LocalWork>,
 }
 
-impl Sim {
-    /// The backend of `design` on `machine`. Every layout and placement is checked here.
-    pub fn new(machine: Machine, design: &Design) -> Result<Sim> {
-        let faults = FaultArms::of(design)?;
+impl<A: Arms> Sim<A> {
+    /// The backend of `design`, whose programs are `arms`, on `machine`. Every placement is checked
+    /// here.
+    pub fn new(machine: Machine, arms: A, design: &Design) -> Result<Sim<A>> {
         for (at, arm) in design.arms.iter().enumerate() {
-            if faults.handicap(at).get() > 0 {
+            if arms.handicap(at).get() > 0 {
                 return Err(Error::Input(format!(
                     "'{arm}' cannot be simulated: a machine model has no noise that a handicap \
                      would be measured against; name the layout alone"
@@ -68,14 +66,38 @@ impl Sim {
             )));
         }
         Ok(Sim {
-            faults,
+            arms,
             placements: design.points.iter().map(|p| p.placement.clone()).collect(),
-            local: Vec::new(),
             machine,
             without,
         })
     }
 
+    /// What `sim::run` needs for a sample.
+    pub fn spec(&self, planned: &PlannedSample) -> run::SampleSpec<A::Blueprint> {
+        let program = self.arms.blueprint(planned);
+        // Arms of a block differ in their chances as samples of a machine do: with one seed for
+        // all, the A/A arm would be the baseline to the last access.
+        let seed = planned.seed ^ planned.order as u64;
+        let placement = self.placements[planned.point].clone();
+        let local = self.arms.local(planned.point);
+        run::SampleSpec {
+            access_ns: local.map_or(0.0, |work| work.access_ns),
+            between_ns: local.map_or(0, |work| work.between_ns),
+            ..run::SampleSpec::new(program, placement, seed, FAULTS_PER_THREAD)
+        }
+    }
+
+    /// The machine in the state that a sample asks for.
+    pub fn machine(&self, prefetch: Prefetch) -> &Machine {
+        match prefetch {
+            Prefetch::Off => &self.without,
+            Prefetch::AsIs | Prefetch::On => &self.machine,
+        }
+    }
+}
+
+impl Sim {
     /// Give all arms of a point the local work with which a fault of the baseline takes `time`
     /// at one thread.
     pub fn set_fault_time(&mut self, time: Duration, design: &Design) -> Result<()> {
@@ -93,35 +115,12 @@ impl Sim {
             };
             LocalWork::of_fault_time(&self.machine, &self.spec(&planned), time)
         });
-        self.local = local.collect::<Result<Vec<_>>>()?;
+        self.arms.local = local.collect::<Result<Vec<_>>>()?;
         Ok(())
-    }
-
-    /// What `sim::run` needs for a sample.
-    pub fn spec(&self, planned: &PlannedSample) -> run::SampleSpec {
-        let (point, arm) = (planned.point, planned.arm);
-        let program = self.faults.spec(point, arm, planned.first_slot);
-        // Arms of a block differ in their chances as samples of a machine do: with one seed for
-        // all, the A/A arm would be the baseline to the last access.
-        let seed = planned.seed ^ planned.order as u64;
-        let placement = self.placements[point].clone();
-        let spec = run::SampleSpec::new(program, placement, seed, FAULTS_PER_THREAD);
-        match self.local.get(planned.point) {
-            Some(local) => local.of(&spec),
-            None => spec,
-        }
-    }
-
-    /// The machine in the state that a sample asks for.
-    pub fn machine(&self, prefetch: Prefetch) -> &Machine {
-        match prefetch {
-            Prefetch::Off => &self.without,
-            Prefetch::AsIs | Prefetch::On => &self.machine,
-        }
     }
 }
 
-impl Backend for Sim {
+impl<A: Arms> Backend for Sim<A> {
     fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
         measure(self, planned, &AtomicBool::new(false))
     }
@@ -136,7 +135,7 @@ impl Backend for Sim {
     }
 }
 
-fn measure(sim: &Sim, planned: &PlannedSample, stop: &AtomicBool) -> Result<Measured> {
+fn measure<A: Arms>(sim: &Sim<A>, planned: &PlannedSample, stop: &AtomicBool) -> Result<Measured> {
     let sample = run::run_unless(stop, sim.machine(planned.prefetch), &sim.spec(planned))?;
     let counted = sample.counts.iter().filter(|(role, _)| *role != ACCESSES);
     let counted = counted.chain(sample.tallies);
@@ -154,13 +153,13 @@ fn measure(sim: &Sim, planned: &PlannedSample, stop: &AtomicBool) -> Result<Meas
 /// A column of its own in the CSV.
 const ACCESSES: &str = "accesses";
 
-/// The counter columns of a simulated run.
-pub fn counters() -> Vec<String> {
+/// The counter columns of a simulated run of such programs.
+pub fn counters<A: Arms>() -> Vec<String> {
     let counted = Counts::default();
     let roles = counted.iter().map(|(role, _)| role);
     roles
         .filter(|role| *role != ACCESSES)
-        .chain(TALLIES.iter().map(|tally| tally.name))
+        .chain(A::TALLIES.iter().map(|tally| tally.name))
         .map(str::to_owned)
         .collect()
 }

@@ -1,11 +1,13 @@
 //! Cases: one question about one struct.
 //!
 //! Here: what a case is, with every name resolved and every number checked. Not here: the file it
-//! is read from (`file`), and how its steps are executed (`program::steps`).
+//! is read from (`file`), what is recorded (`perf`) and written as one (`write`), and how its steps are executed (`program::steps`).
 
+mod file;
 pub mod perf;
 pub mod write;
 
+use crate::error::{Error, Result};
 use crate::layout::StructLayout;
 
 /// One question about one struct: its layouts, who accesses what, and what others have published.
@@ -33,6 +35,19 @@ pub struct Case {
     pub published: Vec<Published>,
     /// What `layout check` holds.
     pub rules: Vec<Rule>,
+}
+
+impl Case {
+    /// Threads that it takes at least: those that roles have of their own, and one more if there is
+    /// a role with the rest, or with a share of the passes.
+    pub fn least_threads(&self) -> usize {
+        let of_their_own = self.roles.iter().map(|role| match role.threads {
+            Threads::Of(threads) => threads,
+            Threads::Rest | Threads::Share(_) => 0,
+        });
+        let others = |role: &RoleOf| !matches!(role.threads, Threads::Of(_));
+        of_their_own.sum::<usize>() + usize::from(self.roles.iter().any(others))
+    }
 }
 
 /// How many objects there are, and how they lie.
@@ -445,5 +460,16 @@ crate::text::words! {
         Read = "read",
         /// Stored to, locked, or changed in place.
         Write = "write",
+    }
+}
+
+impl Case {
+    /// The number of the layout of that name.
+    pub fn layout_number(&self, name: &str) -> Result<usize> {
+        let found = self.layouts.iter().position(|layout| layout.name == name);
+        found.ok_or_else(|| {
+            let names = self.layouts.iter().map(|layout| layout.name.as_str());
+            Error::unknown("layout", name, names)
+        })
     }
 }

@@ -188,7 +188,7 @@ fn shown(table: &Table, footprint: &Footprint) -> Vec<Shown> {
     };
     let placed = table.placed().into_iter();
     let vma = Object {
-        name: "vma",
+        name: "vma".into(),
         index: None,
         start: Addr(0),
         bytes: table.bytes,

@@ -1,13 +1,16 @@
 //! Arguments that `run`, `sim` and `faults` share, and how they are read.
 
+use crate::case::Case;
 use crate::error::{Error, Result};
 use crate::experiment::{
-    Arm, BackendKind, DEFAULT_MARGIN, Design, Limits, Point, Prefetch, Scenario, check_margin,
+    Arm, BackendKind, CaseFile, DEFAULT_MARGIN, Design, Limits, Point, Prefetch, Scenario,
+    check_margin,
 };
 use crate::machine::Placement;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario;
+use crate::program::steps::roles;
 pub use crate::report::table::Format;
 use crate::results::{RunSettings, run_id};
 use crate::units::parse_duration;
@@ -19,8 +22,14 @@ use std::time::{Duration, SystemTime};
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Layouts to compare, separated by commas; the first is the baseline (see `hitm layout list`)
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',', default_values_t = default_layouts())]
+    /// [default: all built-in layouts, or all of the case]
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub layouts: Vec<String>,
+
+    /// Measure the layouts and roles of a case instead of page faults: a name from `hitm case list`,
+    /// or a file
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["scenario", "page_work"])]
+    pub case: Option<String>,
 
     /// Scenarios, separated by commas; `all` for every one
     #[arg(
@@ -127,7 +136,14 @@ impl Options {
         room: usize,
         seed: impl FnOnce() -> u64,
     ) -> Result<Design> {
-        let points = self.points(&self.scenarios()?, &self.thread_counts(room)?)?;
+        let case = match &self.case {
+            Some(case) => Some(CaseFile::new(Case::load(case)?)),
+            None => None,
+        };
+        let points = match &case {
+            Some(case) => self.points_of_case(case.get(), room)?,
+            None => self.points_of_faults(&self.thread_counts(room)?)?,
+        };
         let design = Design {
             run: run_id(SystemTime::now(), machine),
             label: self.label.clone(),
@@ -136,8 +152,14 @@ impl Options {
             seed: self.seed.unwrap_or_else(seed),
             page_work: self.page_work,
             margin: self.margin / 100.0,
-            ..Design::new(backend, machine, self.arms()?, points)
+            ..Design::new(
+                backend,
+                machine,
+                self.arms(case.as_ref())?,
+                self.of_shard(points)?,
+            )
         };
+        let design = Design { case, ..design };
         design.check()?;
         Ok(design)
     }
@@ -148,8 +170,16 @@ impl Options {
     }
 
     /// The arms: the baseline, the A/A arm, the others.
-    fn arms(&self) -> Result<Vec<Arm>> {
-        let arms = self.layouts.iter().map(|name| name.trim().parse());
+    fn arms(&self, case: Option<&CaseFile>) -> Result<Vec<Arm>> {
+        let names = match (&self.layouts[..], case) {
+            ([], Some(case)) => {
+                let layouts = case.get().layouts.iter();
+                layouts.map(|layout| layout.name.clone()).collect()
+            }
+            ([], None) => default_layouts(),
+            (names, _) => names.to_vec(),
+        };
+        let arms = names.iter().map(|name| name.trim().parse());
         Ok(Design::with_again(arms.collect::<Result<_>>()?))
     }
 
@@ -188,12 +218,36 @@ impl Options {
         Ok(counts)
     }
 
-    /// The design points of this shard: every scenario at every thread count that it makes sense
-    /// with.
-    fn points(&self, scenarios: &[scenario::BuiltIn], counts: &[usize]) -> Result<Vec<Point>> {
+    /// The design points of a case: every thread count that its roles run with.
+    fn points_of_case(&self, case: &Case, room: usize) -> Result<Vec<Point>> {
+        let least = roles::least_threads(case);
+        let counts = match (&self.threads[..], roles::has_rest(case)) {
+            ([], false) => vec![least],
+            ([], true) => {
+                let mut counts = self.thread_counts(room)?;
+                counts.retain(|count| *count >= least);
+                if counts.is_empty() {
+                    counts.push(least);
+                }
+                counts
+            }
+            _ => self.thread_counts(room)?,
+        };
         let placement = self.placement()?;
+        let point = |threads| Point {
+            scenario: Scenario::Case(case.name.clone()),
+            placement: placement.clone(),
+            threads,
+        };
+        Ok(counts.into_iter().map(point).collect())
+    }
+
+    /// The design points of page faults: every scenario at every thread count that it makes sense
+    /// with.
+    fn points_of_faults(&self, counts: &[usize]) -> Result<Vec<Point>> {
+        let (placement, scenarios) = (self.placement()?, self.scenarios()?);
         let mut points = Vec::new();
-        for &scenario in scenarios {
+        for &scenario in &scenarios {
             for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
                 points.push(Point {
                     scenario: Scenario::BuiltIn(scenario),
@@ -209,6 +263,11 @@ impl Options {
                 names.join(", ")
             )));
         }
+        Ok(points)
+    }
+
+    /// Those of the points that belong to this shard.
+    fn of_shard(&self, mut points: Vec<Point>) -> Result<Vec<Point>> {
         if let Some((this, of)) = self.shard {
             let all = points.len();
             points = points.into_iter().skip(this - 1).step_by(of).collect();

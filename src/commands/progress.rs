@@ -62,12 +62,13 @@ impl Progress {
 }
 
 impl Watch for Progress {
-    fn block(&mut self, mut samples: Vec<Sample>) -> Result<()> {
+    fn block(&mut self, mut samples: Vec<Sample>, roles: Vec<Sample>) -> Result<()> {
         // A resumed file keeps its columns, even if more can be counted by now.
         for sample in &mut samples {
             let columns = self.folder.counters();
             sample.counters.retain(|role, _| columns.contains(role));
         }
+        self.folder.append_roles(&roles)?;
         self.folder.append_block(&samples)?;
         self.judge.push_block(&samples);
         Ok(())

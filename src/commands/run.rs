@@ -5,8 +5,10 @@ use super::options::Options;
 use super::prefetch::selected;
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
+use crate::backend::arms::Arms;
+use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
-use crate::backend::native::{Native, OWN_COUNTERS, pool::Timing, unmeasured};
+use crate::backend::native::{Build, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::preflight::{self, Status};
 use crate::counters::{self, Missing, Pmu, Rotation, Scope};
 use crate::error::{Error, Result, say};
@@ -14,7 +16,6 @@ use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Un
 use crate::machine::environment::{Environment, boot_id};
 use crate::machine::{CpuId, Topology};
 use crate::prefetch::{Control, Which};
-use crate::program::fault::TALLIES;
 use crate::results::address_map::{self, AddressMap, Mapped};
 use crate::results::{EnvironmentFile, RegisterSettings, RunFolder, RunSettings, refuse_existing};
 use std::collections::BTreeSet;
@@ -50,7 +51,7 @@ pub struct Args {
     /// Go on with the run in this folder, with everything that was asked for there; --budget and
     /// --blocks may be given anew
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "layouts", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
+        "layouts", "case", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
         "page_work", "first_slot", "counters", "address_map", "label", "oversubscribe", "which",
         "cpus", "unsafe_msr", "msr_root",
     ])]
@@ -67,19 +68,33 @@ const DEFAULT_LIMITS: Limits = Limits {
 pub fn run(args: Args) -> Result<()> {
     let topology = Topology::here()?;
     let machine = Environment::record(&topology);
-    let (mut environment, mut design, settings) = match &args.resume {
+    let (environment, mut design, settings) = match &args.resume {
         Some(dir) => resumed(&args, dir, &machine.name())?,
         None => new(&args, &topology, &machine)?,
     };
     (design.host, design.boot_id) = (host(), boot_id().unwrap_or_default());
-    let cpus = cpus(&design, &topology, settings.oversubscribe)?;
+    let request = (environment, design, settings);
+    match request.1.case.is_some() {
+        true => measure(&args, &topology, CaseArms::of(&request.1)?, request),
+        false => measure(&args, &topology, FaultArms::of(&request.1)?, request),
+    }
+}
+
+/// Measure the programs of `arms`.
+fn measure<A: Arms + Build>(
+    args: &Args,
+    topology: &Topology,
+    arms: A,
+    (mut environment, mut design, settings): Request,
+) -> Result<()> {
+    let cpus = cpus(&design, topology, settings.oversubscribe)?;
     let used: BTreeSet<CpuId> = cpus.iter().flatten().copied().collect();
     // Declared before the backend, which puts the registers back when it is dropped.
     let control = match &settings.registers {
         Some(registers) => Some(control(registers, used, design.prefetcher)?),
         None => None,
     };
-    let mut backend = Native::new(FaultArms::of(&design)?, cpus, Timing::default())?;
+    let mut backend = Native::new(arms, cpus, Timing::default())?;
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
         design.prefetcher = Some(*which);
@@ -87,7 +102,7 @@ pub fn run(args: Args) -> Result<()> {
     let (plan, missing) = counters(&settings.counters)?;
     environment.run.note_unmeasured(missing);
     let own = OWN_COUNTERS.into_iter().map(|(name, _)| name);
-    let own = TALLIES.iter().map(|tally| tally.name).chain(own);
+    let own = A::TALLIES.iter().map(|tally| tally.name).chain(own);
     let columns: Vec<String> = own.chain(plan.roles()).map(str::to_owned).collect();
     backend.count(plan);
     let places = match settings.address_map.as_deref() {
@@ -96,7 +111,7 @@ pub fn run(args: Args) -> Result<()> {
     };
 
     let interrupted = interrupted()?;
-    let (folder, there, mut taken) = folder(&args, &design, &columns, places)?;
+    let (folder, there, mut taken) = folder(args, &design, &columns, places)?;
     environment.design = Some(design.clone());
     // At once, so that a run that is killed can go on.
     folder.write_environment(&environment)?;

@@ -4,6 +4,9 @@ use super::first_error;
 use super::options::{Format, Options};
 use super::progress::{Progress, interrupted};
 use super::verdicts::conclude;
+use crate::backend::arms::Arms;
+use crate::backend::cases::CaseArms;
+use crate::backend::faults::FaultArms;
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
 use crate::experiment::{
@@ -41,7 +44,7 @@ pub struct Args {
         long,
         value_name = "TIME",
         value_parser = crate::units::parse_duration,
-        conflicts_with = "pattern"
+        conflicts_with_all = ["pattern", "case"]
     )]
     fault_time: Option<Duration>,
     /// Instead of verdicts: per field and line, who took it from whom and what it cost a fault
@@ -98,12 +101,22 @@ pub fn run(args: Args) -> Result<()> {
     // Deterministic where no seed is given: the model has no mood.
     let (options, room) = (&args.options, machine.shape.cpus());
     let design = options.design(BackendKind::Sim, &machine.name, room, || 1)?;
-    let mut sim = Sim::new(machine, &design)?;
+    if design.case.is_some() {
+        let arms = CaseArms::of(&design)?;
+        return simulate(&args, &design, name, Sim::new(machine, arms, &design)?);
+    }
+    let mut sim = Sim::new(machine, FaultArms::of(&design)?, &design)?;
     if let Some(time) = args.fault_time {
         sim.set_fault_time(time, &design)?;
     }
+    simulate(&args, &design, name, sim)
+}
+
+/// What is asked of the model called `name`: an explanation, or a run.
+fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) -> Result<()> {
+    let options = &args.options;
     if args.explain || args.timeline.is_some() {
-        return look_inside(&args, &design, &sim);
+        return look_inside(args, design, &sim);
     }
     let settings = RunSettings {
         fault_time_ns: args.fault_time.map(|time| time.as_secs_f64() * 1e9),
@@ -114,12 +127,12 @@ pub fn run(args: Args) -> Result<()> {
     let model = json!({ "model": name, "file": Machine::source(name)? });
     let mut environment = EnvironmentFile::begin(design.clone(), settings, model);
     let interrupted = interrupted()?;
-    let folder = RunFolder::create(options.out.as_deref(), &design.run, &counters())?;
+    let folder = RunFolder::create(options.out.as_deref(), &design.run, &counters::<A>())?;
     folder.write_environment(&environment)?;
-    let mut progress = Progress::new(&design, folder, &[]);
+    let mut progress = Progress::new(design, folder, &[]);
     let mut taken = vec![0; design.points.len()];
     let ended = drive(
-        &design,
+        design,
         limits,
         &mut taken,
         &mut sim,
@@ -128,12 +141,12 @@ pub fn run(args: Args) -> Result<()> {
     );
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     environment.run.end(ending, sim.remarks());
-    let concluded = conclude(progress.finish(), &environment, &design, ending, options);
+    let concluded = conclude(progress.finish(), &environment, design, ending, options);
     first_error([ended.and_then(Ending::finished), concluded])
 }
 
 /// One sample of every layout at every point, explained; and the timeline of the last.
-fn look_inside(args: &Args, design: &Design, sim: &Sim) -> Result<()> {
+fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()> {
     args.timeline.as_deref().map_or(Ok(()), refuse_existing)?;
     let mut text = String::new();
     for point in 0..design.points.len() {

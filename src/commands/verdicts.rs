@@ -6,7 +6,9 @@ use crate::error::{Error, Result, say};
 use crate::experiment::{Arm, DEFAULT_MARGIN, Design, Ending, Sample, check_margin};
 use crate::judge::{self, Compared, Terms, VerdictRow};
 use crate::report::{self, Record, arms::arms, table};
-use crate::results::{EnvironmentFile, RunFolder, read_rows, read_samples, samples_path};
+use crate::results::{
+    EnvironmentFile, RunFolder, read_roles, read_rows, read_samples, samples_path,
+};
 use crate::stats::Verdict;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -190,13 +192,21 @@ pub fn conclude(
         margin: design.margin,
         ending,
     };
-    let rows = judge::verdicts(&samples, &terms);
+    let mut rows = judge::verdicts(&samples, &terms);
+    let roles = read_roles(&dir, &samples);
+    if let Ok(roles) = &roles {
+        rows.extend(judge::verdicts_of_roles(roles, &terms));
+    }
     let written = folder.write_verdicts(&rows);
     drop(folder);
     if samples.is_empty() {
         return first_error([recorded, written]);
     }
-    let printed = print(&table::render(format, &rows, &arms(&samples, &rows)));
+    let mut times = arms(&samples, &rows);
+    for samples in roles.iter().flat_map(|roles| roles.values()) {
+        times.extend(arms(samples, &rows));
+    }
+    let printed = print(&table::render(format, &rows, &times));
     let reported = report(&dir, format);
     if let Some(disturbed) = table::disturbed(&samples) {
         say(disturbed);
@@ -214,7 +224,8 @@ pub fn conclude(
         _ => Ok(()),
     };
     let found = fail_on(options.fail_on, &rows);
-    first_error([recorded, written, printed, reported, end, found])
+    let roles = roles.map(|_| ());
+    first_error([recorded, written, roles, printed, reported, end, found])
 }
 
 /// Counters on stdout, and the report and its plots beside the rows.

@@ -4,7 +4,7 @@
 //! may name layouts that this program does not know.
 
 use crate::error::{Error, Result};
-use crate::text::serde_as_text;
+use crate::text::{layout_name_fault, serde_as_text};
 use std::fmt;
 use std::str::FromStr;
 
@@ -21,9 +21,6 @@ pub enum Arm {
         handicap: Permille,
     },
 }
-
-/// Names that begin so are kept for arms that are made from the baseline.
-const RESERVED: &str = "baseline-";
 
 /// A name that a layout may have: not empty, without `,`, `+`, `%` and control characters, not
 /// beginning with `baseline-`, with at most one `@`, between the name and a kernel configuration.
@@ -79,16 +76,8 @@ impl FromStr for LayoutName {
 
     fn from_str(name: &str) -> Result<LayoutName> {
         let wrong = |why: &str| Err(Error::Input(format!("layout '{name}': {why}")));
-        if name.is_empty() {
-            return Err(Error::Input("the name of a layout is empty".to_owned()));
-        }
-        if name.starts_with(RESERVED) {
-            return wrong("names that begin with baseline- are those of hitm's own arms");
-        }
-        if name.contains([',', '+', '%']) || name.contains(char::is_control) {
-            return wrong(
-                "a name of a layout holds no comma, plus sign, per cent sign or control character",
-            );
+        if let Some(fault) = layout_name_fault(name) {
+            return wrong(fault);
         }
         match name.split_once('@') {
             Some((before, after))

@@ -2,12 +2,13 @@
 //!
 //! Not here: the order of samples (`plan`), and how a design is asked for (`commands`).
 
-use super::{Arm, Point};
+use super::{Arm, CaseFile, Point, Scenario};
 use crate::error::{Error, Result};
 use crate::prefetch::{self, Which};
-use crate::program::fault;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
+use crate::program::steps::{StepsSpec, places};
+use crate::program::{Blueprint, fault};
 use crate::text::words;
 use std::time::Duration;
 
@@ -65,6 +66,9 @@ pub struct Design {
     /// What the user calls the run.
     #[serde(default)]
     pub label: String,
+    /// The case that takes the place of the fault path, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseFile>,
     /// The design points.
     pub points: Vec<Point>,
     /// The arms. The first is the baseline; [`Arm::Again`] is among the others.
@@ -122,6 +126,7 @@ impl Design {
             host: String::new(),
             boot_id: String::new(),
             label: String::new(),
+            case: None,
             points,
             arms,
             prefetch: vec![Prefetch::AsIs],
@@ -137,6 +142,18 @@ impl Design {
     pub fn with_again(mut arms: Vec<Arm>) -> Vec<Arm> {
         arms.insert(1.min(arms.len()), Arm::Again);
         arms
+    }
+
+    /// Slab slots that the first object lies in by turns: one of each phase in a pair.
+    pub fn first_slots(&self) -> usize {
+        let Some(case) = &self.case else {
+            return fault::FIRST_SLOTS.len();
+        };
+        let case = case.get();
+        let layouts = case.layouts.iter();
+        let phases = layouts.map(|layout| places::phases(case, layout));
+        // Blocks come in couples of one even and one odd slot.
+        phases.max().unwrap_or(1).max(fault::FIRST_SLOTS.len())
     }
 
     /// Samples of one block.
@@ -203,7 +220,11 @@ impl Design {
                 return Err(flaw(at, &why));
             }
             if let Some((layout, _)) = arm.measured(baseline) {
-                VmaLayout::parse(layout.as_str()).map_err(|why| flaw(at, &why))?;
+                let known = match &self.case {
+                    Some(case) => case.get().layout_number(layout.as_str()).map(|_| ()),
+                    None => VmaLayout::parse(layout.as_str()).map(|_| ()),
+                };
+                known.map_err(|why| flaw(at, &why))?;
             }
         }
         Ok(())
@@ -215,15 +236,49 @@ impl Design {
         }
         for (at, point) in self.points.iter().enumerate() {
             let flaw = |part: &str, why: String| Flaw::of(format!("points[{at}]{part}"), why);
-            let scenario = point
-                .scenario
-                .built_in()
-                .map_err(|why| flaw(".scenario", why.to_string()))?;
-            fault::check_threads(scenario, point.threads)
-                .map_err(|why| flaw(".threads", why.to_string()))?;
+            match &self.case {
+                Some(case) => {
+                    if point.scenario != Scenario::Case(case.get().name.clone()) {
+                        let why = format!("the scenario is not {}, the case", case.get().name);
+                        return Err(flaw(".scenario", why));
+                    }
+                    self.check_case(case, point.threads)
+                        .map_err(|why| flaw(".threads", why.to_string()))?;
+                }
+                None => {
+                    let scenario = point
+                        .scenario
+                        .built_in()
+                        .map_err(|why| flaw(".scenario", why.to_string()))?;
+                    fault::check_threads(scenario, point.threads)
+                        .map_err(|why| flaw(".threads", why.to_string()))?;
+                }
+            }
             if self.points[..at].contains(point) {
                 return Err(flaw("", "the design point is there twice".to_owned()));
             }
+        }
+        Ok(())
+    }
+}
+
+impl Design {
+    /// Whether every arm of the case runs with so many threads.
+    fn check_case(&self, case: &CaseFile, threads: usize) -> Result<()> {
+        let case = case.get();
+        let measured = self
+            .arms
+            .iter()
+            .filter_map(|arm| arm.measured(&self.arms[0]));
+        for (layout, _) in measured {
+            let spec = StepsSpec {
+                case: case.clone(),
+                layout: case.layout_number(layout.as_str())?,
+                threads,
+                first_slot: self.first_slots() - 1,
+                seed: self.seed,
+            };
+            spec.check()?;
         }
         Ok(())
     }

@@ -5,8 +5,10 @@ use super::{
     TransferBin,
 };
 use crate::error::{Error, Result};
-use crate::program::totals::Totals;
+use crate::program::totals::{ThreadFaults, Totals, by_role};
 use crate::stats::median;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -41,8 +43,9 @@ impl Ending {
 
 /// Who takes the rows, and says when it is enough.
 pub trait Watch {
-    /// A block is finished: these are its rows.
-    fn block(&mut self, samples: Vec<Sample>) -> Result<()>;
+    /// A block is finished: these are its rows, and those of the roles of each where there are
+    /// several.
+    fn block(&mut self, samples: Vec<Sample>, roles: Vec<Sample>) -> Result<()>;
     /// Whether every verdict at this point is decided.
     fn is_decided(&self, point: &Point) -> bool;
     /// So much of the run is done (0 to 1).
@@ -82,12 +85,16 @@ pub fn drive(
                 Err(Error::Interrupted) => return Ok(Ending::Interrupted),
                 Err(error) => return Err(error),
             };
+            let threads: Vec<_> = measured.iter().map(|m| by_role(&m.threads)).collect();
             let planned = block.samples.iter().zip(measured);
             let mut samples: Vec<Sample> = planned
                 .map(|(planned, measured)| sample(design, limits, planned, measured))
                 .collect();
             mark_other_modes(&mut samples);
-            watch.block(samples)?;
+            let roles = samples.iter().zip(&threads);
+            let roles = roles.flat_map(|(sample, threads)| of_roles(sample, threads));
+            let roles = roles.collect();
+            watch.block(samples, roles)?;
             taken[point] += 1;
             let time = limits.budget.map_or(0.0, |budget| {
                 start.elapsed().as_secs_f64() / budget.as_secs_f64()
@@ -110,10 +117,40 @@ pub fn drive(
     }
 }
 
+/// The rows of the roles of `sample`, if there are several: its own, but for what the threads of
+/// the role did, and without counters, which nobody counts by role.
+fn of_roles(sample: &Sample, threads: &BTreeMap<Arc<str>, Vec<ThreadFaults>>) -> Vec<Sample> {
+    if threads.len() < 2 {
+        return Vec::new();
+    }
+    let rows = threads.iter().map(|(role, threads)| {
+        let mut row = Sample {
+            role: Some(role.to_string()),
+            counters: BTreeMap::new(),
+            accesses: None,
+            wall_seconds: None,
+            ..sample.clone()
+        };
+        set_faults(&mut row, threads);
+        row
+    });
+    rows.collect()
+}
+
+/// What `threads` did, in the row.
+fn set_faults(row: &mut Sample, threads: &[ThreadFaults]) {
+    let totals = Totals::of(threads);
+    let by_thread = || threads.iter().map(|t| t.faults);
+    row.faults = totals.faults;
+    row.seconds = totals.seconds;
+    row.faults_per_second = totals.faults_per_second;
+    row.ns_per_fault = totals.ns_per_fault;
+    row.slowest_thread_faults = by_thread().min().unwrap_or(0);
+    row.fastest_thread_faults = by_thread().max().unwrap_or(0);
+}
+
 /// The row of what was measured.
 fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Measured) -> Sample {
-    let totals = Totals::of(&measured.threads);
-    let by_thread = || measured.threads.iter().map(|t| t.faults);
     let slot = planned.first_slot as u32 % 2;
     let mut sample = Sample {
         run: design.run.clone(),
@@ -122,12 +159,6 @@ fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Me
         prefetch: planned.prefetch,
         block: planned.block,
         order: planned.order,
-        faults: totals.faults,
-        seconds: totals.seconds,
-        faults_per_second: totals.faults_per_second,
-        ns_per_fault: totals.ns_per_fault,
-        slowest_thread_faults: by_thread().min().unwrap_or(0),
-        fastest_thread_faults: by_thread().max().unwrap_or(0),
         probe_ns: measured.probe_ns,
         accesses: measured.accesses,
         wall_seconds: measured.wall_seconds,
@@ -149,10 +180,12 @@ fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Me
             design.points[planned.point].clone(),
         )
     };
+    set_faults(&mut sample, &measured.threads);
     for why in &measured.invalid {
         sample.invalidate(why);
     }
-    if totals.faults == 0 {
+    let idle = |threads: &Vec<ThreadFaults>| threads.iter().all(|t| t.faults == 0);
+    if by_role(&measured.threads).values().any(idle) || measured.threads.is_empty() {
         sample.invalidate(&Invalid::NoFaults);
     }
     sample

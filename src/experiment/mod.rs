@@ -5,6 +5,7 @@
 
 mod arm;
 mod backend;
+mod case_file;
 mod design;
 mod drive;
 mod plan;
@@ -13,6 +14,7 @@ mod sample;
 
 pub use arm::{Arm, LayoutName, Permille};
 pub use backend::{Backend, Measured, Remarks, Unmeasured};
+pub use case_file::CaseFile;
 pub use design::{BackendKind, DEFAULT_MARGIN, Design, Flaw, Limits, Prefetch, check_margin};
 pub use drive::{Ending, Watch, drive};
 pub use plan::{Block, PlannedSample};

@@ -270,6 +270,19 @@ pub fn verdicts(samples: &[Sample], terms: &Terms) -> Vec<VerdictRow> {
     rows.flatten().collect()
 }
 
+/// The verdicts on the rows of single roles, of one run.
+pub fn verdicts_of_roles(roles: &BTreeMap<String, Vec<Sample>>, terms: &Terms) -> Vec<VerdictRow> {
+    let of_role = |(role, samples): (&String, &Vec<Sample>)| {
+        let rows = verdicts(samples, terms).into_iter();
+        let rows = rows.map(|row| VerdictRow {
+            role: Some(role.clone()),
+            ..row
+        });
+        rows.collect::<Vec<_>>()
+    };
+    roles.iter().flat_map(of_role).collect()
+}
+
 /// How a run ended, as far as its rows say it: all the blocks were taken that were planned from the
 /// beginning.
 pub fn ending_of(samples: &[Sample]) -> Option<Ending> {

@@ -4,18 +4,21 @@
 //! fast path), and what executes them (`backend`, `sim`).
 
 pub mod fault;
+pub mod steps;
 pub mod totals;
+pub mod trace;
 
 use crate::error::Result;
 use crate::space::arena::Arena;
 use crate::space::map::Map;
 use crate::space::memory::Memory;
+use std::sync::Arc;
 
 /// What one kind of thread does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     /// Its name.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// Whether its operations are the ones that a sample counts.
     pub counted: bool,
 }
@@ -51,7 +54,7 @@ pub unsafe trait Program: Send + Sync + 'static {
     /// What thread number `thread` does.
     fn role(&self, _thread: usize) -> Role {
         Role {
-            name: "all",
+            name: "all".into(),
             counted: true,
         }
     }
@@ -76,6 +79,11 @@ pub unsafe trait Program: Send + Sync + 'static {
 
     /// Operations among `counts`: faults, for the fault path.
     fn operations(counts: &Self::Counts) -> u64;
+
+    /// Operations among the `counts` of thread number `thread`, by role: one, unless roles share it.
+    fn passes(&self, thread: usize, counts: &Self::Counts) -> Vec<(Arc<str>, u64)> {
+        vec![(self.role(thread).name, Self::operations(counts))]
+    }
 
     /// The figures of [`Program::TALLIES`], in that order.
     fn tallies(_counts: &Self::Counts) -> Vec<u64> {

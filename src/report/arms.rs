@@ -21,13 +21,20 @@ pub struct Site {
     pub prefetch: Compared,
     /// Where in the design.
     pub point: Point,
+    /// The role whose threads are meant; all of them if none.
+    pub role: Option<String>,
 }
 
 impl Site {
     /// `one-vma, 2 threads, compact, prefetch as-is`.
     pub fn title(&self) -> String {
         let prefetch = self.prefetch;
-        format!("{}, prefetch {prefetch}", place_in_design(&self.point))
+        let role = self.role.as_ref().map(|role| format!(", role {role}"));
+        format!(
+            "{}{}, prefetch {prefetch}",
+            place_in_design(&self.point),
+            role.unwrap_or_default()
+        )
     }
 }
 
@@ -44,6 +51,7 @@ impl From<&Sample> for Site {
             machine: s.machine.clone(),
             prefetch: s.prefetch.into(),
             point: s.point.clone(),
+            role: s.role.clone(),
         }
     }
 }
@@ -55,6 +63,7 @@ impl From<&VerdictRow> for Site {
             machine: v.machine.clone(),
             prefetch: v.prefetch,
             point: v.point.clone(),
+            role: v.role.clone(),
         }
     }
 }
@@ -76,6 +85,7 @@ impl Ord for Site {
                 placement,
                 prefetch,
                 threads,
+                &site.role,
             )
         }
         key(self).cmp(&key(other))

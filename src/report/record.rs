@@ -4,7 +4,9 @@ use super::arms::{self, ArmTime};
 use crate::error::{Error, Result};
 use crate::experiment::{Design, Sample};
 use crate::judge::VerdictRow;
-use crate::results::{EnvironmentFile, RunRecord, read_rows, read_verdicts, samples_path};
+use crate::results::{
+    EnvironmentFile, RunRecord, folder_of, read_roles, read_rows, read_verdicts, samples_path,
+};
 use serde_json::Value;
 use std::path::Path;
 
@@ -13,6 +15,8 @@ use std::path::Path;
 pub struct Record {
     /// All samples, run after run.
     pub samples: Vec<Sample>,
+    /// All samples of single roles.
+    pub roles: Vec<Sample>,
     /// All verdicts.
     pub verdicts: Vec<VerdictRow>,
     /// Whether there was a `verdicts.csv`, if only an empty one.
@@ -57,6 +61,9 @@ impl Record {
                     samples.display()
                 ));
             }
+            let folder = folder_of(&samples);
+            let roles = read_roles(folder, &record.samples)?;
+            record.roles.extend(roles.into_values().flatten());
             let environment = samples.with_file_name("environment.json");
             if environment.exists() {
                 let environment = EnvironmentFile::read(&environment)?;
@@ -102,6 +109,8 @@ impl Record {
 
     /// The time per fault of every arm.
     pub fn arms(&self) -> Vec<ArmTime> {
-        arms::arms(&self.samples, &self.verdicts)
+        let mut arms = arms::arms(&self.samples, &self.verdicts);
+        arms.extend(arms::arms(&self.roles, &self.verdicts));
+        arms
     }
 }

@@ -55,7 +55,7 @@ pub fn rows(map: &Map, layout: &str, scenario: &str, threads: usize) -> Vec<Mapp
                 layout: layout.to_owned(),
                 scenario: scenario.to_owned(),
                 threads,
-                object: object.name.to_owned(),
+                object: object.name.to_string(),
                 slot: object.index,
                 field: field.to_owned(),
                 offset,

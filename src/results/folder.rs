@@ -5,12 +5,13 @@
 
 use super::environment::EnvironmentFile;
 use super::files::{self, SAMPLE_COLUMNS, SamplesFile, further_sample_columns};
+use super::refused::unwritable;
+use super::roles::{ROLES_CSV, RolesFile};
 use crate::error::{Error, Result};
 use crate::experiment::{Block, Design, PlannedSample, Sample};
 use crate::judge::VerdictRow;
-use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,6 +55,8 @@ pub(crate) fn slug(text: &str) -> String {
 pub struct RunFolder {
     path: PathBuf,
     samples: File,
+    /// Once there are rows of roles.
+    roles: Option<RolesFile>,
     bytes: u64,
     counters: Vec<String>,
     synced: Instant,
@@ -100,6 +103,7 @@ impl RunFolder {
         Ok(RunFolder {
             path,
             samples,
+            roles: None,
             bytes: header.len() as u64,
             counters: counters.to_vec(),
             synced: Instant::now(),
@@ -137,6 +141,7 @@ impl RunFolder {
         let folder = RunFolder {
             path: dir.to_owned(),
             samples,
+            roles: None,
             bytes: there.whole_bytes,
             counters: there.counters.clone(),
             synced: Instant::now(),
@@ -228,6 +233,18 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Append the rows of the roles of a block, before those of the block.
+    pub fn append_roles(&mut self, rows: &[Sample]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let file = match &mut self.roles {
+            Some(file) => file,
+            none => none.insert(RolesFile::open(&self.path)?),
+        };
+        file.append(rows)
+    }
+
     /// Write `verdicts.csv`, whole or not at all.
     pub fn write_verdicts(&self, rows: &[VerdictRow]) -> Result<()> {
         self.write(
@@ -248,6 +265,7 @@ impl RunFolder {
     pub fn refuse_own(&self, path: &Path) -> Result<()> {
         let names = [
             "samples.csv",
+            ROLES_CSV,
             "verdicts.csv",
             "environment.json",
             "report.html",
@@ -353,29 +371,6 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
-/// The error of a write, or other action, that did not succeed at `path`.
-pub(crate) fn unwritable(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |error| {
-        let failed = format!("cannot {action} {}", path.display());
-        let no_descriptor = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
-        let remedy = match error.kind() {
-            _ if no_descriptor.contains(&error.raw_os_error()) => {
-                "raise the limit of open files (ulimit -n) or measure fewer threads"
-            }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                "free some space or name another folder with --out; what was finished is kept"
-            }
-            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-                return Error::Input(format!(
-                    "{failed}: a file is in the way; name another folder with --out"
-                ));
-            }
-            _ => "name a writable folder with --out",
-        };
-        Error::Refused(format!("{failed}: {error}; {remedy}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,23 +393,5 @@ mod tests {
         let kind = fs::metadata("/dev/null").unwrap().file_type();
         assert!(kind.is_char_device());
         fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn a_refused_write_is_one_line_with_path_and_remedy() {
-        for kind in [
-            ErrorKind::StorageFull,
-            ErrorKind::PermissionDenied,
-            ErrorKind::ReadOnlyFilesystem,
-        ] {
-            let error = unwritable("write", Path::new("/some/place"))(kind.into());
-            let message = error.to_string();
-            assert!(matches!(error, Error::Refused(_)));
-            assert!(
-                message.contains("/some/place") && message.contains("--out"),
-                "{message}"
-            );
-            assert!(!message.contains('\n'));
-        }
     }
 }

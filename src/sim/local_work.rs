@@ -110,16 +110,21 @@ impl LocalWork {
         }
     }
 
+    /// `spec` with this work beside the page, and no other.
+    pub fn beside(self, spec: fault::Spec) -> fault::Spec {
+        fault::Spec {
+            work: match self.page_ns {
+                0 => PageWork::None,
+                nanos => PageWork::Nanos(nanos),
+            },
+            ..spec
+        }
+    }
+
     /// The sample of `spec` with this work, and no other.
     pub fn of(self, spec: &SampleSpec) -> SampleSpec {
         SampleSpec {
-            program: fault::Spec {
-                work: match self.page_ns {
-                    0 => PageWork::None,
-                    nanos => PageWork::Nanos(nanos),
-                },
-                ..spec.program
-            },
+            program: self.beside(spec.program),
             access_ns: self.access_ns,
             between_ns: self.between_ns,
             ..spec.clone()

@@ -16,7 +16,9 @@ use crate::space::arena::Arena;
 use crate::space::map::Map;
 use crate::space::memory::Memory;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -118,6 +120,41 @@ struct Sampler<'a, B> {
     cpus: Vec<usize>,
 }
 
+/// Operations so far, of each role, and how many threads have it.
+struct Operations(BTreeMap<Arc<str>, (u64, u64)>);
+
+/// A role that is slow beside the others has had enough when it has done one operation for so many
+/// that are asked for, if all roles together have done so many times what is asked for.
+const SLOW_ROLE: u64 = 16;
+
+impl Operations {
+    fn of<P: Program>(program: &P, counted: &[usize], all: &[(P::Counts, Picos)]) -> Operations {
+        let mut roles: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
+        for (id, (counts, _)) in counted.iter().zip(all) {
+            for (role, passes) in program.passes(*id, counts) {
+                let of = roles.entry(role).or_default();
+                *of = (of.0 + passes, of.1 + 1);
+            }
+        }
+        Operations(roles)
+    }
+
+    /// Whether each thread has done `more` operations since `from`, on average, in every role.
+    fn is_enough(&self, from: &Operations, more: u64) -> bool {
+        let since = |role: &Arc<str>, now: &(u64, u64)| {
+            let then = from.0.get(role).map_or(0, |then| then.0);
+            (now.0 - then, now.1 * more)
+        };
+        let mut each = self.0.iter().map(|(role, now)| since(role, now));
+        let sums = each
+            .clone()
+            .fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+        let many = sums.0 >= sums.1 * SLOW_ROLE;
+        sums.0 >= sums.1
+            && each.all(|(done, asked)| done >= if many { asked / SLOW_ROLE } else { asked })
+    }
+}
+
 /// What a thread has done, and when.
 struct ThreadProgress<C> {
     counts: Cell<C>,
@@ -169,12 +206,12 @@ impl<B> WithProgram for Sampler<'_, B> {
             let of = |id: &usize| (progress[*id].counts.get(), progress[*id].at.get());
             counted.iter().map(of).collect()
         };
-        let operations = || -> u64 { all().iter().map(|(counts, _)| P::operations(counts)).sum() };
-        let window = spec.faults_per_thread * counted.len() as u64;
+        let operations = || Operations::of(&*program, &counted, &all());
+        let window = spec.faults_per_thread;
         let mut now = 0;
         let mut until = |simulation: &mut Simulation, more: u64| -> Result<_> {
-            let target = more + operations();
-            while operations() < target {
+            let from = operations();
+            while !operations().is_enough(&from, more) {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
@@ -195,11 +232,15 @@ impl<B> WithProgram for Sampler<'_, B> {
 
         let mut tallies = vec![0; P::TALLIES.len()];
         let mut each = Vec::new();
-        for ((before, from), (after, to)) in before.iter().zip(&after) {
-            each.push(ThreadFaults {
-                faults: P::operations(after) - P::operations(before),
-                seconds: (to - from) as f64 * 1e-12,
-            });
+        for (id, ((before, from), (after, to))) in counted.iter().zip(before.iter().zip(&after)) {
+            let ends = program.passes(*id, after).into_iter();
+            for ((role, after), (_, before)) in ends.zip(program.passes(*id, before)) {
+                each.push(ThreadFaults {
+                    role,
+                    faults: after - before,
+                    seconds: (to - from) as f64 * 1e-12,
+                });
+            }
             let ends = P::tallies(after).into_iter().zip(P::tallies(before));
             for (sum, (after, before)) in tallies.iter_mut().zip(ends) {
                 *sum += after - before;

@@ -55,7 +55,7 @@ pub struct Op {
     pub line: u32,
     /// 4-byte words of the line that it touches.
     pub words: u32,
-    /// 1, 4 or 8.
+    /// 1, 2, 4 or 8.
     pub bytes: u8,
     /// What it does.
     pub kind: Kind,
@@ -100,6 +100,7 @@ pub fn apply(arena: &Arena, op: Op) -> u64 {
     let at = Addr(op.at);
     let before = match op.bytes {
         1 => u64::from(arena.read::<u8>(at)),
+        2 => u64::from(arena.read::<u16>(at)),
         4 => u64::from(arena.read::<u32>(at)),
         _ => arena.read::<u64>(at),
     };
@@ -112,6 +113,7 @@ pub fn apply(arena: &Arena, op: Op) -> u64 {
     };
     match op.bytes {
         1 => arena.write(at, after as u8),
+        2 => arena.write(at, after as u16),
         4 => arena.write(at, after as u32),
         _ => arena.write(at, after),
     }

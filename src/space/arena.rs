@@ -8,7 +8,7 @@ use super::PAGE;
 use super::memory::{Addr, Word};
 use crate::error::{Error, Result};
 use std::alloc::{Layout as AllocLayout, alloc_zeroed, dealloc};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// A page-aligned, zeroed block of memory. All accesses are atomic, so sharing it is sound.
 pub struct Arena {
@@ -90,6 +90,7 @@ impl Arena {
         W::narrow(unsafe {
             match W::BYTES {
                 1 => AtomicU8::from_ptr(word).load(Relaxed).into(),
+                2 => AtomicU16::from_ptr(word.cast()).load(Relaxed).into(),
                 4 => AtomicU32::from_ptr(word.cast()).load(Relaxed).into(),
                 _ => AtomicU64::from_ptr(word.cast()).load(Relaxed),
             }
@@ -106,6 +107,7 @@ impl Arena {
         unsafe {
             match W::BYTES {
                 1 => AtomicU8::from_ptr(word).store(value as u8, Relaxed),
+                2 => AtomicU16::from_ptr(word.cast()).store(value as u16, Relaxed),
                 4 => AtomicU32::from_ptr(word.cast()).store(value as u32, Relaxed),
                 _ => AtomicU64::from_ptr(word.cast()).store(value, Relaxed),
             }

@@ -53,7 +53,7 @@ impl Span {
 #[derive(Clone, Debug)]
 pub struct Object {
     /// What it is: `vma`, `lock`, `mm`, …
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Which of several: a slab slot, the number of a thread.
     pub index: Option<usize>,
     /// First byte.
@@ -69,7 +69,7 @@ impl Object {
     pub fn title(&self) -> String {
         match self.index {
             Some(index) => format!("{} {index}", self.name),
-            None => self.name.to_owned(),
+            None => self.name.to_string(),
         }
     }
 
@@ -189,14 +189,14 @@ mod tests {
             Span::array("slot", 16, 8, 2),
         ];
         let vma = Object {
-            name: "vma",
+            name: "vma".into(),
             index: Some(3),
             start: Addr(4096),
             bytes: 40,
             fields,
         };
         let page = Object {
-            name: "page",
+            name: "page".into(),
             index: None,
             start: Addr(8192),
             bytes: 4096,

@@ -37,11 +37,12 @@ impl fmt::Debug for Addr {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for u8 {}
+    impl Sealed for u16 {}
     impl Sealed for u32 {}
     impl Sealed for u64 {}
 }
 
-/// A word that a fault can touch: 1, 4 or 8 bytes, naturally aligned.
+/// A word that a program can touch: 1, 2, 4 or 8 bytes, naturally aligned.
 pub trait Word: sealed::Sealed + Copy + Eq + fmt::Debug + Send + 'static {
     /// Size in bytes.
     const BYTES: usize;
@@ -66,7 +67,7 @@ macro_rules! word {
         }
     )*};
 }
-word!(u8, u32, u64);
+word!(u8, u16, u32, u64);
 
 /// A kind of node of the tree, searched by code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +119,11 @@ pub trait Memory {
     /// search to end elsewhere.
     #[inline(always)]
     fn searched(&self, _node: NodeKind, _steps: usize) {}
-    /// One turn of a spin-wait loop.
+    /// One turn of a spin-wait loop that gives the CPU away when it takes long.
     fn relax(&self);
+    /// One turn of a spin-wait loop that never does.
+    #[inline(always)]
+    fn pause(&self) {
+        self.relax();
+    }
 }

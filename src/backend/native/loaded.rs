@@ -8,6 +8,7 @@ use crate::program::{Program, Role, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::map::Map;
 use std::mem::{ManuallyDrop, take};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A program that threads of this machine run side by side.
@@ -33,8 +34,8 @@ pub trait Seat {
     fn run(&mut self, steps: u32);
     /// The thread ends a window.
     fn leave(&mut self);
-    /// Operations since the beginning.
-    fn operations(&self) -> u64;
+    /// Operations since the beginning, by role: one, unless roles share the thread.
+    fn passes(&self) -> Vec<(Arc<str>, u64)>;
     /// The program's tallies since the beginning, by name.
     fn tallies(&self) -> Vec<(&'static str, u64)>;
 }
@@ -72,6 +73,7 @@ impl<P: Program> Loaded for Typed<P> {
         assert!(!seated, "thread {thread} has a seat already");
         Box::new(TypedSeat {
             program: &self.program,
+            number: thread,
             thread: self.program.thread(thread, seed),
             counts: P::Counts::default(),
             handicap_permille: self.handicap_permille,
@@ -94,6 +96,7 @@ impl<P: Program> Loaded for Typed<P> {
 
 struct TypedSeat<'p, P: Program> {
     program: &'p P,
+    number: usize,
     thread: P::Thread,
     counts: P::Counts,
     handicap_permille: u32,
@@ -155,8 +158,8 @@ impl<P: Program> Seat for TypedSeat<'_, P> {
         self.program.leave(&memory(self.program), &mut self.thread);
     }
 
-    fn operations(&self) -> u64 {
-        P::operations(&self.counts)
+    fn passes(&self) -> Vec<(Arc<str>, u64)> {
+        self.program.passes(self.number, &self.counts)
     }
 
     fn tallies(&self) -> Vec<(&'static str, u64)> {

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::hint::{black_box, spin_loop};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Instant;
 
 /// Turns of a spin-wait loop before the CPU is given away: about 10 µs, longer than any transfer,
@@ -44,6 +44,11 @@ macro_rules! atomic {
                 1 => {
                     type $cast = u8;
                     let $cell = AtomicU8::from_ptr($at.0 as *mut u8);
+                    $op
+                }
+                2 => {
+                    type $cast = u16;
+                    let $cell = AtomicU16::from_ptr($at.0 as *mut u16);
                     $op
                 }
                 4 => {
@@ -134,6 +139,11 @@ impl Memory for NativeMemory<'_> {
         if turns.is_multiple_of(SPINS_BEFORE_YIELD) {
             std::thread::yield_now();
         }
+    }
+
+    #[inline(always)]
+    fn pause(&self) {
+        spin_loop();
     }
 }
 

@@ -8,6 +8,8 @@ pub mod memory;
 pub mod pool;
 mod rendezvous;
 
+use crate::backend::arms::Arms;
+use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
 use crate::counters::{Missing, Readings, Rotation};
 use crate::error::{Error, Result};
@@ -73,6 +75,18 @@ impl Build for FaultArms {
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
         let handicap_permille = self.handicap(planned.arm).get();
         self.spec(planned.point, planned.arm, planned.first_slot)
+            .with(arena, Load { handicap_permille })
+    }
+}
+
+impl Build for CaseArms {
+    fn bytes(&self) -> usize {
+        self.most_bytes()
+    }
+
+    fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
+        let handicap_permille = self.handicap(planned.arm).get();
+        self.blueprint(planned)
             .with(arena, Load { handicap_permille })
     }
 }
@@ -175,13 +189,15 @@ impl Arenas {
     }
 }
 
-impl Native<'_, FaultArms> {
+impl<B: Build> Native<'_, B> {
     /// Give every arm of every design point a place of its own for the whole run, and say what
     /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts.
     pub fn fix_places(&mut self, design: &Design) -> Result<Vec<Mapped>> {
         self.arenas.fixed = true;
         let mut rows = Vec::new();
-        for (point, arm) in self.build.all() {
+        let points = 0..design.points.len();
+        let all = points.flat_map(|point| (0..design.arms.len()).map(move |arm| (point, arm)));
+        for (point, arm) in all {
             let planned = PlannedSample::first(point, arm);
             let arena = self.arenas.take(&planned)?;
             let program = self.build.build(&planned, arena)?;
@@ -295,9 +311,13 @@ fn measured(reports: &[WindowReport], stolen_ns: u64, counted: BTreeMap<&str, f6
         threads: reports
             .iter()
             .filter(|r| r.role.counted)
-            .map(|r| ThreadFaults {
-                faults: r.operations,
-                seconds: r.elapsed.as_secs_f64(),
+            .flat_map(|r| {
+                let passes = r.passes.iter();
+                passes.map(|(role, faults)| ThreadFaults {
+                    role: role.clone(),
+                    faults: *faults,
+                    seconds: r.elapsed.as_secs_f64(),
+                })
             })
             .collect(),
         probe_ns: reports.iter().find_map(|r| r.probe_ns),

@@ -51,8 +51,8 @@ pub struct WindowReport {
     pub thread: usize,
     /// What it did.
     pub role: Role,
-    /// Operations in the window.
-    pub operations: u64,
+    /// Operations in the window, by role: one, unless roles share the thread.
+    pub passes: Vec<(Arc<str>, u64)>,
     /// The program's tallies in the window, by name.
     pub tallies: Vec<(&'static str, u64)>,
     /// Its own length of the window.
@@ -282,7 +282,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Win
 
     let pace_before = pace::pace_ns();
     let watch = ThreadWatch::start();
-    let (operations, tallies) = (seat.operations(), seat.tallies());
+    let (passes, tallies) = (seat.passes(), seat.tallies());
     rendezvous.wait().map_err(stopped)?;
     seat.enter();
     if let Some(counters) = &mut counters {
@@ -305,7 +305,12 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Win
     Ok(WindowReport {
         thread: order.thread,
         role: program.role(order.thread),
-        operations: seat.operations() - operations,
+        passes: seat
+            .passes()
+            .into_iter()
+            .zip(passes)
+            .map(|((role, now), (_, then))| (role, now - then))
+            .collect(),
         tallies: seat
             .tallies()
             .into_iter()

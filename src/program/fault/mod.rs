@@ -181,11 +181,11 @@ unsafe impl<S: Script, L: Layout> Program for Faults<S, L> {
     fn role(&self, thread: usize) -> Role {
         match self.scenario.faults(thread, self.threads()) {
             true => Role {
-                name: "fault",
+                name: "fault".into(),
                 counted: true,
             },
             false => Role {
-                name: "writer",
+                name: "writer".into(),
                 counted: false,
             },
         }

@@ -6,12 +6,11 @@ use super::scenario::BuiltIn;
 use super::tree;
 use super::world::{Size, World, start_of};
 use crate::error::Result;
+use crate::program::trace::{Access, Traced, Tracer, trace};
 use crate::program::{Blueprint, Program, WithProgram};
 use crate::space::arena::Arena;
-use crate::space::memory::{Addr, Memory, NodeKind, Word};
-use std::cell::{Cell, RefCell};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 /// Accesses of one fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -34,7 +33,7 @@ impl Uses {
 
 /// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
 #[derive(Clone, Debug, Default)]
-pub struct Footprint(BTreeMap<(&'static str, String), Uses>);
+pub struct Footprint(BTreeMap<(Cow<'static, str>, String), Uses>);
 
 impl Footprint {
     /// What it does with one field, its parts among them.
@@ -76,17 +75,20 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
     impl WithProgram for Note {
         type Out = Footprint;
         fn call<P: Program>(self, program: P) -> Footprint {
-            let notes = Notes::of(program.arena());
-            let (mut thread, mut counts) = (program.thread(0, 1), P::Counts::default());
-            program.run(&notes, &mut thread, &mut counts, 1);
             let map = program.map();
             let mut footprint = Footprint::default();
-            for (at, uses) in notes.seen.into_inner() {
+            for Traced { at, access, .. } in trace(&program, 0, 1) {
                 let Some((object, offset)) = map.at(at) else {
                     continue;
                 };
+                let mut uses = Uses::default();
+                match access {
+                    Access::Load => uses.loads += 1,
+                    Access::Store => uses.stores += 1,
+                    Access::Rmw => uses.rmws += 1,
+                }
                 let field = object.field_at(offset).map(|field| field.name.to_string());
-                let key = (object.name, field.unwrap_or_default());
+                let key = (object.name.clone(), field.unwrap_or_default());
                 footprint.0.entry(key).or_default().add(uses);
             }
             footprint
@@ -110,89 +112,13 @@ pub struct Walk {
 
 /// The walk to `region` in a world that nobody changes.
 pub fn walk(world: &World, region: usize) -> Walk {
-    let notes = Notes::of(world.arena());
-    tree::walk(&notes, world.mm(), start_of(region));
-    let loads = notes.seen.borrow().values().map(|uses| uses.loads).sum();
+    let tracer = Tracer::new(world.arena());
+    tree::walk(&tracer, world.mm(), start_of(region));
+    let (nodes, steps) = tracer.searched();
     Walk {
-        loads,
-        ..notes.walk.get()
-    }
-}
-
-/// A memory that executes on the arena and writes down every access.
-struct Notes<'a> {
-    arena: &'a Arena,
-    seen: RefCell<BTreeMap<Addr, Uses>>,
-    walk: Cell<Walk>,
-}
-
-impl Notes<'_> {
-    fn of(arena: &Arena) -> Notes<'_> {
-        Notes {
-            arena,
-            seen: RefCell::default(),
-            walk: Cell::default(),
-        }
-    }
-
-    fn note(&self, at: Addr, what: fn(&mut Uses)) {
-        what(self.seen.borrow_mut().entry(at).or_default());
-    }
-
-    fn update<W: Word>(&self, at: Addr, new: impl FnOnce(u64) -> u64) -> W {
-        self.note(at, |uses| uses.rmws += 1);
-        let old: W = self.arena.read(at);
-        self.arena.write(at, W::narrow(new(old.widen())));
-        old
-    }
-}
-
-impl Memory for Notes<'_> {
-    fn load<W: Word>(&self, at: Addr, _order: Ordering) -> W {
-        self.note(at, |uses| uses.loads += 1);
-        self.arena.read(at)
-    }
-    fn store<W: Word>(&self, at: Addr, value: W, _order: Ordering) {
-        self.note(at, |uses| uses.stores += 1);
-        self.arena.write(at, value);
-    }
-    fn compare_exchange<W: Word>(
-        &self,
-        at: Addr,
-        current: W,
-        new: W,
-        _order: Ordering,
-    ) -> std::result::Result<W, W> {
-        let found: W = self.update(at, |old| {
-            if old == current.widen() {
-                new.widen()
-            } else {
-                old
-            }
-        });
-        if found == current {
-            Ok(found)
-        } else {
-            Err(found)
-        }
-    }
-    fn fetch_add<W: Word>(&self, at: Addr, delta: W, _order: Ordering) -> W {
-        self.update(at, |old| old.wrapping_add(delta.widen()))
-    }
-    fn fetch_sub<W: Word>(&self, at: Addr, delta: W, _order: Ordering) -> W {
-        self.update(at, |old| old.wrapping_sub(delta.widen()))
-    }
-    fn fence(&self, _order: Ordering) {}
-    fn compute(&self, _nanos: u32) {}
-    fn clear_page(&self, _page: Addr) {}
-    fn relax(&self) {}
-    fn searched(&self, _node: NodeKind, steps: usize) {
-        let walk = self.walk.get();
-        self.walk.set(Walk {
-            nodes: walk.nodes + 1,
-            steps: walk.steps + steps as u32,
-            ..walk
-        });
+        loads: tracer.into_log().len() as u32,
+        nodes,
+        steps,
     }
 }
 

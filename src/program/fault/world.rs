@@ -236,8 +236,8 @@ impl World {
 
     /// Every object with its fields.
     pub fn map(&self) -> Map {
-        let object = |name, index, start, bytes, fields| Object {
-            name,
+        let object = |name: &'static str, index, start, bytes, fields| Object {
+            name: name.into(),
             index,
             start,
             bytes,

@@ -1,0 +1,819 @@
+//! What a case file may say, and what is said of one that says something else.
+
+use crate::case::{
+    Case, Count, Element, FieldRef, LockKind, ObjectOf, Pick, Place, Step, Threads, Times,
+};
+
+/// A case with these steps of one role; `[objects]` are three in a chain.
+fn with(steps: &str) -> String {
+    role("threads = \"rest\"", steps)
+}
+
+fn role(threads: &str, steps: &str) -> String {
+    format!(
+        r#"case = 1
+struct = "thing"
+[params]
+b = 32
+pause = "100ns"
+[objects]
+count = 3
+place = "chain"
+link = "next"
+[[companion]]
+name = "mm"
+size = 64
+count = "threads"
+fields = {{ seq = [0, 4], lock = [4, 4], head = [8, 8] }}
+[[layout]]
+name = "plain"
+size = 192
+fields = {{ count = [0, 8], lock = [8, 4], tas = [12, 1], rw = [16, 8], next = [24, 8], mm = [32, 8], seq = [40, 4], odd = [45, 2], name = [48, 20], ref = [72, 8], slots = [80, 8, 4], lock2 = [112, 4], d.len = [116, 4], small = [120, 4] }}
+[[layout]]
+name = "moved"
+base = "plain"
+move = {{ count = 192 }}
+[[role]]
+name = "r"
+{threads}
+steps = [
+{steps}
+]
+"#
+    )
+}
+
+fn parsed(text: &str) -> Case {
+    Case::parse("thing", text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn step(text: &str) -> Step {
+    let case = parsed(&with(text));
+    case.layouts[0].steps[0][0].clone()
+}
+
+fn field(name: &str) -> FieldRef {
+    FieldRef {
+        of: ObjectOf::Struct,
+        name: name.to_owned(),
+        element: None,
+    }
+}
+
+/// The message, which is one line that begins with file and line.
+fn error(text: &str) -> String {
+    let error = match Case::parse("thing", text) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("this should be refused:\n{text}"),
+    };
+    assert!(error.starts_with("thing.toml:"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+fn refused(text: &str, says: &[&str]) {
+    let error = error(text);
+    for part in says {
+        assert!(error.contains(part), "no '{part}' in: {error}");
+    }
+}
+
+/// The line of `role` that its steps begin in.
+const STEPS_LINE: usize = 27;
+
+fn step_refused(steps: &str, says: &[&str]) {
+    refused(&with(steps), says);
+}
+
+#[test]
+fn every_step_is_read() {
+    let none = Vec::new;
+    let expected = [
+        (
+            "{ read = [\"count\", \"name\"], bytes = 12 }",
+            Step::Read {
+                fields: vec![field("count"), field("name")],
+                bytes: Some(12),
+            },
+        ),
+        (
+            "{ write = \"count\" }",
+            Step::Write {
+                field: field("count"),
+                if_changed: None,
+            },
+        ),
+        (
+            "{ write = \"count\", if_changed = 0.25 }",
+            Step::Write {
+                field: field("count"),
+                if_changed: Some(0.25),
+            },
+        ),
+        ("{ rmw = \"d.len\" }", Step::Rmw(field("d.len"))),
+        (
+            "{ rmw = \"slots\", at = \"own\" }",
+            Step::Rmw(FieldRef {
+                element: Some(Element::Own),
+                ..field("slots")
+            }),
+        ),
+        (
+            "{ cas = \"ref\", add = 2, tries = \"b\", then = [{ work = \"pause\" }] }",
+            Step::Cas {
+                field: field("ref"),
+                add: 2,
+                tries: Some(32),
+                then: vec![Step::Work {
+                    from_ns: 100,
+                    to_ns: 100,
+                }],
+            },
+        ),
+        (
+            "{ seq_read = \"seq\", body = [] }",
+            Step::SeqRead {
+                field: field("seq"),
+                body: none(),
+            },
+        ),
+        (
+            "{ percpu = \"stock\", batch = \"b\", spill = [] }",
+            Step::Percpu {
+                name: "stock".to_owned(),
+                batch: 32,
+                spill: none(),
+            },
+        ),
+        ("{ sum = \"count\" }", Step::Sum(field("count"))),
+        (
+            "{ follow = \"mm\", to = \"mm\" }",
+            Step::Follow {
+                field: field("mm"),
+                to: ObjectOf::Companion(0),
+            },
+        ),
+        (
+            "{ follow = \"next\" }",
+            Step::Follow {
+                field: field("next"),
+                to: ObjectOf::Struct,
+            },
+        ),
+        (
+            "{ follow = \"mm.head\", to = \"thing\" }",
+            Step::Follow {
+                field: FieldRef {
+                    of: ObjectOf::Companion(0),
+                    ..field("head")
+                },
+                to: ObjectOf::Struct,
+            },
+        ),
+        (
+            "{ pick = \"own\", of = \"mm\" }",
+            Step::Pick {
+                which: Pick::Own,
+                of: ObjectOf::Companion(0),
+            },
+        ),
+        (
+            "{ pick = 2 }",
+            Step::Pick {
+                which: Pick::At(2),
+                of: ObjectOf::Struct,
+            },
+        ),
+        (
+            "{ pick = \"leaf\" }",
+            Step::Pick {
+                which: Pick::Leaf,
+                of: ObjectOf::Struct,
+            },
+        ),
+        (
+            "{ choose = [{ weight = 1, steps = [] }, { weight = 3, steps = [] }] }",
+            Step::Choose(vec![(0.25, none()), (0.75, none())]),
+        ),
+        (
+            "{ every = 8, steps = [] }",
+            Step::Every {
+                passes: 8,
+                steps: none(),
+            },
+        ),
+        (
+            "{ repeat = 3, steps = [] }",
+            Step::Repeat {
+                times: Times::Of(3),
+                steps: none(),
+            },
+        ),
+        (
+            "{ repeat = \"to-root\", steps = [{ follow = \"next\" }] }",
+            Step::Repeat {
+                times: Times::ToRoot,
+                steps: vec![Step::Follow {
+                    field: field("next"),
+                    to: ObjectOf::Struct,
+                }],
+            },
+        ),
+        (
+            "{ work = [\"50ns\", \"1.5us\"] }",
+            Step::Work {
+                from_ns: 50,
+                to_ns: 1500,
+            },
+        ),
+        (
+            "{ work = \"0ns\" }",
+            Step::Work {
+                from_ns: 0,
+                to_ns: 0,
+            },
+        ),
+    ];
+    for (text, expected) in expected {
+        assert_eq!(step(text), expected, "{text}");
+    }
+    for (name, kind) in [
+        ("tas", LockKind::Tas),
+        ("lock", LockKind::Ticket),
+        ("lock", LockKind::Queued),
+        ("rw", LockKind::RwRead),
+        ("rw", LockKind::RwWrite),
+    ] {
+        let text = format!("{{ lock = \"{name}\", kind = \"{kind}\" }}, {{ unlock = \"{name}\" }}");
+        let field = field(name);
+        let taken = Step::Lock {
+            field: field.clone(),
+            kind,
+        };
+        let case = parsed(&with(&text));
+        assert_eq!(
+            case.layouts[0].steps[0],
+            [taken, Step::Unlock { field, kind }]
+        );
+    }
+    let case = parsed(&role(
+        "threads = 1",
+        "{ seq_write = \"mm.seq\", body = [{ rmw = \"count\" }] }",
+    ));
+    assert!(
+        matches!(&case.layouts[1].steps[0][..], [Step::SeqWrite { body, .. }] if body.len() == 1)
+    );
+    let percpu = parsed(&with("{ percpu = \"n\" }, { sum = \"n\" }"));
+    assert_eq!(
+        percpu.layouts[0].steps[0][1],
+        Step::SumPercpu("n".to_owned())
+    );
+}
+
+#[test]
+fn a_wait_needs_another_thread_that_writes() {
+    let wait = "{ wait = \"count\" }";
+    step_refused(wait, &["role 'r' waits for 'count'", "no other thread"]);
+    step_refused(
+        "{ rmw = \"count\" }, { wait = \"count\" }",
+        &["'count'", "threads = 2"],
+    );
+    refused(
+        &role("threads = 1", "{ rmw = \"count\" }, { wait = \"count\" }"),
+        &["threads = 2"],
+    );
+    parsed(&role(
+        "threads = 2",
+        "{ rmw = \"count\" }, { wait = \"count\" }",
+    ));
+    let writer = "\n[[role]]\nname = \"w\"\nthreads = 1\nsteps = [{ write = \"count\" }]\n";
+    parsed(&(with(wait) + writer));
+    let shared = writer.replace("threads = 1", "share = 0.5");
+    refused(
+        &(role("share = 0.5", wait) + &shared),
+        &["'count'", "threads = N"],
+    );
+}
+
+#[test]
+fn what_stands_in_the_reference_is_read() {
+    let dentry = Case::load("dentry").unwrap();
+    assert_eq!(dentry.struct_name, "dentry");
+    assert_eq!(dentry.roles[0].threads, Threads::Rest);
+    assert_eq!(dentry.least_threads(), 1);
+    assert!(dentry.objects.sweep);
+    let at = |layout: usize, name: &str| {
+        let fields = &dentry.layouts[layout].fields;
+        fields
+            .iter()
+            .find(|field| field.name == name)
+            .unwrap()
+            .offset
+    };
+    assert_eq!((at(0, "d_lockref"), at(1, "d_lockref")), (96, 128));
+    assert_eq!(dentry.layouts[1].bytes, 192);
+    assert_eq!(dentry.published[0].change, 0.55);
+    let counter = Case::load("page_counter").unwrap();
+    assert_eq!(counter.objects.count, Count::Of(3));
+    assert!(
+        matches!(&counter.objects.place, Place::Chain { link, packed: false } if link == "parent")
+    );
+    assert_eq!(counter.layouts[1].bytes, 112);
+}
+
+#[test]
+fn an_unknown_name_is_named_with_its_line_and_the_nearest() {
+    let line = format!("thing.toml:{STEPS_LINE}:");
+    step_refused(
+        "{ raed = [\"count\"] }",
+        &[&line, "unknown step 'raed'", "read"],
+    );
+    step_refused(
+        "{ read = [\"cuont\"] }",
+        &[&line, "role 'r'", "layout 'plain'", "'cuont'", "count"],
+    );
+    step_refused(
+        "{ read = [\"mm.sqe\"] }",
+        &[&line, "field of 'mm' 'sqe'", "seq"],
+    );
+    step_refused(
+        "{ read = [\"count\"], byte = 2 }",
+        &[&line, "key of step 'read' 'byte'", "bytes"],
+    );
+    step_refused(
+        "{ lock = \"lock\", kind = \"queue\" }",
+        &[&line, "unknown kind 'queue'", "queued"],
+    );
+    step_refused("{ pick = \"owm\" }", &[&line, "unknown pick 'owm'", "own"]);
+    step_refused(
+        "{ pick = 0, of = \"nm\" }",
+        &[&line, "unknown of 'nm'", "mm"],
+    );
+    step_refused("{ repeat = \"root\", steps = [] }", &[&line, "to-root"]);
+    step_refused(
+        "{ every = \"c\", steps = [] }",
+        &[&line, "every: parameter 'c'", "b"],
+    );
+    let text = with("{ work = \"1ns\" }");
+    let changed = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    };
+    refused(
+        &changed("size = 192", "sise = 192"),
+        &[":17:", "key of [[layout]] 'sise'", "size"],
+    );
+    refused(
+        &changed("place = ", "placed = "),
+        &[":8:", "[objects]", "place"],
+    );
+    refused(
+        &changed("\"chain\"", "\"chian\""),
+        &[":8:", "unknown place 'chian'", "chain"],
+    );
+    refused(
+        &changed("base = \"plain\"", "base = \"plan\""),
+        &[":21:", "'plan'", "plain"],
+    );
+    refused(
+        &changed("{ count = 192 }", "{ coumt = 192 }"),
+        &[":22:", "'coumt'", "count"],
+    );
+    refused(&changed("\"next\"", "\"nxet\""), &["'nxet'", "next"]);
+    refused(
+        &changed("threads = \"rest\"", "threads = \"resd\""),
+        &[":25:", "rest"],
+    );
+    refused(
+        &(text.clone() + "[[rules]]\n"),
+        &["key of the file 'rules'", "rule"],
+    );
+    let published = "[[published]]\nfrom = \"plain\"\nto = \"mvoed\"\n";
+    refused(
+        &(text.clone() + published),
+        &["unknown to 'mvoed'", "moved"],
+    );
+    let rule = "[[rule]]\ntogether = [\"count\", \"lokc\"]\n";
+    refused(&(text + rule), &["'lokc'", "lock"]);
+    let unknown = Case::load("dentri").unwrap_err().to_string();
+    assert!(unknown.contains("dentry"), "{unknown}");
+}
+
+#[test]
+fn a_number_out_of_its_range_is_refused() {
+    step_refused(
+        "{ every = 0, steps = [] }",
+        &["every: 0 is out of range: from 1"],
+    );
+    step_refused("{ repeat = 1.5, steps = [] }", &["repeat", "whole"]);
+    step_refused(
+        "{ write = \"count\", if_changed = 2 }",
+        &["if_changed", "from 0 to 1"],
+    );
+    step_refused("{ write = \"count\", if_changed = nan }", &["if_changed"]);
+    step_refused("{ pick = 3 }", &["pick", "from 0 to 2"]);
+    step_refused("{ pick = 1, of = \"mm\" }", &["pick", "from 0 to 0"]);
+    step_refused("{ rmw = \"slots\", at = 4 }", &["at: 4"]);
+    step_refused("{ read = [\"count\"], bytes = 99999999 }", &["bytes"]);
+    step_refused("{ work = 150 }", &["with its unit"]);
+    step_refused("{ work = \"150\" }", &["unit"]);
+    step_refused("{ work = \"b\" }", &["is a number"]);
+    step_refused("{ work = \"1s\" }", &["10 ms"]);
+    step_refused("{ work = [\"2ns\", \"1ns\"] }", &["ends before"]);
+    step_refused("{ every = \"pause\", steps = [] }", &["is a time"]);
+    step_refused(
+        "{ choose = [{ weight = 0, steps = [] }] }",
+        &["weight above 0"],
+    );
+    refused(&role("share = 1.5", ""), &["share"]);
+    let second = "\n[[role]]\nname = \"q\"\nshare = 0.6\nsteps = []\n";
+    refused(&(role("share = 0.6", "") + second), &["sum to more than 1"]);
+    let second = "\n[[role]]\nname = \"q\"\nthreads = \"rest\"\nsteps = []\n";
+    refused(&(with("") + second), &["another role has the rest"]);
+}
+
+#[test]
+fn a_step_that_its_field_does_not_fit_is_refused() {
+    for step in ["write", "rmw", "cas"] {
+        let text = |field: &str| format!("{{ {step} = \"{field}\" }}");
+        step_refused(&text("name"), &["'name' has 20 bytes", "1, 2, 4"]);
+        step_refused(
+            &text("odd"),
+            &["'odd'", "naturally aligned", "layout 'plain'"],
+        );
+        step_refused(&text("slots"), &["4 elements", "at ="]);
+    }
+    step_refused("{ rmw = \"count\", at = 0 }", &["is no array"]);
+    step_refused("{ follow = \"lock\" }", &["no pointer"]);
+    step_refused("{ follow = \"mm\" }", &["leads to no next object"]);
+    step_refused("{ pick = \"leaf\", of = \"mm\" }", &["chain"]);
+    step_refused("{ repeat = \"to-root\", steps = [] }", &["follow"]);
+    step_refused(
+        "{ lock = \"rw\", kind = \"tas\" }, { unlock = \"rw\" }",
+        &["1 bytes", "has 8"],
+    );
+    step_refused(
+        "{ lock = \"ref\", kind = \"queued\" }, { unlock = \"ref\" }",
+        &["low half"],
+    );
+    step_refused(
+        "{ lock = \"lock\", kind = \"mutex\" }",
+        &["sleeping", "scheduler"],
+    );
+    step_refused("{ rmw = \"count\", read = [\"count\"] }", &["two steps"]);
+    step_refused("{ }", &["empty"]);
+}
+
+#[test]
+fn a_lock_is_given_back_where_it_was_taken() {
+    let (lock, unlock) = (
+        "{ lock = \"lock\", kind = \"queued\" }",
+        "{ unlock = \"lock\" }",
+    );
+    step_refused(lock, &["still held at the end"]);
+    step_refused(unlock, &["not locked in this list"]);
+    step_refused(
+        &format!("{lock}, {{ every = 2, steps = [{unlock}] }}"),
+        &["not locked"],
+    );
+    step_refused(
+        &format!("{{ every = 2, steps = [{lock}] }}, {unlock}"),
+        &["still held"],
+    );
+    step_refused(
+        &format!("{lock}, {lock}, {unlock}, {unlock}"),
+        &["while it is held"],
+    );
+    step_refused(
+        &format!("{lock}, {{ every = 2, steps = [{lock}, {unlock}] }}, {unlock}"),
+        &["while it is held"],
+    );
+    step_refused(
+        &format!("{lock}, {{ pick = 1 }}, {unlock}"),
+        &["another object"],
+    );
+    parsed(&with(&format!(
+        "{{ pick = 1 }}, {lock}, {{ every = 2, steps = [{{ pick = 2 }}] }}, {unlock}"
+    )));
+    step_refused(
+        &format!("{lock}, {{ wait = \"count\" }}, {unlock}"),
+        &["waits for 'count' while 'lock'"],
+    );
+}
+
+#[test]
+fn locks_are_taken_in_one_order_by_all() {
+    let nested = |a: &str, b: &str| {
+        format!(
+            "{{ lock = \"{a}\", kind = \"queued\" }}, {{ lock = \"{b}\", kind = \"queued\" }}, \
+             {{ unlock = \"{b}\" }}, {{ unlock = \"{a}\" }}"
+        )
+    };
+    let other = |a: &str, b: &str| {
+        format!(
+            "\n[[role]]\nname = \"q\"\nthreads = 1\nsteps = [{}]\n",
+            nested(a, b)
+        )
+    };
+    parsed(&(with(&nested("lock", "lock2")) + &other("lock", "lock2")));
+    let circle = with(&nested("lock", "lock2")) + &other("lock2", "lock");
+    refused(&circle, &["in a circle", "'lock'", "'lock2'"]);
+    let longer = with(&nested("lock", "lock2")) + &other("lock2", "mm.lock");
+    parsed(&longer);
+    let third = other("mm.lock", "lock").replace("\"q\"", "\"p\"");
+    refused(&(longer + &third), &["in a circle"]);
+    // A reader waits for the writer of a counter, as for the holder of a lock.
+    let counter = "{ lock = \"lock\", kind = \"queued\" }, { seq_read = \"seq\", body = [] }, \
+                   { unlock = \"lock\" }";
+    let writer = "\n[[role]]\nname = \"q\"\nthreads = 1\nsteps = [{ seq_write = \"seq\", body = [\
+                  { lock = \"lock\", kind = \"queued\" }, { unlock = \"lock\" }] }]\n";
+    refused(&(with(counter) + writer), &["in a circle", "'seq'"]);
+}
+
+#[test]
+fn nothing_writes_over_a_lock_a_counter_or_a_pointer() {
+    let (lock, unlock) = (
+        "{ lock = \"lock\", kind = \"queued\" }",
+        "{ unlock = \"lock\" }",
+    );
+    step_refused(
+        &format!("{lock}, {unlock}, {{ write = \"lock\" }}"),
+        &["a queued lock", "'write'"],
+    );
+    step_refused(
+        "{ seq_read = \"seq\", body = [] }, { rmw = \"seq\" }",
+        &["counter", "'rmw'"],
+    );
+    step_refused("{ rmw = \"next\" }", &["pointer to thing", "'next'"]);
+    step_refused(
+        "{ write = \"mm\" }, { follow = \"mm\", to = \"mm\" }",
+        &["pointer to mm"],
+    );
+    let ticket = "{ lock = \"lock\", kind = \"ticket\" }, { unlock = \"lock\" }";
+    step_refused(
+        &format!("{lock}, {unlock}, {ticket}"),
+        &["queued lock", "ticket lock"],
+    );
+    let lockref = "{ cas = \"ref\" }, { lock = \"ref\", kind = \"queued\" }, { unlock = \"ref\" }";
+    parsed(&with(lockref));
+    step_refused(
+        &format!("{lockref}, {{ rmw = \"ref\" }}"),
+        &["'ref'", "'rmw'"],
+    );
+    step_refused(
+        "{ lock = \"ref\", kind = \"queued\" }, { cas = \"ref\" }, { unlock = \"ref\" }",
+        &["never succeed"],
+    );
+}
+
+#[test]
+fn a_counter_has_one_writer_at_a_time() {
+    let write = "{ seq_write = \"seq\", body = [] }";
+    step_refused(write, &["several writers"]);
+    parsed(&role("threads = 1", write));
+    let locked = |kind: &str, lock: &str| {
+        format!("{{ lock = \"{lock}\", kind = \"{kind}\" }}, {write}, {{ unlock = \"{lock}\" }}")
+    };
+    parsed(&with(&locked("queued", "lock")));
+    step_refused(&locked("rw-read", "rw"), &["several writers"]);
+    parsed(&with(&locked("rw-write", "rw")));
+    // The thread's own object, one for each, has one writer; whatever is picked at random has not.
+    let own = "{ pick = \"own\", of = \"mm\" }, { seq_write = \"mm.seq\", body = [] }";
+    parsed(&with(own));
+    step_refused(&own.replace("own", "random"), &["several writers"]);
+    step_refused(
+        &format!(
+            "{{ pick = \"own\", of = \"mm\" }}, {}",
+            locked("queued", "mm.lock")
+        ),
+        &["several writers"],
+    );
+}
+
+#[test]
+fn fields_lie_in_the_struct_and_apart() {
+    let text = with("");
+    let changed = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    };
+    refused(
+        &changed("odd = [45, 2]", "odd = [43, 2]"),
+        &[":15:", "'seq'", "'odd'", "overlap"],
+    );
+    refused(
+        &changed("{ count = 192 }", "{ count = 28 }"),
+        &["layout 'moved'", "overlap"],
+    );
+    refused(
+        &changed("size = 192", "size = 100"),
+        &["layout 'plain' has 100"],
+    );
+    refused(&changed("size = 64", "size = 8"), &["mm has 8"]);
+    refused(
+        &changed("small = [120, 4]", "small = [120]"),
+        &["small", "[offset, size"],
+    );
+    refused(
+        &changed("small = [120, 4]", "small = [120, 0]"),
+        &["small", "from 1"],
+    );
+    refused(
+        &changed("small = [120, 4]", "small = [70000, 4]"),
+        &["small", "range"],
+    );
+    refused(
+        &changed("name = \"moved\"", "name = \"plain\""),
+        &["'plain' already"],
+    );
+    for name in ["a,b", "a+b", "a@b", "a%", "baseline-a", ""] {
+        refused(
+            &changed("name = \"moved\"", &format!("name = \"{name}\"")),
+            &["name"],
+        );
+    }
+    refused(
+        &changed("size = 192", "size = 192\nalign = 24"),
+        &["power of two"],
+    );
+    let parsed = parsed(&text);
+    assert_eq!(parsed.layouts[1].bytes, 200);
+}
+
+#[test]
+fn what_would_not_fit_is_refused() {
+    step_refused(
+        "{ repeat = 100, steps = [{ repeat = 100, steps = [{ rmw = \"count\" }] }] }",
+        &["10000 accesses", "4096"],
+    );
+    step_refused(
+        "{ repeat = 1000000, steps = [{ work = \"1ns\" }] }",
+        &["1000000 accesses"],
+    );
+    let mut deep = "{ rmw = \"count\" }".to_owned();
+    for _ in 0..7 {
+        deep = format!("{{ repeat = 2, steps = [{deep}] }}");
+    }
+    parsed(&with(&deep));
+    step_refused(
+        &format!("{{ repeat = 2, steps = [{deep}] }}"),
+        &["nest deeper than 8"],
+    );
+    step_refused(
+        &"{ work = \"1ns\" },\n".repeat(4097),
+        &["more than 4096 steps"],
+    );
+    let text = with("").replacen("count = 3", "count = 70000", 1);
+    refused(&text, &["273 MiB", "256 MiB"]);
+    let text = with("").replacen("size = 192", "size = 70000", 1);
+    refused(&text, &["size: 70000"]);
+    refused(&format!("# {}", "x".repeat(1 << 20)).replace('x', "x"), &[]);
+}
+
+#[test]
+fn parameters_are_those_of_the_layout() {
+    let text = with("{ percpu = \"n\", batch = \"b\", spill = [] }, { work = \"pause\" }");
+    let own = "move = { count = 192 }\nparams = { b = 2048, pause = \"5ns\" }";
+    let text = text.replacen("move = { count = 192 }", own, 1);
+    let case = parsed(&text);
+    let seen = |layout: usize| match &case.layouts[layout].steps[0][..] {
+        [Step::Percpu { batch, .. }, Step::Work { to_ns, .. }] => (*batch, *to_ns),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((seen(0), seen(1)), ((32, 100), (2048, 5)));
+    refused(
+        &text.replacen("b = 2048", "c = 2048", 1),
+        &["unknown parameter 'c'", "b"],
+    );
+}
+
+#[test]
+fn a_part_takes_its_fields_out_of_the_struct() {
+    let text = with("{ lock = \"lock\", kind = \"queued\" }, { unlock = \"lock\" }");
+    let split = "base = \"plain\"\nfields = { to_lock = [128, 8] }\n[[layout.part]]\n\
+                 name = \"split\"\nsize = 64\nfields = { lock = [0, 4] }\nvia = \"to_lock\"\n";
+    let text =
+        text.replacen("base = \"plain\"\n", split, 1)
+            .replacen("move = { count = 192 }\n", "", 1);
+    let case = parsed(&text);
+    let layout = &case.layouts[1];
+    assert!(layout.fields.iter().all(|field| field.name != "lock"));
+    assert_eq!(layout.parts[0].fields[0].name, "lock");
+    refused(
+        &text.replacen("via = \"to_lock\"", "via = \"to_lokc\"", 1),
+        &["via", "to_lock"],
+    );
+    refused(
+        &text.replacen("via = \"to_lock\"", "via = \"small\"", 1),
+        &["no pointer"],
+    );
+    let written = text.replacen("{ unlock", "{ rmw = \"to_lock\" }, { unlock", 1);
+    assert!(error(&written).contains("to_lock"));
+}
+
+#[test]
+fn what_is_published_and_the_rules_are_read() {
+    let more = "[[published]]\nfrom = \"plain\"\nto = \"moved\"\nthreads = 52\n\
+                machine = { like = \"skylake-sp\", sockets = 4, cores = 18 }\n\
+                quantity = \"throughput\"\nchange = 0.001\nnull = true\nstands_in = true\n\
+                role = \"r\"\nsource = \"somewhere\"\n[[rule]]\napart = [{ role = \"r\", does = \
+                \"write\" }, { role = \"r\", does = \"read\" }]\nwithin = 128\n[[rule]]\n\
+                together = [\"count\", \"lock\"]\n[[rule]]\nmax_size = 256\n";
+    let text = with("") + more;
+    let case = parsed(&text);
+    assert_eq!((case.published.len(), case.rules.len()), (1, 3));
+    let worse = |from: &str, to: &str, says: &[&str]| {
+        assert!(text.contains(from));
+        refused(&text.replacen(from, to, 1), says);
+    };
+    worse("within = 128", "within = 96", &["within", "64"]);
+    worse("\"write\" }", "\"writes\" }", &["'writes'", "write"]);
+    worse(
+        "role = \"r\", does",
+        "role = \"rr\", does",
+        &["unknown role 'rr'"],
+    );
+    worse(
+        "\"throughput\"",
+        "\"speed\"",
+        &["quantity 'speed'", "throughput"],
+    );
+    worse("to = \"moved\"", "to = \"plain\"", &["one layout"]);
+    worse(
+        "max_size = 256",
+        "max_size = 256\nwithin = 64",
+        &["within", "apart"],
+    );
+    worse("source = \"somewhere\"\n", "", &["'source' is missing"]);
+}
+
+/// Numbers that look drawn and are the same every time.
+struct Drawn(u64);
+
+impl Drawn {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % limit
+    }
+}
+
+#[test]
+fn no_damaged_file_is_more_than_an_error() {
+    let texts = [
+        include_str!("../cases/dentry.toml"),
+        include_str!("../cases/page_counter.toml"),
+        &with(
+            "{ every = 2, steps = [{ lock = \"lock\", kind = \"queued\" }, { unlock = \"lock\" }] }",
+        ),
+    ];
+    let pieces = [
+        "",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\"",
+        "=",
+        ",",
+        "\n",
+        "0",
+        "-1",
+        "1e400",
+        "99999999999999999999",
+        "nan",
+        "\u{0}",
+        "\u{202e}",
+        "\"rest\"",
+        "[[layout]]",
+        "steps = []",
+        "''",
+        "18446744073709551615",
+    ];
+    let mut drawn = Drawn(1);
+    for text in texts {
+        for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+            let _ = Case::parse("cut", &text[..end]);
+        }
+        for _ in 0..2000 {
+            let mut damaged = text.to_owned();
+            for _ in 0..=drawn.below(3) {
+                let (mut from, mut to) = (drawn.below(damaged.len()), drawn.below(12));
+                while !damaged.is_char_boundary(from) {
+                    from -= 1;
+                }
+                to = (from + to).min(damaged.len());
+                while !damaged.is_char_boundary(to) {
+                    to -= 1;
+                }
+                let piece = pieces[drawn.below(pieces.len())];
+                damaged.replace_range(from..to.max(from), piece);
+            }
+            if let Err(error) = Case::parse("damaged", &damaged) {
+                assert!(!error.to_string().contains('\n'), "{error}");
+            }
+        }
+    }
+}
