@@ -1,7 +1,8 @@
 //! Cases: one question about one struct.
 //!
 //! Here: what a case is, with every name resolved and every number checked. Not here: the file it
-//! is read from (`file`), what is recorded (`perf`) and written as one (`write`), and how its steps are executed (`program::steps`).
+//! is read from (`file`) and the writing of one (`write`), what was recorded (`perf`), and how its
+//! steps are executed (`program::steps`).
 
 mod file;
 pub mod perf;

@@ -141,3 +141,244 @@ fn text(layout: &StructLayout, perf: &[PathBuf], extents: &[Extent]) -> Result<S
     }
     recorded(layout, usage, &profiles)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Case, Count, FieldRef, ObjectOf, Pick, Place, Step, Threads};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn profile(name: &str) -> String {
+        format!("{}/tests/profiles/{name}", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// What the command writes for the struct `conn`.
+    fn written(args: &[&str]) -> Result<(String, Case)> {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("conn.toml");
+        let (layout, out_text) = (profile("conn.pahole"), out.to_str().unwrap().to_owned());
+        let given = [
+            "new", "--struct", "conn", "--pahole", &layout, "--out", &out_text,
+        ];
+        let cli = Cli::try_parse_from(given.iter().chain(args)).unwrap();
+        run(&cli.args)?;
+        let text = std::fs::read_to_string(&out).unwrap();
+        println!("{text}");
+        let case = Case::parse("conn", &text).unwrap();
+        assert_eq!(case.struct_name, "conn");
+        Ok((text, case))
+    }
+
+    fn refused(args: &[&str]) -> String {
+        written(args).unwrap_err().to_string()
+    }
+
+    fn field(name: &str) -> FieldRef {
+        FieldRef {
+            of: ObjectOf::Struct,
+            name: name.to_owned(),
+            element: None,
+        }
+    }
+
+    fn read_of(name: &str) -> Step {
+        Step::Read {
+            fields: vec![field(name)],
+            bytes: None,
+        }
+    }
+
+    fn write_of(name: &str) -> Step {
+        Step::Write {
+            field: field(name),
+            if_changed: None,
+        }
+    }
+
+    /// Role names, threads and steps.
+    fn roles(case: &Case) -> Vec<(&str, Threads, &[Step])> {
+        let steps = case.layouts[0].steps.iter();
+        let role = |(role, steps): (&'_ crate::case::RoleOf, &'_ Vec<Step>)| {
+            (role.name.clone(), role.threads, steps.clone())
+        };
+        let all: Vec<_> = case.roles.iter().zip(steps).map(role).collect();
+        assert_eq!(all.len(), case.roles.len());
+        case.roles
+            .iter()
+            .zip(&case.layouts[0].steps)
+            .map(|(role, steps)| (role.name.as_str(), role.threads, steps.as_slice()))
+            .collect()
+    }
+
+    #[test]
+    fn a_case_without_profiles_has_the_layout_and_a_role_to_fill_in() {
+        let (text, case) = written(&[]).unwrap();
+        let layout = &case.layouts[0];
+        assert_eq!((layout.bytes, layout.align), (128, 64));
+        let fields: Vec<(&str, usize, usize, usize)> = layout
+            .fields
+            .iter()
+            .map(|f| (f.name.as_str(), f.offset, f.bytes, f.count))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                ("lock.val", 0, 4, 1),
+                ("flags", 4, 4, 1),
+                ("name", 8, 8, 1),
+                ("state", 16, 1, 1),
+                ("bytes", 64, 8, 1),
+                ("u.p", 72, 8, 1),
+                ("pos.x", 80, 4, 1),
+                ("pos.y", 84, 4, 1),
+                ("pad", 88, 1, 20),
+                ("cb", 112, 8, 1),
+            ]
+        );
+        assert!(text.contains("# { rmw = \"lock.val\" }"));
+        assert_eq!(roles(&case)[0].2, []);
+    }
+
+    #[test]
+    fn locked_loads_become_rmw_and_each_function_a_role() {
+        let file = profile("script-full.txt");
+        let (text, case) = written(&["--perf", &file, "--at", "0x404080..0x404280"]).unwrap();
+        assert_eq!(case.objects.count, Count::Of(2));
+        assert_eq!(case.objects.place, Place::Array);
+        let found = roles(&case);
+        assert_eq!(found.len(), 3);
+        let (name, threads, steps) = &found[0];
+        assert_eq!((*name, *threads), ("get", Threads::Share(0.493)));
+        let pick = |which| Step::Pick {
+            which,
+            of: ObjectOf::Struct,
+        };
+        assert_eq!(*steps, [pick(Pick::At(0)), Step::Rmw(field("lock.val"))]);
+        let (name, threads, steps) = &found[1];
+        assert_eq!((*name, *threads), ("lookup", Threads::Share(0.338)));
+        // 0x4040d0 is byte 80 of the first object.
+        assert_eq!(
+            *steps,
+            [pick(Pick::Random), read_of("flags"), read_of("pos.x")]
+        );
+        let (name, _, steps) = &found[2];
+        assert_eq!(*name, "account");
+        assert_eq!(
+            *steps,
+            [pick(Pick::At(1)), read_of("bytes"), write_of("bytes")]
+        );
+        assert!(
+            text.contains("29 records, 9 loads, 20 stores, 9 locked, 9 HITM local"),
+            "{text}"
+        );
+        assert!(
+            text.contains("15 records, 15 loads, 11 HITM local, 4 HITM remote"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn addresses_without_a_place_are_refused_with_the_reason() {
+        let file = profile("mem-D.csv");
+        let line = refused(&["--perf", &file]);
+        assert!(
+            line.contains("addresses and no types") && line.contains("--at START"),
+            "{line}"
+        );
+        let line = refused(&["--perf", &file, "--at", "0x10000..0x20000"]);
+        assert!(
+            line.contains("none of 59 recorded uses lies in the objects"),
+            "{line}"
+        );
+        let line = refused(&["--perf", &file, "--at", "table"]);
+        assert!(line.contains("--elf"), "{line}");
+        let line = refused(&["--perf", &file, "--at", "0x404080..0x404081"]);
+        assert!(line.contains("shorter than one object"), "{line}");
+        let (text, _) = written(&["--perf", &file, "--at", "0x404080"]).unwrap();
+        assert!(
+            text.contains("# Not counted: 13 records outside the objects"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn types_need_no_place_and_other_types_are_counted() {
+        let file = profile("typeoff.txt");
+        let (text, case) = written(&["--perf", &file]).unwrap();
+        assert_eq!(case.objects.count, Count::Of(1));
+        let found = roles(&case);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0, found[0].1), ("recorded", Threads::Rest));
+        let expected = [
+            read_of("lock.val"),
+            write_of("lock.val"),
+            read_of("flags"),
+            write_of("bytes"),
+        ];
+        assert_eq!(found[0].2, expected);
+        assert!(
+            text.contains("Not counted: 3.03 % of other types"),
+            "{text}"
+        );
+        assert!(text.contains("found no type for 6.06 %"), "{text}");
+        let line = refused(&["--perf", &profile("typecln.txt")]);
+        assert!(line.contains("too coarse"), "{line}");
+    }
+
+    #[test]
+    fn tables_of_the_kernel_become_a_role_for_each_path() {
+        let file = profile("cachelines.rst");
+        let (text, case) = written(&["--perf", &file]).unwrap();
+        let found = roles(&case);
+        let names: Vec<_> = found.iter().map(|role| (role.0, role.1)).collect();
+        assert_eq!(
+            names,
+            [("tx", Threads::Share(0.5)), ("rx", Threads::Share(0.5))]
+        );
+        let steps = [
+            read_of("lock.val"),
+            write_of("lock.val"),
+            read_of("flags"),
+            write_of("bytes"),
+        ];
+        assert_eq!(found[0].2, steps);
+        assert_eq!(found[1].2[2], read_of("state"));
+        assert!(
+            text.contains("used in lock: the first stands for it"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn profiles_in_different_units_are_not_added() {
+        let (one, other) = (profile("typeoff.txt"), profile("annotate-first.txt"));
+        let line = refused(&["--perf", &one, "--perf", &other]);
+        assert!(line.contains("cannot be added"), "{line}");
+    }
+
+    #[test]
+    fn c2c_by_thread_becomes_roles_that_load() {
+        for name in [
+            "c2c-x86-tid.txt",
+            "c2c-x86-tot.txt",
+            "c2c-x86-dso.txt",
+            "c2c-spe-peer.txt",
+            "annotate-group.txt",
+            "annotate-percent.txt",
+            "annotate-period.txt",
+            "typeoff-first.txt",
+            "mem-D-p.csv",
+            "c2c-double-line.txt",
+        ] {
+            let file = profile(name);
+            let (text, _) = written(&["--perf", &file, "--at", "0x404080..0x404280"]).unwrap();
+            assert!(text.contains("[[role]]"), "{name}");
+        }
+    }
+}
