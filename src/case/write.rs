@@ -193,7 +193,7 @@ fn assumptions(
 ) -> Vec<String> {
     let mut lines = vec![match unit {
         CountUnit::Stated => {
-            "order and number of the accesses in a pass: as in the table, each once".to_owned()
+            "order and number of the accesses in a pass: by offset, each once".to_owned()
         }
         _ => "order and number of the accesses in a pass: the most frequent first, each once"
             .to_owned(),
@@ -262,14 +262,19 @@ fn shown(counts: &UseCounts, unit: CountUnit) -> String {
             _ => "read_mostly".to_owned(),
         };
     }
-    let mut text = amount(counts.all, unit);
     let either = counts
         .all
         .saturating_sub(counts.loads.saturating_add(counts.stores));
-    let one = |count: u64| match unit {
-        CountUnit::Shares => amount(count, unit),
-        _ => count.to_string(),
-    };
+    let mut parts = Vec::new();
+    // Shares of different events have no sum.
+    if unit != CountUnit::Shares || either > 0 {
+        let count = if unit == CountUnit::Shares {
+            either
+        } else {
+            counts.all
+        };
+        parts.push(amount(count, unit));
+    }
     for (count, what) in [
         (counts.loads, "loads"),
         (counts.stores, "stores"),
@@ -279,11 +284,14 @@ fn shown(counts: &UseCounts, unit: CountUnit) -> String {
         (counts.hitm_remote, "HITM remote"),
         (counts.peer, "peer"),
     ] {
-        if count > 0 {
-            let _ = write!(text, ", {} {what}", one(count));
+        match unit {
+            _ if count == 0 => {}
+            CountUnit::Shares if what == "?" => parts.push("?".to_owned()),
+            CountUnit::Shares => parts.push(format!("{} of the {what}", amount(count, unit))),
+            _ => parts.push(format!("{count} {what}")),
         }
     }
-    text
+    parts.join(", ")
 }
 
 /// How threads are given to roles, as lines of the file.
@@ -416,8 +424,9 @@ impl Text {
 
     /// A comment of one line, whatever is in `text`.
     fn comment(&mut self, text: &str) {
+        const MOST: usize = 600;
         let mut line = String::from("# ");
-        for c in text.chars() {
+        for c in text.chars().take(MOST) {
             match c.is_control() {
                 true => line.extend(c.escape_default()),
                 false => line.push(c),
@@ -502,10 +511,11 @@ impl Text {
     ) {
         self.line("steps = [");
         if let Some(pick) = seats.pick(role) {
-            self.step(
-                &format!("{{ pick = {pick} }},"),
-                &format!("{} objects touched", role.objects.len()),
-            );
+            let said = match role.objects.len() {
+                1 => "it touched this one alone".to_owned(),
+                touched => format!("it touched {touched} objects"),
+            };
+            self.step(&format!("{{ pick = {pick} }},"), &said);
         }
         let (mut steps, mut left_out) = (0, 0u64);
         for one in &role.uses {
@@ -535,6 +545,10 @@ impl Text {
                         format!("{{ read = [{name}], bytes = 8 }},")
                     }
                     "read" => format!("{{ read = [{name}]{at} }},"),
+                    // A bit-field is read, changed and stored.
+                    "write" if cover.is_bit_field(one.field) => {
+                        format!("{{ write = {name}, if_changed = 1.0 }},")
+                    }
                     _ => format!("{{ {does} = {name}{at} }},"),
                 };
                 self.step(&step, &format!("{said}{why}"));

@@ -18,6 +18,8 @@ const FIELDS: usize = 4096;
 pub struct FieldCover {
     /// By offset.
     fields: Vec<CaseField>,
+    /// Offsets of those that are the storage unit of bit-fields.
+    bit_fields: BTreeSet<usize>,
     /// Members that are no field, because there are too many or their names are none for a case.
     pub left_out: usize,
 }
@@ -33,7 +35,7 @@ impl FieldCover {
                 layout.bytes
             )));
         }
-        let mut leaves: Vec<(&Member, usize, &str)> = Vec::new();
+        let mut leaves: Vec<&Member> = Vec::new();
         let mut arrays: Vec<&Member> = Vec::new();
         let mut left_out = 0;
         for member in &layout.members {
@@ -48,28 +50,27 @@ impl FieldCover {
                     arrays.push(member);
                 }
             } else if is_name(&member.name) {
-                leaves.push((member, member.offset, &member.name));
+                leaves.push(member);
             } else {
                 left_out += 1;
             }
         }
-        let mut order: Vec<usize> = (0..leaves.len()).collect();
-        order.sort_by_key(|&i| {
-            leaves.get(i).map(|(member, ..)| {
-                (
-                    !named.contains(member.name.as_str()),
-                    usize::MAX - member.bytes,
-                    i,
-                )
-            })
+        // Stable: members alike stay as declared.
+        leaves.sort_by_key(|member| {
+            let named = named.contains(member.name.as_str());
+            (!named, std::cmp::Reverse(member.bytes))
         });
         let mut taken: BTreeMap<usize, CaseField> = BTreeMap::new();
         let mut names: BTreeSet<&str> = BTreeSet::new();
-        for (member, offset, name) in order.into_iter().filter_map(|i| leaves.get(i)) {
+        let mut bit_fields = BTreeSet::new();
+        for member in leaves {
             if taken.len() == FIELDS {
                 left_out += 1;
-            } else if is_free(&taken, *offset, member.bytes) && names.insert(name) {
-                taken.insert(*offset, field(member, (*name).to_owned(), *offset));
+            } else if is_free(&taken, member.offset, member.bytes) && names.insert(&member.name) {
+                taken.insert(member.offset, field(member));
+                if member.bits.is_some() {
+                    bit_fields.insert(member.offset);
+                }
             }
         }
         let elements = further_elements(&arrays, &taken);
@@ -82,6 +83,7 @@ impl FieldCover {
         }
         Ok(FieldCover {
             fields: taken.into_values().collect(),
+            bit_fields,
             left_out,
         })
     }
@@ -89,6 +91,12 @@ impl FieldCover {
     /// The fields, by offset.
     pub fn fields(&self) -> &[CaseField] {
         &self.fields
+    }
+
+    /// Whether the field of that number is the storage unit of bit-fields.
+    pub fn is_bit_field(&self, number: usize) -> bool {
+        let field = self.fields.get(number);
+        field.is_some_and(|field| self.bit_fields.contains(&field.offset))
     }
 
     /// The number of the field that a byte lies in, and of the element if it is an array.
@@ -113,11 +121,11 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 128 && name.chars().all(fits)
 }
 
-fn field(member: &Member, name: String, offset: usize) -> CaseField {
+fn field(member: &Member) -> CaseField {
     let whole = member.element == 0 || member.bytes % member.element != 0;
     CaseField {
-        name,
-        offset,
+        name: member.name.clone(),
+        offset: member.offset,
         bytes: if whole { member.bytes } else { member.element },
         count: if whole { 1 } else { member.count() },
     }
@@ -170,4 +178,95 @@ fn further_elements(
         }
     }
     further
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, offset: usize, bytes: usize, element: usize, aggregate: bool) -> Member {
+        Member {
+            name: name.to_owned(),
+            type_name: String::new(),
+            offset,
+            bytes,
+            element,
+            bits: None,
+            in_union: false,
+            aggregate,
+            depth: name.matches('.').count(),
+        }
+    }
+
+    fn layout(members: Vec<Member>) -> StructLayout {
+        StructLayout {
+            name: "s".to_owned(),
+            source: "test".to_owned(),
+            bytes: 64,
+            align: 8,
+            members,
+        }
+    }
+
+    fn names(cover: &FieldCover) -> Vec<(&str, usize)> {
+        cover
+            .fields()
+            .iter()
+            .map(|f| (f.name.as_str(), f.offset))
+            .collect()
+    }
+
+    #[test]
+    fn of_a_union_the_largest_is_a_field_unless_another_was_named() {
+        let layout = layout(vec![
+            member("u", 0, 8, 8, true),
+            member("u.a", 0, 4, 4, false),
+            member("u.p", 0, 8, 8, false),
+            member("list", 8, 4, 1, false),
+        ]);
+        let cover = FieldCover::of(&layout, &BTreeSet::new()).unwrap();
+        assert_eq!(names(&cover), [("u.p", 0), ("list", 8)]);
+        assert_eq!(cover.at(7), Some((0, None)));
+        assert_eq!(cover.at(10), Some((1, Some(2))));
+        assert_eq!(cover.at(12), None);
+        let cover = FieldCover::of(&layout, &["u.a"].into()).unwrap();
+        assert_eq!(names(&cover), [("u.a", 0), ("list", 8)]);
+        assert_eq!(cover.at(7), None);
+    }
+
+    #[test]
+    fn every_element_of_an_array_of_structs_has_fields() {
+        let layout = layout(vec![
+            member("s", 8, 48, 16, true),
+            member("s[0].sum", 8, 8, 8, false),
+            member("s[0].n", 16, 4, 4, false),
+        ]);
+        let cover = FieldCover::of(&layout, &BTreeSet::new()).unwrap();
+        let expected = [
+            ("s[0].sum", 8),
+            ("s[0].n", 16),
+            ("s[1].sum", 24),
+            ("s[1].n", 32),
+            ("s[2].sum", 40),
+            ("s[2].n", 48),
+        ];
+        assert_eq!(names(&cover), expected);
+        assert_eq!(cover.at(47), Some((4, None)));
+    }
+
+    #[test]
+    fn sizes_and_offsets_that_cannot_be_are_no_reason_to_panic() {
+        let layout = layout(vec![
+            member("a", usize::MAX, 8, 8, false),
+            member("b", 0, usize::MAX, 1, false),
+            member("c", 60, 8, 8, false),
+            member("d", 0, 0, 0, false),
+            member("e", 0, 7, 2, false),
+            member("f\n", 8, 8, 8, false),
+            member("g", 0, 64, 0, true),
+        ]);
+        let cover = FieldCover::of(&layout, &BTreeSet::new()).unwrap();
+        assert_eq!(names(&cover), [("e", 0)]);
+        assert_eq!(cover.left_out, 1);
+    }
 }

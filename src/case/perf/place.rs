@@ -207,4 +207,80 @@ mod tests {
             assert!(wrong.parse::<ExtentSpec>().is_err(), "{wrong}");
         }
     }
+
+    /// An ELF file of kind `e_type` with one variable, `table`, of `bytes` bytes at `address`.
+    fn elf(e_type: u16, address: u64, bytes: u64) -> Vec<u8> {
+        let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+        file.resize(16, 0);
+        let put = |file: &mut Vec<u8>, numbers: &[(u64, usize)]| {
+            for (number, size) in numbers {
+                file.extend(&number.to_le_bytes()[..*size]);
+            }
+        };
+        let (symbols, strings, sections) = (64, 64 + 48, 64 + 48 + 8);
+        let kind = [
+            (u64::from(e_type), 2),
+            (62, 2),
+            (1, 4),
+            (0, 8),
+            (0, 8),
+            (sections, 8),
+        ];
+        put(&mut file, &kind);
+        put(
+            &mut file,
+            &[(0, 4), (64, 2), (0, 2), (0, 2), (64, 2), (4, 2), (2, 2)],
+        );
+        // The first symbol is empty.
+        put(&mut file, &[(0, 8), (0, 8), (0, 8)]);
+        put(
+            &mut file,
+            &[(1, 4), (0x11, 1), (0, 1), (3, 2), (address, 8), (bytes, 8)],
+        );
+        file.extend(b"\0table\0\0");
+        let section = |kind, offset, size, link, entry| {
+            [
+                (0, 4),
+                (kind, 4),
+                (0, 8),
+                (0, 8),
+                (offset, 8),
+                (size, 8),
+                (link, 4),
+                (1, 4),
+                (1, 8),
+                (entry, 8),
+            ]
+        };
+        put(&mut file, &section(0, 0, 0, 0, 0));
+        put(&mut file, &section(2, symbols, 48, 2, 24));
+        put(&mut file, &section(3, strings, 8, 0, 0));
+        put(&mut file, &section(8, 0, 0, 0, 0));
+        file
+    }
+
+    #[test]
+    fn a_variable_lies_where_the_symbols_say_unless_the_file_may_be_loaded_anywhere() {
+        let (executable, shared) = (2, 3);
+        let found = Extent::of_variable("table", "demo", &elf(executable, 0x404080, 512)).unwrap();
+        assert_eq!(
+            found,
+            Extent {
+                start: 0x404080,
+                end: Some(0x404280)
+            }
+        );
+        let refused = |name: &str, bytes: &[u8]| {
+            Extent::of_variable(name, "demo", bytes)
+                .unwrap_err()
+                .to_string()
+        };
+        let line = refused("tabel", &elf(executable, 0x404080, 512));
+        assert!(line.contains("nearest valid names are: table"), "{line}");
+        let line = refused("table", &elf(shared, 0x4080, 512));
+        assert!(line.contains("loaded anywhere"), "{line}");
+        let line = refused("table", &elf(executable, u64::MAX, 512));
+        assert!(line.contains("impossible size"), "{line}");
+        assert!(refused("table", b"not ELF").contains("not an ELF file"));
+    }
 }

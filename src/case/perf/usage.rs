@@ -66,7 +66,7 @@ struct UsageGroup {
 pub struct RecordedRole {
     /// Function or thread's name; empty where neither is known.
     pub name: String,
-    /// By field and element, the most used first.
+    /// By field and element: the most used first; by offset where no number is stated.
     pub uses: Vec<RecordedUse>,
     /// Uses in holes of the struct.
     pub holes: u64,
@@ -270,7 +270,7 @@ impl<'l, 't> Usage<'l, 't> {
         }
         let mut roles: Vec<RecordedRole> = grouped
             .into_iter()
-            .map(|(name, group)| group.role(name, &cover))
+            .map(|(name, group)| group.role(name, &cover, self.unit))
             .collect();
         roles.retain(|role| !role.uses.is_empty());
         roles.sort_by_key(|role| std::cmp::Reverse(role.all()));
@@ -315,7 +315,7 @@ impl UsageGroup {
         }
     }
 
-    fn role(self, name: &str, cover: &FieldCover) -> RecordedRole {
+    fn role(self, name: &str, cover: &FieldCover, unit: Option<CountUnit>) -> RecordedRole {
         let mut uses: BTreeMap<(usize, Option<usize>), UseCounts> = BTreeMap::new();
         let mut holes = 0u64;
         for (offset, counts) in self.sums {
@@ -333,7 +333,9 @@ impl UsageGroup {
             })
             .collect();
         // Fields used alike stay in the order of their offsets.
-        uses.sort_by_key(|one| std::cmp::Reverse(one.counts.all));
+        if unit != Some(CountUnit::Stated) {
+            uses.sort_by_key(|one| std::cmp::Reverse(one.counts.all));
+        }
         RecordedRole {
             name: name.to_owned(),
             uses,
