@@ -87,6 +87,11 @@ pub fn recorded(
         .iter()
         .map(|name| (*name).to_owned())
         .collect();
+    let inside: Vec<String> = usage
+        .found_inside()
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
     let (cover, by, roles) = usage.roles()?;
     let Some(unit) = unit.filter(|_| !roles.is_empty()) else {
         return Err(nothing(layout, &passed, profiles));
@@ -107,7 +112,7 @@ pub fn recorded(
     }
     text.line("#");
     text.comment("Profiles do not say what follows; it is assumed:");
-    for line in assumptions(unit, by, &roles, profiles, &whole) {
+    for line in assumptions(unit, by, &roles, profiles, &whole, &inside) {
         text.comment(&format!("- {line}"));
     }
     let sources: Vec<String> = profiles
@@ -145,10 +150,9 @@ fn nothing(layout: &StructLayout, passed: &Passed, profiles: &[ReadProfile]) -> 
         Passed {
             other_types: 1.., ..
         } => "what is recorded is of other types".to_owned(),
-        Passed {
-            differing: Some((what, _)),
-            ..
-        } => format!("{what}: another build?"),
+        Passed { differing, .. } if !differing.is_empty() => {
+            format!("{}: another build?", differing.join("; "))
+        }
         _ => match profiles.iter().flat_map(|profile| &profile.remarks).next() {
             Some(remark) => remark.clone(),
             None => "the profiles are empty".to_owned(),
@@ -174,11 +178,8 @@ fn not_counted(passed: &Passed, roles: &[RecordedRole], unit: CountUnit) -> Vec<
             lines.push(format!("Not counted: {} {what}", amount(count, unit)));
         }
     }
-    if let Some((what, count)) = &passed.differing {
-        lines.push(format!(
-            "Another build? {what} ({} of this kind)",
-            amount(*count, unit)
-        ));
+    for what in &passed.differing {
+        lines.push(format!("Another build? {what}"));
     }
     lines
 }
@@ -190,6 +191,7 @@ fn assumptions(
     roles: &[RecordedRole],
     profiles: &[ReadProfile],
     whole: &[String],
+    inside: &[String],
 ) -> Vec<String> {
     let mut lines = vec![match unit {
         CountUnit::Stated => {
@@ -226,6 +228,12 @@ fn assumptions(
     if roles.iter().flat_map(|role| &role.uses).any(unclear) {
         lines.push("whether uses marked «?» are loads or stores: they stand as reads".to_owned());
     }
+    if !inside.is_empty() {
+        lines.push(format!(
+            "in which struct within the struct a field is: taken as {}",
+            some(inside.iter().map(String::as_str), inside.len())
+        ));
+    }
     if !whole.is_empty() {
         lines.push(format!(
             "which of their members is used in {}: the first stands for it",
@@ -249,6 +257,7 @@ fn some<'n>(names: impl Iterator<Item = &'n str>, count: usize) -> String {
 fn amount(count: u64, unit: CountUnit) -> String {
     match unit {
         CountUnit::Shares => format!("{}.{:02} %", count / 100, count % 100),
+        CountUnit::Stated => format!("{count} uses"),
         _ => format!("{count} {unit}"),
     }
 }

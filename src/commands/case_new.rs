@@ -134,9 +134,11 @@ fn text(layout: &StructLayout, perf: &[PathBuf], extents: &[Extent]) -> Result<S
             passed.outside
         ));
     }
-    if let Some((what, count)) = &passed.differing {
+    if passed.different > 0 {
         say(format_args!(
-            "{what} ({count} uses of that kind); is the layout of another build?"
+            "{}: {} uses of such fields; is the layout of another build?",
+            passed.differing.join("; "),
+            passed.different
         ));
     }
     recorded(layout, usage, &profiles)
@@ -169,7 +171,6 @@ mod tests {
         let cli = Cli::try_parse_from(given.iter().chain(args)).unwrap();
         run(&cli.args)?;
         let text = std::fs::read_to_string(&out).unwrap();
-        println!("{text}");
         let case = Case::parse("conn", &text).unwrap();
         assert_eq!(case.struct_name, "conn");
         Ok((text, case))
@@ -204,14 +205,9 @@ mod tests {
     /// Role names, threads and steps.
     fn roles(case: &Case) -> Vec<(&str, Threads, &[Step])> {
         let steps = case.layouts[0].steps.iter();
-        let role = |(role, steps): (&'_ crate::case::RoleOf, &'_ Vec<Step>)| {
-            (role.name.clone(), role.threads, steps.clone())
-        };
-        let all: Vec<_> = case.roles.iter().zip(steps).map(role).collect();
-        assert_eq!(all.len(), case.roles.len());
         case.roles
             .iter()
-            .zip(&case.layouts[0].steps)
+            .zip(steps)
             .map(|(role, steps)| (role.name.as_str(), role.threads, steps.as_slice()))
             .collect()
     }

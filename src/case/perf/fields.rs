@@ -122,7 +122,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn field(member: &Member) -> CaseField {
-    let whole = member.element == 0 || member.bytes % member.element != 0;
+    let whole = member.element == 0 || !member.bytes.is_multiple_of(member.element);
     CaseField {
         name: member.name.clone(),
         offset: member.offset,

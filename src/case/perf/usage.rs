@@ -24,6 +24,8 @@ pub struct Usage<'l, 't> {
     layout: &'l StructLayout,
     objects: Option<PlacedObjects>,
     members: HashMap<&'l str, usize>,
+    /// By the last part of a dotted name, the one that is in the fewest structs; `None` if several.
+    inner: HashMap<&'l str, Option<usize>>,
     groups: HashMap<(&'t str, &'t str), UsageGroup>,
     sums: usize,
     /// Whether there were too many groups to tell them apart.
@@ -31,6 +33,7 @@ pub struct Usage<'l, 't> {
     unit: Option<CountUnit>,
     named: BTreeSet<&'l str>,
     whole: BTreeSet<&'l str>,
+    found_inside: BTreeSet<&'l str>,
     /// What was not counted.
     pub passed: Passed,
 }
@@ -46,9 +49,11 @@ pub struct Passed {
     pub other_types: u64,
     /// Beyond the struct's last byte, though it is called so.
     pub beyond: u64,
-    /// A field that the profile has elsewhere than the layout, or that the layout lacks: the first
-    /// one, and how many.
-    pub differing: Option<(String, u64)>,
+    /// Fields that the profile has elsewhere than the layout, or that the layout lacks: the first
+    /// few of them.
+    pub differing: Vec<String>,
+    /// Uses of all such fields.
+    pub different: u64,
 }
 
 /// Who made uses of a struct's bytes, and which.
@@ -110,18 +115,33 @@ impl<'l, 't> Usage<'l, 't> {
             )?),
         };
         let mut members = HashMap::new();
+        let mut inner: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
         for (number, member) in layout.members.iter().enumerate() {
             members.entry(member.name.as_str()).or_insert(number);
+            let Some((_, last)) = member.name.rsplit_once('.') else {
+                continue;
+            };
+            let (depth, only) = inner.entry(last).or_insert((member.depth, Some(number)));
+            if member.depth < *depth {
+                (*depth, *only) = (member.depth, Some(number));
+            } else if member.depth == *depth && *only != Some(number) {
+                *only = None;
+            }
         }
         Ok(Usage {
             layout,
             objects,
             members,
+            inner: inner
+                .into_iter()
+                .map(|(last, (_, only))| (last, only))
+                .collect(),
             groups: HashMap::new(),
             sums: 0,
             merged: false,
             unit: None,
             named: BTreeSet::new(),
+            found_inside: BTreeSet::new(),
             whole: BTreeSet::new(),
             passed: Passed::default(),
         })
@@ -136,6 +156,11 @@ impl<'l, 't> Usage<'l, 't> {
     /// profile does not say.
     pub fn whole(&self) -> &BTreeSet<&'l str> {
         &self.whole
+    }
+
+    /// Members of structs within the struct that the profile names without those structs.
+    pub fn found_inside(&self) -> &BTreeSet<&'l str> {
+        &self.found_inside
     }
 
     /// Add a use. It is an error if it is counted in another unit than those before.
@@ -198,15 +223,20 @@ impl<'l, 't> Usage<'l, 't> {
                 (*offset, field)
             }
         };
-        let member = self
-            .members
-            .get(field.as_str())
-            .and_then(|&n| self.layout.members.get(n));
+        let mut number = self.members.get(field.as_str()).copied();
+        if number.is_none() && offset.is_none() {
+            number = self.inner.get(field.as_str()).copied().flatten();
+            let member = number.and_then(|number| self.layout.members.get(number));
+            self.found_inside
+                .extend(member.map(|member| member.name.as_str()));
+        }
+        let member = number.and_then(|number| self.layout.members.get(number));
         let Some(offset) = offset.or(member.map(|member| member.offset as u64)) else {
-            passed.differ(
-                format!("the layout has no '{}'", field.escape_debug()),
-                count,
+            let what = format!(
+                "the layout has no '{}'",
+                field.chars().take(128).collect::<String>().escape_debug()
             );
+            passed.differ(what, count);
             return None;
         };
         if offset >= self.layout.bytes as u64 {
@@ -280,8 +310,11 @@ impl<'l, 't> Usage<'l, 't> {
 
 impl Passed {
     fn differ(&mut self, what: String, count: u64) {
-        let (_, sum) = self.differing.get_or_insert((what, 0));
-        *sum = sum.saturating_add(count);
+        const NAMED: usize = 8;
+        if self.differing.len() < NAMED && !self.differing.contains(&what) {
+            self.differing.push(what);
+        }
+        self.different = self.different.saturating_add(count);
     }
 }
 
