@@ -15,6 +15,7 @@ mod prefetch;
 mod probe;
 mod progress;
 mod reproduce;
+mod reproduce_case;
 mod resolve;
 mod run;
 mod show_struct;
@@ -40,7 +41,7 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Draw samples.csv as SVG plots and an HTML report
     Plot(plot::Args),
-    /// Print a published table beside the simulator's own numbers
+    /// Print published figures beside the simulator's own: a table, or the changes of a case
     Reproduce(reproduce::Args),
     /// Run the same experiment on a machine model
     Sim(Box<sim::Args>),

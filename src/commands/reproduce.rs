@@ -1,7 +1,9 @@
 //! `hitm reproduce`: a published table beside the simulator's own numbers.
 
 use super::options::Format;
-use crate::error::Result;
+use super::reproduce_case;
+use crate::case::Case;
+use crate::error::{Error, Result};
 use crate::report::columns::Columns;
 use crate::sim::published::{self, PublishedFigure, PublishedTable, TABLES};
 use std::fmt::Write as _;
@@ -9,8 +11,12 @@ use std::fmt::Write as _;
 /// Arguments of `hitm reproduce`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The table; without one, the tables are listed
+    /// A table, a case, or the file of a case; without one, tables and cases are listed
+    #[arg(value_name = "NAME|FILE")]
     name: Option<String>,
+    /// Every case that comes with hitm
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
@@ -18,18 +24,49 @@ pub struct Args {
 
 /// Run it.
 pub fn run(args: Args) -> Result<()> {
+    if args.all {
+        let mut rows = Vec::new();
+        for name in Case::names() {
+            rows.extend(reproduce_case::reproduce(Case::load(name)?)?);
+        }
+        return super::print(&reproduce_case::render(args.format, &rows));
+    }
     let Some(name) = &args.name else {
         let mut list = Columns::new("<<");
         TABLES
             .iter()
             .for_each(|table| list.row([table.name, table.about]));
+        for name in Case::names() {
+            let case = Case::load(name)?;
+            if !case.published.is_empty() {
+                list.row([name, &case.about]);
+            }
+        }
         return super::print(&list.to_string());
     };
+    if TABLES.iter().all(|table| table.name != name) {
+        let rows = reproduce_case::reproduce(find(name)?)?;
+        return super::print(&reproduce_case::render(args.format, &rows));
+    }
     let table = published::find(name)?;
     let cells = table.reproduce()?;
     super::print(&super::rows(args.format, &cells, |cells| {
         beside(table, cells)
     }))
+}
+
+/// The case of that name or in that file; an unknown name is that of no table either.
+fn find(name: &str) -> Result<Case> {
+    let is_file = name.ends_with(".toml") || name.contains('/');
+    if !is_file && Case::names().all(|case| case != name) {
+        let tables = TABLES.iter().map(|table| table.name);
+        return Err(Error::unknown(
+            "table or case",
+            name,
+            tables.chain(Case::names()),
+        ));
+    }
+    Case::load(name)
 }
 
 /// Published beside simulated, with residuals.

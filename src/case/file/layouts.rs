@@ -6,7 +6,7 @@ use super::objects::{
 use super::source::{Keys, Params, Source, Value, clip};
 use crate::case::{CaseField, CaseLayout, Objects, Part};
 use crate::error::{Error, Result};
-use crate::layout::StructLayout;
+use crate::layout::{LayoutFile, StructLayout};
 use crate::space::PAGE;
 use crate::text::layout_name_fault;
 use std::collections::{BTreeMap, BTreeSet};
@@ -285,18 +285,29 @@ fn from_import(
     Ok(draft)
 }
 
-/// A struct as a compiler laid it out.
+/// A struct as a compiler laid it out: from a file, looked for beside the case's, or from the BTF
+/// of the running kernel.
 fn imported(
     kind: &str,
     of: &str,
     file: Option<&str>,
     folder: Option<&Path>,
 ) -> Result<StructLayout> {
-    let _ = (file, folder);
-    Err(Error::Input(format!(
-        "struct {} from {kind} cannot be read yet",
-        clip(of)
-    )))
+    let beside = |file: &str| folder.unwrap_or(Path::new("")).join(file);
+    let found = match (kind, file) {
+        ("btf", None) => LayoutFile::running_kernel(),
+        ("btf", Some(file)) => LayoutFile::Btf {
+            file: beside(file),
+            base: None,
+        },
+        (_, Some(file)) => LayoutFile::Dwarf(beside(file)),
+        (_, None) => {
+            return Err(Error::Input(
+                "needs the file that has the DWARF: file = \"PROGRAM\"".to_owned(),
+            ));
+        }
+    };
+    found.read(of)
 }
 
 /// `[[layout.part]]`, each.

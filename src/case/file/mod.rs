@@ -56,7 +56,15 @@ macro_rules! built_in {
 // One line a case; its file is in `case/cases`.
 built_in! {
     "dentry",
+    "file",
+    "has_pinned",
+    "mem_cgroup",
+    "mem_cgroup_per_node",
     "page_counter",
+    "percpu_counter",
+    "pgbuf_bcb",
+    "sock_common",
+    "used_memory_thread",
     "vma-fault",
 }
 

@@ -322,6 +322,16 @@ fn what_stands_in_the_reference_is_read() {
 }
 
 #[test]
+fn every_case_that_comes_with_it_is_read() {
+    for name in Case::names() {
+        let case = Case::load(name).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(case.name, name);
+        assert!(!case.about.is_empty() && !case.source.is_empty(), "{name}");
+        assert!(!case.published.is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn an_unknown_name_is_named_with_its_line_and_the_nearest() {
     let line = format!("thing.toml:{STEPS_LINE}:");
     step_refused(

@@ -1,0 +1,322 @@
+//! `hitm reproduce CASE`: the changes that others have published beside simulated ones, and native
+//! ones where their threads fit here.
+
+use super::options::Format;
+use crate::backend::cases::CaseArms;
+use crate::backend::native::{Native, pool::Timing};
+use crate::case::{Case, Published, PublishedMachine, Quantity};
+use crate::error::Result;
+use crate::experiment::{
+    BackendKind, CaseFile, Design, Ending, Limits, Point, Sample, Scenario, Watch, drive,
+};
+use crate::judge::{self, Terms};
+use crate::machine::{Placement, Topology};
+use crate::program::steps::{StepsSpec, places};
+use crate::program::totals::{Totals, by_role};
+use crate::report::columns::Columns;
+use crate::sim::machine::Shape;
+use crate::sim::{Counts, Machine, run};
+use crate::units::change;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Seeds that each layout is simulated with, in each phase of its slots.
+const SEEDS: u64 = 4;
+/// Passes of one thread, on average, in a simulated sample.
+const PASSES: u64 = 300;
+/// Blocks of a native comparison: four more than an interval needs at least.
+const BLOCKS: u64 = 14;
+/// Where nothing changed, a change of this much at most is right.
+const NULL: f64 = 0.03;
+
+/// A published change beside ours; a row of the CSV.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reproduced {
+    case: String,
+    from: String,
+    to: String,
+    machine: String,
+    threads: usize,
+    published_change: f64,
+    simulated_change: Option<f64>,
+    native_change: Option<f64>,
+    quantity: Quantity,
+    role: Option<String>,
+    null: bool,
+    stands_in: bool,
+    /// Why there is no simulated change.
+    why: String,
+    #[serde(skip)]
+    source: String,
+}
+
+impl Reproduced {
+    /// Whether the simulated change is on the published side; of a null, near enough to nothing.
+    fn is_right(&self) -> Option<bool> {
+        let simulated = self.simulated_change?;
+        Some(match self.null {
+            true => simulated.abs() <= NULL,
+            false => simulated * self.published_change > 0.0,
+        })
+    }
+}
+
+/// Every published change of `case`.
+pub fn reproduce(case: Case) -> Result<Vec<Reproduced>> {
+    let case = Arc::new(case);
+    let published = case.published.iter();
+    published.map(|published| one(&case, published)).collect()
+}
+
+fn one(case: &Arc<Case>, published: &Published) -> Result<Reproduced> {
+    let (machine, simulated) = match machine(&published.machine) {
+        Ok(machine) => {
+            let simulated = simulated(case, published, &machine);
+            (name(&published.machine), simulated)
+        }
+        Err(error) => (name(&published.machine), Err(error)),
+    };
+    let (simulated_change, why) = match simulated {
+        Ok(change) => (Some(change), String::new()),
+        Err(error) => (None, error.to_string()),
+    };
+    Ok(Reproduced {
+        case: case.name.clone(),
+        from: published.from.clone(),
+        to: published.to.clone(),
+        machine,
+        threads: published.threads,
+        published_change: published.change,
+        simulated_change,
+        native_change: native(case, published)?,
+        quantity: published.quantity,
+        role: published.role.clone(),
+        null: published.null,
+        stands_in: published.stands_in,
+        why,
+        source: published.source.clone(),
+    })
+}
+
+fn name(machine: &PublishedMachine) -> String {
+    match machine {
+        PublishedMachine::Model(model) => model.clone(),
+        PublishedMachine::Like {
+            model,
+            sockets,
+            cores,
+        } => format!("{model} x {sockets} sockets x {cores} cores"),
+    }
+}
+
+/// The model, of the size that was published.
+fn machine(published: &PublishedMachine) -> Result<Machine> {
+    match published {
+        PublishedMachine::Model(model) => Machine::load(model),
+        PublishedMachine::Like {
+            model,
+            sockets,
+            cores,
+        } => {
+            let machine = Machine::load(model)?;
+            let shape = Shape {
+                sockets: *sockets,
+                cores_per_llc: cores.div_ceil(machine.shape.llcs_per_socket),
+                ..machine.shape
+            };
+            Ok(Machine { shape, ..machine })
+        }
+    }
+}
+
+/// How much more of the published quantity there is with the layout `to`, on `machine`.
+fn simulated(case: &Arc<Case>, published: &Published, machine: &Machine) -> Result<f64> {
+    let layouts = [&published.from, &published.to].map(|name| case.layout_number(name));
+    let mut figures = Vec::new();
+    for layout in layouts {
+        let layout = layout?;
+        let phases = places::phases(case, &case.layouts[layout]);
+        let samples: Vec<(usize, u64)> = (0..phases)
+            .flat_map(|slot| (0..SEEDS).map(move |seed| (slot, seed)))
+            .collect();
+        let logarithms = samples.par_iter().map(|&(first_slot, seed)| {
+            let program = StepsSpec {
+                case: case.clone(),
+                layout,
+                threads: published.threads,
+                first_slot,
+                seed,
+            };
+            let spec = run::SampleSpec::new(program, Placement::Compact, seed, PASSES);
+            let sample = run::run_unless(&AtomicBool::new(false), machine, &spec)?;
+            Ok(figure(published, &sample).ln())
+        });
+        let logarithms: Vec<f64> = logarithms.collect::<Result<_>>()?;
+        figures.push(logarithms.iter().sum::<f64>() / logarithms.len() as f64);
+    }
+    Ok((figures[1] - figures[0]).exp() - 1.0)
+}
+
+/// The published quantity of a sample.
+fn figure(published: &Published, sample: &run::Run) -> f64 {
+    let totals = match &published.role {
+        None => Totals::of(&sample.threads),
+        Some(role) => {
+            let roles = by_role(&sample.threads);
+            roles.get(role.as_str()).map_or_else(
+                || Totals::of(&sample.threads),
+                |threads| Totals::of(threads),
+            )
+        }
+    };
+    match published.quantity {
+        Quantity::Throughput => 1.0 / totals.ns_per_fault,
+        Quantity::Time => totals.ns_per_fault,
+        Quantity::Hitm => hitm(&sample.counts) / totals.faults as f64,
+    }
+}
+
+fn hitm(counts: &Counts) -> f64 {
+    let of =
+        |(role, count): (&str, u64)| matches!(role, "hitm_local" | "hitm_remote").then_some(count);
+    counts.iter().filter_map(of).sum::<u64>() as f64
+}
+
+/// The same on this machine; none where its threads do not fit, or no counter tells.
+fn native(case: &Arc<Case>, published: &Published) -> Result<Option<f64>> {
+    let topology = Topology::here()?;
+    let placement = Placement::Compact;
+    if published.quantity == Quantity::Hitm || placement.order(&topology)?.len() < published.threads
+    {
+        return Ok(None);
+    }
+    let arms = [&published.from, &published.to].map(|name| name.parse());
+    let [from, to] = arms;
+    let point = Point {
+        scenario: Scenario::Case(case.name.clone()),
+        placement: placement.clone(),
+        threads: published.threads,
+    };
+    let arms = Design::with_again(vec![from?, to?]);
+    let design = Design {
+        case: Some(CaseFile::new((**case).clone())),
+        ..Design::new(BackendKind::Native, "", arms, vec![point])
+    };
+    design.check()?;
+    let cpus = placement.plan(&topology, published.threads, false)?.cpus;
+    let mut backend = Native::new(CaseArms::of(&design)?, vec![cpus], Timing::default())?;
+    let limits = Limits {
+        budget: None,
+        blocks: Some(BLOCKS),
+    };
+    let mut rows = Rows::default();
+    let never = AtomicBool::new(false);
+    drive(&design, limits, &mut [0], &mut backend, &mut rows, &never)?;
+    let terms = Terms {
+        baseline: design.arms[0].clone(),
+        margin: design.margin,
+        ending: Ending::BlocksTaken,
+    };
+    let judged = match &published.role {
+        Some(role) if rows.roles.contains_key(role) => judge::verdicts(&rows.roles[role], &terms),
+        _ => judge::verdicts(&rows.all, &terms),
+    };
+    let ratio = judged.iter().find(|row| row.arm == design.arms[2]);
+    let ratio = ratio.and_then(|row| row.ratio);
+    Ok(ratio.map(|ratio| match published.quantity {
+        Quantity::Time => ratio - 1.0,
+        _ => 1.0 / ratio - 1.0,
+    }))
+}
+
+/// Keeps the rows of a short run.
+#[derive(Default)]
+struct Rows {
+    all: Vec<Sample>,
+    roles: BTreeMap<String, Vec<Sample>>,
+}
+
+impl Watch for Rows {
+    fn block(&mut self, samples: Vec<Sample>, roles: Vec<Sample>) -> Result<()> {
+        self.all.extend(samples);
+        for row in roles {
+            let role = row.role.clone().unwrap_or_default();
+            self.roles.entry(role).or_default().push(row);
+        }
+        Ok(())
+    }
+
+    fn is_decided(&self, _point: &Point) -> bool {
+        false
+    }
+}
+
+/// The rows for people, or in another format.
+pub fn render(format: Format, rows: &[Reproduced]) -> String {
+    super::rows(format, rows, table)
+}
+
+fn table(rows: &[Reproduced]) -> String {
+    let mut columns = Columns::new("<<<>>>>>><");
+    columns.row([
+        "case",
+        "change",
+        "machine",
+        "threads",
+        "of",
+        "published",
+        "simulated",
+        "residual",
+        "native",
+        "",
+    ]);
+    let percent = |value: f64| change(1.0 + value, 0.01);
+    for row in rows {
+        let of = match &row.role {
+            Some(role) => format!("{} of {role}", row.quantity),
+            None => row.quantity.to_string(),
+        };
+        let model = match row.stands_in {
+            true => format!("{} (stands in)", row.machine),
+            false => row.machine.clone(),
+        };
+        let sign = match row.is_right() {
+            Some(true) if row.null => "nothing, as published",
+            Some(true) => "sign right",
+            Some(false) => "WRONG",
+            None => &row.why,
+        };
+        let residual = row
+            .simulated_change
+            .map(|simulated| format!("{:+.1}", 100.0 * (simulated - row.published_change)));
+        columns.row([
+            row.case.clone(),
+            format!("{} to {}", row.from, row.to),
+            model,
+            row.threads.to_string(),
+            of,
+            percent(row.published_change),
+            row.simulated_change.map_or("-".to_owned(), percent),
+            residual.unwrap_or("-".to_owned()),
+            row.native_change.map_or("-".to_owned(), percent),
+            sign.to_owned(),
+        ]);
+    }
+    let mut text = columns.to_string();
+    let judged: Vec<bool> = rows.iter().filter_map(Reproduced::is_right).collect();
+    let right = judged.iter().filter(|right| **right).count();
+    text += &format!(
+        "\n{right} of {} published changes have the right sign in the simulator; a change of \
+         nothing is right within {:.0} %.\nResiduals are in points. Nothing of the models was \
+         calibrated on these figures.\n\nsources\n",
+        judged.len(),
+        100.0 * NULL
+    );
+    for row in rows {
+        text += &format!("  {}, {} threads: {}\n", row.case, row.threads, row.source);
+    }
+    text
+}
