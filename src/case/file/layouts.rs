@@ -307,7 +307,7 @@ fn imported(
             ));
         }
     };
-    found.read(of)
+    found.read(Some(of))
 }
 
 /// `[[layout.part]]`, each.
