@@ -3,6 +3,7 @@
 //! Here: running the binary, which every test does, and reading what it wrote. Nothing depends on
 //! how busy the machine is: where samples may be set aside, a test holds for that as well.
 
+mod case;
 mod folder;
 mod interrupted;
 mod output;
