@@ -6,6 +6,7 @@
 mod case;
 mod folder;
 mod interrupted;
+mod layouts;
 mod output;
 mod refused;
 mod resume;
