@@ -19,7 +19,7 @@ use self::lock::Layout;
 use self::path::PageWork;
 use self::scenario::script::{Cx, FaultCounts, FaultThread, Script};
 use self::scenario::{BuiltIn, with_scenario};
-use self::vma::{Field, Table};
+use self::vma::Field;
 use self::world::{Size, World};
 use super::{Blueprint, Program, Role, Tally, WithProgram};
 use crate::error::{Error, Result};
@@ -67,16 +67,17 @@ pub fn check_threads(scenario: BuiltIn, threads: usize) -> Result<()> {
     Err(Error::Input(why))
 }
 
-/// Whether `table` has the fields that a scenario accesses beside those of every fault.
-pub fn check_fields(scenario: BuiltIn, table: &Table) -> Result<()> {
+/// Whether the layout `name`, which `has` some fields, has those that a scenario accesses beside
+/// those of every fault.
+pub fn check_fields(scenario: BuiltIn, name: &str, has: impl Fn(Field) -> bool) -> Result<()> {
     // A kernel without CONFIG_SWAP has no such field.
     let field = Field::swap_readahead_info;
-    match scenario == BuiltIn::SwapIn && !table.has(field) {
+    match scenario == BuiltIn::SwapIn && !has(field) {
         false => Ok(()),
         true => Err(Error::Input(format!(
             "{} stores {field}, which '{}' does not have; leave one of them out",
             scenario.name(),
-            table.name
+            name
         ))),
     }
 }
@@ -113,7 +114,8 @@ impl Spec {
 impl Blueprint for Spec {
     fn check(&self) -> Result<()> {
         check_threads(self.scenario, self.threads)?;
-        check_fields(self.scenario, self.layout.table())?;
+        let table = self.layout.table();
+        check_fields(self.scenario, table.name, |field| table.has(field))?;
         check_first_slot(self.first_slot)
     }
 

@@ -41,7 +41,7 @@ impl ImportedLayout {
         }
         let (mut lock_cache, mut on_lines) = (None, false);
         if fields.contains_key(&Field::vm_refcnt) {
-            // `vma_state_init` has asked for SLAB_HWCACHE_ALIGN since the count (6.15).
+            // Since there is a count (6.15), the cache is made with SLAB_HWCACHE_ALIGN.
             on_lines = true;
         } else if let Some(pointer) = vma.member("vm_lock").filter(|lock| is_pointer(lock)) {
             let lock = read(LOCK)?;
