@@ -5,6 +5,7 @@
 
 mod case;
 mod folder;
+mod import;
 mod interrupted;
 mod layout_map;
 mod layouts;
