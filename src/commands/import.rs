@@ -1,6 +1,7 @@
 //! The argument of `--import`: an arm whose layout is read from somewhere.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::experiment::LayoutName;
 use crate::layout::LayoutFile;
 use crate::program::fault::vma::ImportedLayout;
 use std::path::Path;
@@ -13,19 +14,19 @@ pub const READ_AT_RUN_TIME: &str = "one layout is imported: every layout of this
 /// `NAME=SOURCE`.
 #[derive(Clone, Debug)]
 pub struct Import {
-    name: String,
+    name: LayoutName,
     file: LayoutFile,
 }
 
 impl Import {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     /// Read it. The slabs are those of the running kernel if the layout is, and if they may be read.
     pub fn read(&self) -> Result<ImportedLayout> {
-        let layout = ImportedLayout::of_kernel(&self.name, |name| self.file.read(Some(name)))?;
+        let layout = ImportedLayout::of_kernel(self.name(), |name| self.file.read(Some(name)))?;
         Ok(match self.file == LayoutFile::running_kernel() {
             true => layout.packed_as_below(Path::new("/")),
             false => layout,
@@ -59,9 +60,7 @@ impl std::str::FromStr for Import {
             ("pahole", Some(file)) => LayoutFile::Pahole(file.into()),
             _ => return Err(wrong()),
         };
-        Ok(Import {
-            name: name.trim().to_owned(),
-            file,
-        })
+        let name: LayoutName = name.trim().parse().map_err(|why: Error| why.to_string())?;
+        Ok(Import { name, file })
     }
 }

@@ -27,11 +27,11 @@ pub struct Options {
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub layouts: Vec<String>,
 
-    /// Read a struct vm_area_struct and compare it under the name NAME; may be given more than once.
-    /// SOURCE is btf (the running kernel), btf:FILE, dwarf:FILE, or pahole:FILE (of a kernel with a
-    /// split lock, from `pahole -C vm_area_struct,vma_lock`). Its lock follows from its fields; its
-    /// slab is that of the running kernel where that is read and root asks, else the one that SLUB
-    /// would choose. `run` then reads all layouts from tables at run time, which costs a fault
+    /// Read the struct vm_area_struct of SOURCE as the layout NAME; may be given more than once.
+    /// SOURCE is btf (the running kernel), btf:FILE, dwarf:FILE, or pahole:FILE (where the lock is
+    /// split, of `pahole -C vm_area_struct,vma_lock`). The lock protocol follows from the members;
+    /// slabs are those of the running kernel with `btf` alone and root, else as SLUB would choose
+    /// them. `run` then reads every layout from a table at run time, which costs the fault path
     /// about a third at one thread: compare with no other run
     #[arg(long, value_name = "NAME=SOURCE", conflicts_with = "case")]
     pub import: Vec<Import>,

@@ -225,7 +225,7 @@ fn what_is_no_vma_is_refused_with_what_it_lacks() {
             whole.replace("vm_policy; /* 152 8 */", "vm_policy; /* 70000 8 */"),
             "vm_policy",
         ),
-        (whole.replace("size: 160", "size: 4000000000000"), "copy"),
+        (whole.replace("size: 160", "size: 5000000"), "copy"),
         (whole.replace("vm_area_struct", "vm_area"), "vm_area_struct"),
         (
             whole.replace(
@@ -241,6 +241,56 @@ fn what_is_no_vma_is_refused_with_what_it_lacks() {
             "{says}: {error}"
         );
     }
+}
+
+#[test]
+fn an_embedded_semaphore_has_to_begin_as_the_fault_path_knows_it() {
+    let table = VmaLayout::EmbeddedRwsem256.table();
+    let words = "\tstruct vma_lock {
+        struct rw_semaphore {
+            atomic_long_t count; /* 192 8 */
+            atomic_long_t owner; /* 200 8 */
+            char rest[24]; /* 208 24 */
+        } lock; /* 192 40 */
+    } vm_lock; /* 192 40 */
+";
+    let text = printed(table).replace("\tstruct vma_lock vm_lock; /* 192 40 */\n", words);
+    let copy = imported(&text).unwrap();
+    assert_eq!(copy.table().unwrap().fields, table.fields);
+    assert_eq!(copy.cache, table.cache);
+    // PREEMPT_RT.
+    let error = imported(&text.replace("long_t count", "t readers")).unwrap_err();
+    assert!(error.to_string().contains("PREEMPT_RT"), "{error}");
+}
+
+#[test]
+fn slabs_of_a_kernel_are_those_that_it_shows() {
+    let root = TempDir::new().unwrap();
+    for (name, object, slot, order) in [("vm_area_struct", 160, 168, 3), ("vma_lock", 40, 64, 0)] {
+        let folder = root.path().join("sys/kernel/slab").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for (attribute, number) in [
+            ("object_size", object),
+            ("slab_size", slot),
+            ("align", 8),
+            ("order", order),
+            ("objs_per_slab", 24),
+        ] {
+            fs::write(folder.join(attribute), format!("{number}\n")).unwrap();
+        }
+    }
+    let chosen = imported(&printed(VmaLayout::SplitPacked.table())).unwrap();
+    let shown = chosen.clone().packed_as_below(root.path());
+    assert_eq!((shown.cache.slot, shown.cache.pages), (168, 8));
+    assert_eq!(shown.lock_cache.unwrap().slot, 64);
+    assert!(
+        shown.source.contains("vm_area_struct, vma_lock"),
+        "{}",
+        shown.source
+    );
+    shown.check().unwrap();
+    let nowhere = chosen.clone().packed_as_below(&root.path().join("none"));
+    assert_eq!(nowhere, chosen);
 }
 
 #[test]

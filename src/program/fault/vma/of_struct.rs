@@ -39,10 +39,13 @@ impl ImportedLayout {
                 fields.insert(field, offset);
             }
         }
-        let (mut lock_cache, mut on_lines) = (None, false);
-        if fields.contains_key(&Field::vm_refcnt) {
-            // Since there is a count (6.15), the cache is made with SLAB_HWCACHE_ALIGN.
-            on_lines = true;
+        // The cache is made with SLAB_HWCACHE_ALIGN since there is a count, and since there is a place
+        // for the free pointer, which a kernel for one CPU has, too (6.15).
+        let has_count = fields.contains_key(&Field::vm_refcnt);
+        let mut on_lines = has_count || vma.member("vm_freeptr").is_some();
+        let mut lock_cache = None;
+        if has_count {
+            // Whatever else is called a lock is for debugging.
         } else if let Some(pointer) = vma.member("vm_lock").filter(|lock| is_pointer(lock)) {
             let lock = read(LOCK)?;
             let members = lock.members.iter();
