@@ -166,6 +166,7 @@ fn a_machine_that_is_unknown_or_too_small_is_refused() {
 fn a_resumed_run_takes_no_design_of_its_own() {
     for option in [
         "--layouts split-packed",
+        "--import own=btf",
         "--scenario one-vma",
         "--threads 1",
         "--placement compact",
