@@ -4,8 +4,10 @@
 //! is read from (`file`) and the writing of one (`write`), what was recorded (`perf`), and how its
 //! steps are executed (`program::steps`).
 
+pub mod check;
 mod file;
 pub mod perf;
+mod uses;
 pub mod write;
 
 use crate::error::{Error, Result};

@@ -2,6 +2,7 @@
 
 use super::case_new;
 use super::case_show::show;
+use super::case_trace::traces;
 use super::options::Format;
 use crate::case::Case;
 use crate::error::Result;
@@ -29,6 +30,12 @@ enum Action {
         /// A name that `case list` prints, or a file (it ends in .toml or has a / in it)
         #[arg(value_name = "NAME|FILE")]
         case: String,
+        /// Instead: every access of a pass of each role, in order
+        #[arg(long)]
+        trace: bool,
+        /// Of this layout only
+        #[arg(long, value_name = "LAYOUT", requires = "trace")]
+        layout: Option<String>,
     },
     /// Read a case file, and say what is wrong with it: exit status 2
     #[command(
@@ -49,7 +56,12 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     super::print(&match args.action {
         Action::List { format } => list(format)?,
-        Action::Show { case } => show(&Case::load(&case)?),
+        Action::Show {
+            case,
+            trace: true,
+            layout,
+        } => traces(Case::load(&case)?, layout.as_deref())?,
+        Action::Show { case, .. } => show(&Case::load(&case)?),
         Action::Check { case } => checked(&Case::load(&case)?),
         Action::New(args) => return case_new::run(&args),
     })

@@ -28,6 +28,11 @@ pub struct LayoutSource {
 }
 
 impl LayoutSource {
+    /// Whether there is one.
+    pub fn is_given(&self) -> bool {
+        self.btf.is_some() || self.dwarf.is_some() || self.pahole.is_some()
+    }
+
     /// The file that was given.
     pub fn file(&self) -> Result<LayoutFile> {
         match self {

@@ -4,8 +4,10 @@
 //! how busy the machine is: where samples may be set aside, a test holds for that as well.
 
 mod case;
+mod case_new;
 mod folder;
 mod interrupted;
+mod layout_map;
 mod layouts;
 mod output;
 mod refused;
