@@ -34,7 +34,7 @@ fn a_written_case_passes_the_check() {
     let text = fs::read_to_string(dir.path().join("mem.toml")).unwrap();
     assert!(text.contains("{ rmw = \"lock.val\" }"), "{text}");
     // And runs on a model.
-    let sim = "sim --case mem.toml --machine broadwell --threads 2 --blocks 1 --out sim";
+    let sim = "sim --case mem.toml --machine broadwell-ep --threads 2 --blocks 1 --out sim";
     succeed(dir.path(), sim);
 }
 
