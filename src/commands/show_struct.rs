@@ -2,7 +2,7 @@
 
 use super::layout_source::LayoutSource;
 use super::options::Format;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::layout::{LayoutFile, StructLayout};
 use crate::report::columns::Columns;
 use crate::space::map::HOLE;
@@ -100,6 +100,13 @@ pub fn show_all(source: &LayoutSource, format: Format) -> Result<()> {
         ));
     }
     file.each(|layout| {
+        let layout = match layout {
+            Ok(layout) => layout,
+            Err(why) => {
+                say(why);
+                return Ok(());
+            }
+        };
         let rows = member_rows(&layout);
         let text = match format {
             Format::Csv => super::csv(&rows),

@@ -356,6 +356,10 @@ impl Types for Btf<'_> {
     type Id = u32;
 
     fn get(&self, id: u32) -> Result<Type<u32>> {
+        if id == 0 {
+            let (name, to) = (Name::Qualifier(""), None);
+            return Ok(Type::Alias { name, to });
+        }
         let (btf, head) = self.head(id)?;
         let name = || btf.name(head);
         let after = |keyword: &str| match name()? {
@@ -461,3 +465,6 @@ impl Types for Btf<'_> {
         self.big_endian
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,13 @@ impl<T: Types> List<'_, T> {
                 part.name.escape_debug()
             )));
         }
+        if shape.element.is_none() && count > 0 {
+            return Err(Error::Input(format!(
+                "struct '{}': its member '{}' has no type: pahole 1.24 writes BTF so of what is _Atomic; read the DWARF that it was made from with --dwarf",
+                self.struct_name.escape_debug(),
+                part.name.escape_debug()
+            )));
+        }
         let inner = match shape.element {
             Some((id, Type::Composite(inner))) if part.bits.is_none() => Some((id, inner)),
             _ => None,

@@ -61,17 +61,16 @@ impl LayoutFile {
         }
     }
 
-    /// The layouts of all structs that have a name, one after the other.
-    pub fn each(&self, mut then: impl FnMut(StructLayout) -> Result<()>) -> Result<()> {
+    /// The layouts of all structs that have a name, one after the other, or why one has none.
+    pub fn each(&self, mut then: impl FnMut(Result<StructLayout>) -> Result<()>) -> Result<()> {
         match self {
             LayoutFile::Btf { file, base } => with_btf(file, base.as_deref(), |btf| {
-                btf.layouts(&described(file))
-                    .try_for_each(|layout| then(layout?))
+                btf.layouts(&described(file)).try_for_each(then)
             }),
             LayoutFile::Dwarf(file) => with_dwarf(file, |dwarf| dwarf.each(&described(file), then)),
             LayoutFile::Pahole(file) => with_pahole(file, |pahole| {
                 let source = described(file);
-                pahole.layouts(&source).try_for_each(|layout| then(layout?))
+                pahole.layouts(&source).try_for_each(&mut then)
             }),
         }
     }

@@ -72,11 +72,11 @@ impl<'s> Dwarf<'s> {
     pub fn each(
         &self,
         source: &str,
-        mut then: impl FnMut(StructLayout) -> Result<()>,
+        mut then: impl FnMut(Result<StructLayout>) -> Result<()>,
     ) -> Result<()> {
         for (name, id) in find::all(&self.units)? {
             self.units.restart();
-            then(expand::layout(self, id, &name, source)?)?;
+            then(expand::layout(self, id, &name, source))?;
         }
         Ok(())
     }

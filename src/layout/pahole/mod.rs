@@ -30,7 +30,8 @@ pub struct Pahole {
 /// A struct that the text prints.
 struct Printed {
     name: String,
-    of: usize,
+    /// Its type, or what is wrong with its text.
+    of: std::result::Result<usize, String>,
     line: usize,
 }
 
@@ -43,6 +44,8 @@ struct Body {
     members: Vec<Printing>,
     size: Option<u64>,
     align: Option<u64>,
+    /// What is wrong with its text.
+    wrong: Option<String>,
 }
 
 /// A member, at its place in the outermost struct.
@@ -68,7 +71,13 @@ impl Pahole {
         };
         let mut open: Vec<Body> = Vec::new();
         for (line, text) in (1..).zip(text.lines()) {
-            pahole.line(line, text.trim(), &mut open)?;
+            if let Err(wrong) = pahole.line(line, text.trim(), &mut open) {
+                // It matters to who asks for this struct.
+                match open.first_mut() {
+                    Some(body) => body.wrong = body.wrong.take().or(Some(wrong.to_string())),
+                    None => return Err(wrong),
+                }
+            }
         }
         if let Some(body) = open.first() {
             return Err(at(
@@ -111,9 +120,9 @@ impl Pahole {
         let Some(printed) = same.next() else {
             return Err(Error::unknown("struct", wanted, names));
         };
-        let layout = expand::layout(self, printed.of, wanted, source)?;
+        let layout = self.layout(printed, source)?;
         for other in same {
-            if expand::layout(self, other.of, wanted, source)? != layout {
+            if self.layout(other, source)? != layout {
                 return Err(at(
                     other.line,
                     &format!(
@@ -130,7 +139,14 @@ impl Pahole {
     pub fn layouts(&self, source: &str) -> impl Iterator<Item = Result<StructLayout>> {
         self.structs
             .iter()
-            .map(move |printed| expand::layout(self, printed.of, &printed.name, source))
+            .map(move |printed| self.layout(printed, source))
+    }
+
+    fn layout(&self, printed: &Printed, source: &str) -> Result<StructLayout> {
+        match &printed.of {
+            Ok(of) => expand::layout(self, *of, &printed.name, source),
+            Err(wrong) => Err(Error::Input(wrong.clone())),
+        }
     }
 
     fn line(&mut self, line: usize, text: &str, open: &mut Vec<Body>) -> Result<()> {
@@ -156,6 +172,9 @@ impl Pahole {
             // What stands between structs says nothing of them.
             return Ok(());
         };
+        if ["", "enum"].contains(&body.keyword.as_str()) {
+            return Ok(());
+        }
         if code.is_empty() {
             return note(line, text, body);
         }
@@ -172,6 +191,8 @@ impl Pahole {
                 return Ok(());
             }
             None if code.ends_with(");") && !code.contains("(*") => return Ok(()),
+            // A bit-field without a name is padding.
+            None if code.contains(" :") => return Ok(()),
             None => {
                 return Err(at(
                     line,
@@ -196,13 +217,17 @@ impl Pahole {
     }
 
     fn begin(&mut self, line: usize, head: &str, open: &mut Vec<Body>) -> Result<()> {
-        let head = head.strip_prefix("typedef ").unwrap_or(head);
-        let head = head.split(" : ").next().unwrap_or(head);
+        let mut head = head.split(" : ").next().unwrap_or(head);
+        for word in ["typedef ", "const ", "volatile "] {
+            head = head.strip_prefix(word).unwrap_or(head);
+        }
         let (keyword, name) = head.split_once(' ').unwrap_or((head, ""));
-        if !["struct", "union", "class"].contains(&keyword) {
-            return match open.is_empty() {
-                // An enum or a namespace, between structs.
-                true => Ok(open.push(Body::new(line, "", ""))),
+        if !["struct", "union", "class", "enum"].contains(&keyword) {
+            // It ends all the same, and says nothing of a struct unless it is in one.
+            let alone = open.is_empty();
+            open.push(Body::new(line, "", ""));
+            return match alone {
+                true => Ok(()),
                 false => Err(at(
                     line,
                     &format!("'{}' begins nothing that is known", shortened(head)),
@@ -234,29 +259,21 @@ impl Pahole {
             .trim_end_matches(';')
             .trim();
         let align = body.align.max(align);
+        if body.keyword == "enum" && open.is_empty() {
+            return Ok(());
+        }
         let Some(outer) = open.last_mut() else {
-            let Some(size) = body.size else {
-                return Err(at(
-                    line,
-                    &format!(
-                        "struct '{}' ends without a comment that gives its size: is the text cut short?",
-                        body.name
-                    ),
-                ));
-            };
-            let name = if body.name.is_empty() {
-                declared
-            } else {
-                &body.name
-            }
-            .to_owned();
-            let first_line = body.line;
-            let of = self.composite(body, 0, size, align)?;
-            self.structs.push(Printed {
-                name,
-                of,
-                line: first_line,
-            });
+            let (name, line) = (
+                if body.name.is_empty() {
+                    declared
+                } else {
+                    &body.name
+                }
+                .to_owned(),
+                body.line,
+            );
+            let of = self.whole(body, align).map_err(|wrong| wrong.to_string());
+            self.structs.push(Printed { name, of, line });
             return Ok(());
         };
         let Some(place) = comment.and_then(place) else {
@@ -265,6 +282,13 @@ impl Pahole {
                 "the end of a nested struct has no comment with offset and size",
             ));
         };
+        // Of an enum, and of a struct that is only pointed to, the body has no place here.
+        if body.keyword == "enum" || declared.starts_with('*') {
+            let code = format!("{} {} {declared}", body.keyword, body.name);
+            let printing = self.member(line, &code, align, place)?;
+            outer.members.push(printing);
+            return self.met(line);
+        }
         let (name, counts) = dimensions(line, declared)?;
         let of = self.composite(body, place.offset, one(place.bytes, &counts), None)?;
         let of = self.array(of, &counts);
@@ -278,6 +302,25 @@ impl Pahole {
             suspicious: false,
         });
         self.met(line)
+    }
+
+    /// A struct that is in no other.
+    fn whole(&mut self, body: Body, align: Option<u64>) -> Result<usize> {
+        match (&body.wrong, body.size) {
+            (Some(wrong), _) => Err(Error::Input(wrong.clone())),
+            (None, Some(size)) => self.composite(body, 0, size, align),
+            (None, None) if body.keyword == "union" => Err(at(
+                body.line,
+                "pahole does not print how large a union is; read it with --btf or --dwarf",
+            )),
+            (None, None) => Err(at(
+                body.line,
+                &format!(
+                    "struct '{}' has no comment that gives its size: is the text cut short?",
+                    body.name
+                ),
+            )),
+        }
     }
 
     /// A struct that lies at `offset` of the outermost one.
@@ -299,7 +342,7 @@ impl Pahole {
                 return Err(at(
                     member.line,
                     &format!(
-                        "the member '{}' has no size and a hole after it: pahole 1.24 prints members that are _Atomic so, wrongly; give the file itself with --dwarf",
+                        "the member '{}' has no size and a hole after it: pahole 1.24 prints what is _Atomic so, wrongly, and what is empty, and its text does not tell which; give the file itself with --dwarf or --btf",
                         member.name
                     ),
                 ));
@@ -405,6 +448,7 @@ impl Body {
             members: Vec::new(),
             size: None,
             align: None,
+            wrong: None,
         }
     }
 }
@@ -426,7 +470,7 @@ fn note(line: usize, text: &str, body: &mut Body) -> Result<()> {
         ));
     }
     if let Some(size) = text.strip_prefix("/* size: ") {
-        let size = size.split(',').next().and_then(number);
+        let size = size.split([',', '*']).next().and_then(number);
         body.size = Some(size.ok_or_else(|| at(line, "a size that is no number"))?);
     }
     Ok(())
