@@ -1,5 +1,6 @@
-//! `hitm case`: the cases there are, what one says, and whether a file is one.
+//! `hitm case`: the cases there are, what one says, whether a file is one, and a new one.
 
+use super::case_new;
 use super::case_show::show;
 use super::case_trace::traces;
 use super::options::Format;
@@ -47,6 +48,8 @@ enum Action {
         #[arg(value_name = "FILE")]
         case: String,
     },
+    /// Write a case file: the layout of a struct filled in, who accesses it from what was recorded
+    New(Box<case_new::Args>),
 }
 
 /// Run it.
@@ -60,6 +63,7 @@ pub fn run(args: Args) -> Result<()> {
         } => traces(Case::load(&case)?, layout.as_deref())?,
         Action::Show { case, .. } => show(&Case::load(&case)?),
         Action::Check { case } => checked(&Case::load(&case)?),
+        Action::New(args) => return case_new::run(&args),
     })
 }
 

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use output::{csv, first_error, json, print, rows};
 
 mod case;
+mod case_new;
 mod case_show;
 mod case_trace;
 mod counters;

@@ -2,7 +2,7 @@
 //! ones where their threads fit here.
 
 use super::options::Format;
-use crate::backend::cases::CaseArms;
+use crate::backend::native::made::MadeArms;
 use crate::backend::native::{Native, pool::Timing};
 use crate::case::{Case, Published, PublishedMachine, Quantity};
 use crate::error::Result;
@@ -209,7 +209,7 @@ fn native(case: &Arc<Case>, published: &Published) -> Result<Option<f64>> {
     };
     design.check()?;
     let cpus = placement.plan(&topology, published.threads, false)?.cpus;
-    let mut backend = Native::new(CaseArms::of(&design)?, vec![cpus], Timing::default())?;
+    let mut backend = Native::new(MadeArms::of(&design)?, vec![cpus], Timing::default())?;
     let limits = Limits {
         budget: None,
         blocks: Some(BLOCKS),

@@ -6,8 +6,8 @@ use super::prefetch::selected;
 use super::progress::{Progress, interrupted};
 use super::verdicts::{Said, conclude};
 use crate::backend::arms::Arms;
-use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
+use crate::backend::native::made::MadeArms;
 use crate::backend::native::{Build, Native, OWN_COUNTERS, pool::Timing, unmeasured};
 use crate::counters::preflight::{self, Status};
 use crate::counters::{self, Missing, Pmu, Rotation, Scope};
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<()> {
     (design.host, design.boot_id) = (host(), boot_id().unwrap_or_default());
     let request = (environment, design, settings);
     match request.1.case.is_some() {
-        true => measure(&args, &topology, CaseArms::of(&request.1)?, request),
+        true => measure(&args, &topology, MadeArms::of(&request.1)?, request),
         false => measure(&args, &topology, FaultArms::of(&request.1)?, request),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 /// Where a word lies: an address inside an [`Arena`](crate::space::arena::Arena).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct Addr(pub u64);
 
 impl Addr {

@@ -10,6 +10,7 @@ use crate::space::map::Map;
 use std::mem::{ManuallyDrop, take};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// A program that threads of this machine run side by side.
 pub trait Loaded: Send + Sync {
@@ -30,6 +31,8 @@ pub trait Loaded: Send + Sync {
 pub trait Seat {
     /// The thread begins a window.
     fn enter(&mut self);
+    /// From now on waiting for another thread ends at `deadline`: that one may have stopped.
+    fn until(&mut self, _deadline: Instant) {}
     /// Run `steps` steps.
     fn run(&mut self, steps: u32);
     /// The thread ends a window.

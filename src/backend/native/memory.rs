@@ -28,6 +28,15 @@ impl<'a> NativeMemory<'a> {
     /// `clear_page` must belong to this thread alone: a [`Program`](crate::program::Program)
     /// promises both.
     pub unsafe fn new(_arena: &'a Arena) -> NativeMemory<'a> {
+        // SAFETY: the same rule.
+        unsafe { NativeMemory::unbound() }
+    }
+
+    /// A view for the current thread, for code that has no [`Arena`] at hand.
+    ///
+    /// # Safety
+    /// As [`NativeMemory::new`], of an arena that outlives the view.
+    pub unsafe fn unbound() -> NativeMemory<'a> {
         NativeMemory {
             turns: Cell::new(0),
             _arena: PhantomData,

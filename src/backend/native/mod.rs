@@ -4,12 +4,12 @@
 //! topology (`machine`).
 
 pub mod loaded;
+pub mod made;
 pub mod memory;
 pub mod pool;
 mod rendezvous;
 
 use crate::backend::arms::Arms;
-use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
 use crate::counters::{Missing, Readings, Rotation};
 use crate::error::{Error, Result};
@@ -75,18 +75,6 @@ impl Build for FaultArms {
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
         let handicap_permille = self.handicap(planned.arm).get();
         self.spec(planned.point, planned.arm, planned.first_slot)
-            .with(arena, Load { handicap_permille })
-    }
-}
-
-impl Build for CaseArms {
-    fn bytes(&self) -> usize {
-        self.most_bytes()
-    }
-
-    fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
-        let handicap_permille = self.handicap(planned.arm).get();
-        self.blueprint(planned)
             .with(arena, Load { handicap_permille })
     }
 }

@@ -290,6 +290,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Win
     }
     // Between these two readings of the clock: batches of the program, and one reading a batch.
     let start = Instant::now();
+    seat.until(start + timing.window);
     let mut elapsed = Duration::ZERO;
     while elapsed < timing.window {
         seat.run(steps);
@@ -329,6 +330,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Win
 /// Run for `time` and find how many steps take about [`BATCH`].
 fn warm_up(seat: &mut dyn Seat, time: Duration) -> u32 {
     let start = Instant::now();
+    seat.until(start + time);
     let mut steps = 1;
     let mut last = Duration::ZERO;
     loop {

@@ -7,6 +7,7 @@ pub mod interpret;
 pub mod lock;
 pub mod lower;
 pub mod lowered;
+pub mod machine_code;
 pub mod places;
 pub mod roles;
 mod safety;
@@ -72,6 +73,12 @@ impl StepsSpec {
         &self.case.layouts[self.layout]
     }
 
+    /// The program, laid out in `arena`: see [`Blueprint::with`].
+    pub fn steps(&self, arena: Arena) -> Result<Steps> {
+        self.check()?;
+        Steps::new(self, arena)
+    }
+
     /// The pass of thread number `thread`.
     pub fn pass(&self, places: &Places, thread: usize) -> Result<Pass> {
         let context = Context {
@@ -130,8 +137,7 @@ impl Blueprint for StepsSpec {
     }
 
     fn with<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
-        self.check()?;
-        Ok(with.call(Steps::new(self, arena)?))
+        Ok(with.call(self.steps(arena)?))
     }
 }
 
@@ -189,6 +195,27 @@ impl Steps {
             nodes: self.world.base().at(nodes as usize),
             thread,
         }
+    }
+
+    /// Add `passes` passes of thread number `thread`, with its frame before and after them.
+    pub fn count(
+        &self,
+        thread: usize,
+        counts: &mut StepsCounts,
+        [before, after]: [&Frame; 2],
+        passes: u64,
+    ) {
+        match self.duties[thread] {
+            Duty::Role(role) => counts.passes[role] += passes,
+            Duty::Shared => {
+                let ends = after.passes.iter().zip(before.passes);
+                for (passes, (after, before)) in counts.passes.iter_mut().zip(ends) {
+                    *passes += after - before;
+                }
+            }
+        }
+        counts.lost += after.lost - before.lost;
+        counts.retries += after.retries - before.retries;
     }
 
     /// Passes of each role among `counts` of thread number `thread`.
@@ -269,17 +296,8 @@ unsafe impl Program for Steps {
         let before = thread.frame.clone();
         for _ in 0..steps {
             interpreter.run(&self.passes[number].instrs, thread);
-            if let Duty::Role(role) = self.duties[number] {
-                thread.frame.passes[role] += 1;
-            }
         }
-        let frame = &thread.frame;
-        let ends = frame.passes.iter().zip(before.passes);
-        for (passes, (after, before)) in counts.passes.iter_mut().zip(ends) {
-            *passes += after - before;
-        }
-        counts.lost += frame.lost - before.lost;
-        counts.retries += frame.retries - before.retries;
+        self.count(number, counts, [&before, &thread.frame], u64::from(steps));
     }
 
     fn operations(counts: &StepsCounts) -> u64 {

@@ -1,0 +1,39 @@
+//! Machine code as assembly that is meant to be read.
+
+use super::super::lowered::At;
+use super::code::Code;
+
+/// The instructions of `code`, a line each, with what `name` calls the memory that each accesses.
+#[cfg(target_arch = "x86_64")]
+pub fn listing(code: &Code, name: impl Fn(At) -> String) -> String {
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+    use std::fmt::Write;
+    let mut formatter = IntelFormatter::new();
+    let options = formatter.options_mut();
+    options.set_hex_prefix("0x");
+    options.set_hex_suffix("");
+    options.set_uppercase_hex(false);
+    options.set_branch_leading_zeros(false);
+    options.set_first_operand_char_index(8);
+    options.set_space_after_operand_separator(true);
+    options.set_rip_relative_addresses(true);
+    let mut accesses = code.accesses.iter().peekable();
+    let (mut lines, mut text) = (String::new(), String::new());
+    let bytes = &code.bytes[..code.instructions];
+    for instruction in Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE) {
+        text.clear();
+        formatter.format(&instruction, &mut text);
+        let start = instruction.ip() as usize;
+        let _ = match accesses.next_if(|(offset, _)| *offset == start) {
+            Some((_, at)) => writeln!(lines, "{start:6x}  {text:<48}; {}", name(*at)),
+            None => writeln!(lines, "{start:6x}  {text}"),
+        };
+    }
+    lines
+}
+
+/// As above; no code is ever made here.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn listing(_: &Code, _: impl Fn(At) -> String) -> String {
+    String::new()
+}
