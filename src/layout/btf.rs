@@ -324,6 +324,9 @@ impl<'a> Btf<'a> {
     fn int_bits(&self, id: u32) -> Result<Option<(u64, u64)>> {
         let mut id = id;
         for _ in 0..DEEPEST {
+            if id == 0 {
+                break;
+            }
             let (btf, head) = self.head(id)?;
             match head.kind {
                 TYPEDEF | CONST | VOLATILE | RESTRICT | TYPE_TAG if head.word != 0 => {

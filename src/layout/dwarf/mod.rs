@@ -14,7 +14,7 @@ use super::types::{Composite, DEEPEST, Name, Part, Shape, Type, Types, natural, 
 use crate::error::{Error, Result, say};
 use gimli::AttributeValue;
 use gimli::constants as dw;
-use units::{Entry, Units, Value};
+use units::{DwarfId, Entry, Units, Value};
 
 pub use units::Sections;
 
@@ -26,13 +26,8 @@ pub struct Dwarf<'s> {
     units: Units<'s>,
 }
 
-/// An entry, and of an array which of its dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DwarfId {
-    unit: usize,
-    offset: usize,
-    dimension: usize,
-}
+/// Size and members, with the first bit and how many, of a definition.
+type Outline = (u64, Vec<(String, u64, Option<u64>)>);
 
 impl<'s> Dwarf<'s> {
     /// The types in those sections.
@@ -98,8 +93,8 @@ impl<'s> Dwarf<'s> {
         }
     }
 
-    /// Size and members of a definition, to compare it with others.
-    fn outline(&self, id: DwarfId) -> Result<(u64, Vec<(String, u64, Option<u64>)>)> {
+    /// A definition, to compare it with others.
+    fn outline(&self, id: DwarfId) -> Result<Outline> {
         let Some((id, Type::Composite(composite))) = Shape::of(self, id)?.element else {
             return Ok((0, Vec::new()));
         };

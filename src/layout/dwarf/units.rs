@@ -71,6 +71,14 @@ impl<'a> Sections<'a> {
     }
 }
 
+/// An entry, and of an array which of its dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DwarfId {
+    pub unit: usize,
+    pub offset: usize,
+    pub dimension: usize,
+}
+
 /// A unit, and what its entries need to be understood.
 pub struct Unit<'s> {
     pub header: gimli::UnitHeader<Slice<'s>>,
