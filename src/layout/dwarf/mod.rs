@@ -10,7 +10,9 @@ mod units;
 
 use super::expand;
 use super::struct_layout::StructLayout;
-use super::types::{Composite, DEEPEST, Name, Part, Shape, Type, Types, natural, too_deep};
+use super::types::{
+    Composite, DEEPEST, MOST_TEXT, Name, Part, Shape, Type, Types, natural, too_deep,
+};
 use crate::error::{Error, Result, say};
 use gimli::AttributeValue;
 use gimli::constants as dw;
@@ -283,7 +285,7 @@ impl<'s> Dwarf<'s> {
         }
         // Whether an entry of that depth holds members: the struct, and the variants of an enum.
         let mut holds = vec![true];
-        let (mut parts, mut bases) = (Vec::new(), Vec::new());
+        let (mut parts, mut bases, mut text) = (Vec::new(), Vec::new(), 0);
         self.units.walk(id.unit, Some(id.offset), |child| {
             let Some(above) = usize::try_from(child.depth())
                 .ok()
@@ -300,6 +302,12 @@ impl<'s> Dwarf<'s> {
                             bases.push(parts.len());
                         } else if part.name.is_empty() && above > 0 {
                             part.name = "__discriminant".to_owned();
+                        }
+                        text += part.name.len();
+                        if text > MOST_TEXT {
+                            return Err(Error::Input(
+                                "damaged DWARF: the names in a struct do not end".to_owned(),
+                            ));
                         }
                         parts.push(part);
                     }
