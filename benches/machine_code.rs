@@ -62,6 +62,23 @@ mod x86_64 {
     // way to `ud2` is never taken: nobody holds the locks.
     global_asm!(
         ".p2align 4",
+        "hitm_loads:",
+        "  .p2align 4",
+        "2: mov rax, [rsi]",
+        "  mov rax, [rsi + 8]",
+        "  mov eax, [rsi + 16]",
+        "  movzx eax, word ptr [rsi + 20]",
+        "  movzx eax, byte ptr [rsi + 22]",
+        "  mov rax, [rsi + 64]",
+        "  mov eax, [rsi + 72]",
+        "  mov r8, [rsi + 80]",
+        "  mov rax, [r8 + 8]",
+        "  mov eax, [r8 + 16]",
+        "  dec rdx",
+        "  jne 2b",
+        "  ret",
+        "hitm_loads_end:",
+        ".p2align 4",
         "hitm_reads:",
         "  mov rcx, rdx",
         "  .p2align 4",
@@ -131,6 +148,8 @@ mod x86_64 {
         one = const 1u64 << 32,
     );
     unsafe extern "C" {
+        static hitm_loads: u8;
+        static hitm_loads_end: u8;
         static hitm_reads: u8;
         static hitm_reads_end: u8;
         static hitm_lock: u8;
@@ -151,14 +170,14 @@ mod x86_64 {
         Instr::Load { at, width }
     }
 
-    fn passes() -> [(&'static str, Vec<Instr>, [*const u8; 2]); 3] {
+    fn passes() -> [(&'static str, Vec<Instr>, [*const u8; 2]); 4] {
         use Width::{B1, B2, B4, B8};
         let in_slot = |offset, width| {
             let base = Base::Slot(0);
             let at = At { base, offset };
             Instr::Load { at, width }
         };
-        let reads = vec![
+        let loads = vec![
             load(0, B8),
             load(8, B8),
             load(16, B4),
@@ -169,6 +188,8 @@ mod x86_64 {
             Instr::LoadPointer { at: at(80), to: 0 },
             in_slot(8, B8),
             in_slot(16, B4),
+        ];
+        let written = [
             Instr::Add {
                 at: at(128),
                 width: B8,
@@ -179,6 +200,7 @@ mod x86_64 {
                 width: B4,
             },
         ];
+        let reads = loads.iter().cloned().chain(written).collect();
         let (word, kind) = (at(64), LockKind::Queued);
         let lock = vec![
             Instr::Lock { at: word, kind },
@@ -212,6 +234,11 @@ mod x86_64 {
             },
         ];
         [
+            (
+                "reads",
+                loads,
+                [&raw const hitm_loads, &raw const hitm_loads_end],
+            ),
             (
                 "reads, rmw",
                 reads,
@@ -278,8 +305,8 @@ mod x86_64 {
         let returns = all
             .iter()
             .position(|i| i.flow_control() == FlowControl::Return);
-        let back = back.filter(|(n, _)| Some(*n) < returns);
-        let Some((end, last)) = back.last() else {
+        let mut back = back.filter(|(n, _)| Some(*n) < returns);
+        let Some((end, last)) = back.next_back() else {
             return 0;
         };
         let top = last.near_branch_target();
@@ -319,11 +346,11 @@ mod x86_64 {
     pub fn compare(places: usize) -> Result<()> {
         let cpus = Placement::Compact.plan(&Topology::here()?, 1, false)?.cpus;
         pin::pin_current_thread(cpus[0])?;
-        let arena = Arena::new(4096)?;
-        arena.write(arena.base().at(80), arena.base().at(256).0);
         let mut rng = Pcg64Mcg::seed_from_u64(1);
         println!("machine code made of a pass, over the same written by hand, at {places} places");
         for (name, instrs, hand) in passes() {
+            let arena = Arena::new(4096)?;
+            arena.write(arena.base().at(80), arena.base().at(256).0);
             let codes = [made(instrs)?, by_hand(hand)];
             let counts = codes.each_ref().map(in_loop);
             let mut both = [Timed::new(), Timed::new()];
