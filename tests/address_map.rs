@@ -107,7 +107,7 @@ fn addresses_in_any_of_perfs_forms_are_named_by_layout_slot_field_line_and_pair(
     // What perf script prints, twice; an instruction's address is none of ours.
     let field = of(&rows, "embedded-refcount-192", "vma", "vm_refcnt");
     let script = format!(
-        " hitm 4711 [001] 12.5: cpu/mem-loads/P: {:x} |OP LOAD|LVL L3 or HITM| 5550d0c1e2\n",
+        " hitm 4711 [001] 12.5: cpu/mem-loads/P: {:x} 11e29800842 |OP LOAD|LVL L3 or N/A hit|SNP HitM|TLB L1 hit|LCK N/A|BLK  N/A      5550d0c1e2 f\n",
         field.address()
     );
     let found = resolve(&path, &[], &script.repeat(2));
@@ -145,6 +145,44 @@ fn addresses_in_any_of_perfs_forms_are_named_by_layout_slot_field_line_and_pair(
     ] {
         assert!(refused(&path, &[], input).contains("no address met lies in"));
     }
+}
+
+#[test]
+fn what_perf_counts_is_named_by_field_with_its_hitm_and_peer_loads() {
+    let profiles = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/profiles");
+    let map = profiles.join("c2c-arm-both.map.csv");
+    let input = |name: &str| std::fs::read_to_string(profiles.join(name)).unwrap();
+    let rows = |name: &str| -> Vec<[u64; 4]> {
+        let rows = resolve(map.to_str().unwrap(), &[], &input(name));
+        let cells = ["offset", "times", "hitm_local", "peer"];
+        rows.iter()
+            .map(|row| cells.map(|cell| row[cell].as_u64().unwrap()))
+            .collect()
+    };
+    // The heading of a line is no access; rows count by their records.
+    assert_eq!(
+        rows("c2c-arm-both.txt"),
+        [[128, 17302, 0, 40], [136, 121, 0, 2]]
+    );
+    assert_eq!(rows("mem-commas.csv"), [[128, 1, 0, 0]]);
+    // Between blanks as well, but not where perf itself wrote a wrong address.
+    let blanks = input("mem-commas.csv").replacen("2100,2101,", "2100 2101 ", 1);
+    let blanks = blanks
+        .replace(",0xffff", " 0xffff")
+        .replace(",43,0x", " 43 0x")
+        .replace(",[k]", " [k]");
+    let map = map.to_str().unwrap();
+    assert_eq!(resolve(map, &[], &blanks)[0]["offset"], 128);
+    let line = refused(map, &[], input("mem-D-nosep.txt").as_bytes());
+    assert!(line.contains("-D -x,"), "{line}");
+    // Addresses alone say nothing of HITM.
+    let alone = resolve(map, &["0xffff90001080"], "");
+    assert_eq!(
+        (&alone[0]["times"], &alone[0]["peer"]),
+        (&1.into(), &serde_json::Value::Null)
+    );
+    let line = refused(map, &[], input("annotate-percent.txt").as_bytes());
+    assert!(line.contains("no addresses"), "{line}");
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Cases: one question about one struct.
 //!
 //! Here: what a case is, with every name resolved and every number checked. Not here: the file it
-//! is read from (`file`), and how its steps are executed (`program::steps`).
+//! is read from (`file`) and the writing of one (`write`), what was recorded (`perf`), and how its
+//! steps are executed (`program::steps`).
 
+pub mod check;
 mod file;
+pub mod perf;
+mod uses;
+pub mod write;
 
 use crate::error::{Error, Result};
 use crate::layout::StructLayout;

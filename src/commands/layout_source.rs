@@ -28,6 +28,11 @@ pub struct LayoutSource {
 }
 
 impl LayoutSource {
+    /// Whether there is one.
+    pub fn is_given(&self) -> bool {
+        self.btf.is_some() || self.dwarf.is_some() || self.pahole.is_some()
+    }
+
     /// The file that was given.
     pub fn file(&self) -> Result<LayoutFile> {
         match self {
@@ -40,6 +45,9 @@ impl LayoutSource {
             LayoutSource {
                 dwarf: Some(file), ..
             } => Ok(LayoutFile::Dwarf(file.clone())),
+            LayoutSource {
+                pahole: Some(file), ..
+            } => Ok(LayoutFile::Pahole(file.clone())),
             _ => Err(Error::Input(
                 "no source of the struct: give --btf, --dwarf FILE or --pahole FILE".to_owned(),
             )),
@@ -48,9 +56,6 @@ impl LayoutSource {
 
     /// The layout of the struct that was given.
     pub fn read(&self) -> Result<StructLayout> {
-        let file = self.file()?;
-        let name = self.struct_name.as_deref();
-        let name = name.ok_or_else(|| Error::Input("which struct? give --struct S".to_owned()))?;
-        file.read(name)
+        self.file()?.read(self.struct_name.as_deref())
     }
 }

@@ -4,8 +4,16 @@ use crate::error::Result;
 use clap::Subcommand;
 use output::{csv, first_error, json, print, rows};
 
+mod case;
+mod case_new;
+mod case_show;
+mod case_trace;
 mod counters;
 mod layout;
+mod layout_check;
+mod layout_diff;
+mod layout_map;
+mod layout_named;
 mod layout_source;
 mod options;
 mod output;
@@ -24,6 +32,8 @@ mod verdicts;
 /// A subcommand of `hitm`.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Show and check cases: one question about one struct, with its layouts and who accesses what
+    Case(case::Args),
     /// Show the hardware counters: which exist, what they do not mean, whether they count here
     Counters(counters::Args),
     /// Show the layouts: offsets, lines, pairs, and how the fault path uses each field
@@ -52,6 +62,7 @@ impl Command {
     /// Run it.
     pub fn run(self) -> Result<()> {
         match self {
+            Command::Case(args) => case::run(args),
             Command::Counters(args) => counters::run(args),
             Command::Layout(args) => layout::run(args),
             Command::Prefetch(args) => prefetch::run(args),

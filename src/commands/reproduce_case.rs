@@ -31,6 +31,8 @@ const PASSES: u64 = 300;
 const BLOCKS: u64 = 14;
 /// Where nothing changed, a change of this much at most is right.
 const NULL: f64 = 0.03;
+/// A simulated change that is smaller is no change: samples of other seeds differ by as much.
+const SMALLEST: f64 = 0.005;
 
 /// A published change beside ours; a row of the CSV.
 #[derive(Clone, Debug, Serialize)]
@@ -59,7 +61,7 @@ impl Reproduced {
         let simulated = self.simulated_change?;
         Some(match self.null {
             true => simulated.abs() <= NULL,
-            false => simulated * self.published_change > 0.0,
+            false => simulated.abs() >= SMALLEST && simulated * self.published_change > 0.0,
         })
     }
 }

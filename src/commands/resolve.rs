@@ -1,13 +1,14 @@
 //! `hitm layout resolve`: from the addresses that perf prints to layout, slot, field, line, pair.
 
 use super::options::Format;
+use crate::case::perf::{ProfileFormat, UseCounts, UsePlace, format_of, read};
 use crate::error::{Error, Result, say};
 use crate::report::columns::Columns;
 use crate::results::address_map::{AddressMap, Mapped, parse_hex};
 use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read as _};
 use std::path::PathBuf;
 
 /// Arguments of `hitm layout resolve`.
@@ -16,8 +17,8 @@ pub struct Args {
     /// The map, written by `hitm run --address-map`
     #[arg(long, value_name = "FILE")]
     map: PathBuf,
-    /// Hexadecimal addresses; without any, the output of `perf c2c report --stdio` or
-    /// `perf script` is read from standard input
+    /// Hexadecimal addresses; without any, the output of `perf c2c report --stdio`,
+    /// `perf mem report -D -x,` or `perf script` is read from standard input
     addresses: Vec<String>,
     /// How the rows are printed
     #[arg(long, value_enum, default_value = "table")]
@@ -28,7 +29,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct ResolvedRow {
     address: String,
-    times: usize,
+    times: u64,
     layout: String,
     scenario: String,
     threads: usize,
@@ -39,26 +40,38 @@ struct ResolvedRow {
     line: String,
     pair: String,
     half_of_pair: u64,
+    // Empty where the input is addresses alone.
+    loads: Option<u64>,
+    stores: Option<u64>,
+    hitm_local: Option<u64>,
+    hitm_remote: Option<u64>,
+    peer: Option<u64>,
+}
+
+/// What was met at an address.
+#[derive(Default)]
+struct Met {
+    counts: UseCounts,
+    /// Whether more than the address is known.
+    counted: bool,
 }
 
 /// Run it.
 pub fn run(args: &Args) -> Result<String> {
     let map = AddressMap::read(&args.map)?;
-    let mut met: BTreeMap<u64, usize> = BTreeMap::new();
+    let mut met: BTreeMap<u64, Met> = BTreeMap::new();
     if args.addresses.is_empty() {
         let mut stdin = std::io::stdin();
         if stdin.is_terminal() {
             return Err(Error::Input(
-                "no addresses; give some, or pipe in the output of perf c2c report --stdio or perf script".to_owned(),
+                "no addresses; give some, or pipe in the output of perf c2c report --stdio, perf mem report -D -x, or perf script".to_owned(),
             ));
         }
         let mut bytes = Vec::new();
         stdin
             .read_to_end(&mut bytes)
             .map_err(|e| Error::Input(format!("cannot read standard input: {e}")))?;
-        for address in addresses_in(&String::from_utf8_lossy(&bytes)) {
-            *met.entry(address).or_default() += 1;
-        }
+        met_in(&String::from_utf8_lossy(&bytes), &map, &mut met)?;
     }
     let mut outside = Vec::new();
     for text in &args.addresses {
@@ -67,7 +80,7 @@ pub fn run(args: &Args) -> Result<String> {
                 "'{text}' is not a hexadecimal address; write 0x7f12a0c0"
             ))
         })?;
-        *met.entry(address).or_default() += 1;
+        met.entry(address).or_default().counts.all += 1;
         if map.at(address).is_none() {
             outside.push(text.as_str());
         }
@@ -77,7 +90,7 @@ pub fn run(args: &Args) -> Result<String> {
     }
     let rows: Vec<ResolvedRow> = met
         .into_iter()
-        .filter_map(|(address, times)| Some(row(address, times, map.at(address)?)))
+        .filter_map(|(address, met)| Some(row(address, &met, map.at(address)?)))
         .collect();
     if rows.is_empty() {
         return Err(Error::Input(format!(
@@ -88,11 +101,13 @@ pub fn run(args: &Args) -> Result<String> {
     Ok(super::rows(args.format, &rows, table))
 }
 
-fn row(address: u64, times: usize, (mapped, offset): (&Mapped, u64)) -> ResolvedRow {
+fn row(address: u64, met: &Met, (mapped, offset): (&Mapped, u64)) -> ResolvedRow {
     let (line, pair) = (LINE as u64, PAIR as u64);
+    let counts = &met.counts;
+    let counted = |count: u64| met.counted.then_some(count);
     ResolvedRow {
         address: format!("{address:#x}"),
-        times,
+        times: counts.all,
         layout: mapped.layout.clone(),
         scenario: mapped.scenario.clone(),
         threads: mapped.threads,
@@ -103,20 +118,31 @@ fn row(address: u64, times: usize, (mapped, offset): (&Mapped, u64)) -> Resolved
         line: format!("{:#x}", address / line * line),
         pair: format!("{:#x}", address / pair * pair),
         half_of_pair: address % pair / line,
+        loads: counted(counts.loads),
+        stores: counted(counts.stores),
+        hitm_local: counted(counts.hitm_local),
+        hitm_remote: counted(counts.hitm_remote),
+        peer: counted(counts.peer),
     }
 }
 
 fn table(rows: &[ResolvedRow]) -> String {
-    let mut table = Columns::new("<><<><><<");
+    let mut table = Columns::new("<>>><<><><<");
     table.row([
-        "address", "times", "layout", "scenario", "threads", "object", "offset", "pair", "half",
+        "address", "times", "hitm", "peer", "layout", "scenario", "threads", "object", "offset",
+        "pair", "half",
     ]);
     for row in rows {
         let slot = row.slot.map(|slot| format!("{slot} ")).unwrap_or_default();
         let object = format!("{} {slot}{}", row.object, row.field);
+        let hitm = row.hitm_local.zip(row.hitm_remote);
+        let hitm = hitm.map(|(local, remote)| local.saturating_add(remote));
+        let shown = |count: Option<u64>| count.map_or(String::new(), |count| count.to_string());
         table.row([
             row.address.clone(),
             row.times.to_string(),
+            shown(hitm),
+            shown(row.peer),
             row.layout.clone(),
             row.scenario.clone(),
             row.threads.to_string(),
@@ -129,43 +155,48 @@ fn table(rows: &[ResolvedRow]) -> String {
     table.to_string()
 }
 
-/// Every address in what perf prints.
-///
-/// Any hexadecimal word of six digits or more may be one. Below the heading of a line, `perf c2c
-/// report` prints shares in per cent and the offset into that line instead.
-fn addresses_in(text: &str) -> Vec<u64> {
-    let mut found = Vec::new();
-    let mut heading = None;
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let hex = |word: &&str| -> Option<u64> { parse_hex(word.trim_end_matches([':', ','])) };
-        if words.iter().any(|word| word.ends_with('%')) {
-            let offset = words
-                .iter()
-                .filter(|word| word.starts_with("0x"))
-                .find_map(hex);
-            if let (Some(heading), Some(offset)) = (heading, offset)
-                && offset < PAIR as u64
-            {
-                // An address near the end of all is none of ours, but may well be in there.
-                found.push(u64::saturating_add(heading, offset));
-                continue;
-            }
+/// What is met at each address of the map in what perf prints.
+fn met_in(text: &str, map: &AddressMap, met: &mut BTreeMap<u64, Met>) -> Result<()> {
+    let mut add = |address: u64, counts: &UseCounts, counted: bool| {
+        // What lies elsewhere is not kept: a profile may have millions of addresses.
+        if map.at(address).is_some() {
+            let met = met.entry(address).or_default();
+            met.counts.add(counts);
+            met.counted |= counted;
         }
-        for word in words {
-            let digits = word
-                .strip_prefix("0x")
-                .unwrap_or(word)
-                .trim_end_matches([':', ',']);
-            if digits.len() >= 6
-                && let Some(address) = parse_hex(digits)
-            {
-                found.push(address);
-                heading = Some(address);
-            }
+    };
+    match format_of(text) {
+        Some(ProfileFormat::C2c | ProfileFormat::Mem | ProfileFormat::Script) => {
+            read("standard input", text, &mut |found| {
+                if let UsePlace::Address(address) = found.place {
+                    add(address, &found.counts, true);
+                }
+            })?;
+        }
+        Some(format) => {
+            return Err(Error::Input(format!(
+                "{format} has types and no addresses; give the output of perf c2c report --stdio, perf mem report -D -x, or perf script"
+            )));
+        }
+        None => {
+            let once = UseCounts {
+                all: 1,
+                ..UseCounts::default()
+            };
+            addresses_in(text).for_each(|address| add(address, &once, false));
         }
     }
-    found
+    Ok(())
+}
+
+/// Every address in any other text: each hexadecimal word of six digits or more may be one.
+fn addresses_in(text: &str) -> impl Iterator<Item = u64> {
+    let words = text.split(|c: char| c.is_whitespace() || c == ',');
+    words.filter_map(|word| {
+        let digits = word.trim_end_matches(':');
+        let digits = digits.strip_prefix("0x").unwrap_or(digits);
+        (digits.len() >= 6).then(|| parse_hex(digits)).flatten()
+    })
 }
 
 #[cfg(test)]
@@ -173,18 +204,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_found_in_perf_script() {
-        let text = " hitm 4711 [001] 12.5:  cpu/mem-loads/P:     7f12a0c04080 |OP LOAD|LVL L3 or HITM 55d0c1e2\n";
-        assert_eq!(addresses_in(text), [0x7f12a0c04080, 0x55d0c1e2]);
-    }
-
-    #[test]
-    fn offsets_below_a_heading_of_perf_c2c_are_added_to_its_line() {
-        let text = "\
-      0       98      225        0        0      0x7f12a0c04080
-  -------------------------------------------------------------
-           0.00%   45.10%    0.00%    0.00%                 0x8     0       1      0x55d0c1e2
-";
-        assert_eq!(addresses_in(text), [0x7f12a0c04080, 0x7f12a0c04088]);
+    fn addresses_are_found_in_any_text() {
+        let text = " hitm 4711 12.5: 7f12a0c04080 lookup\n4711,0x55d0c1e2,0x7f12a0c04088\n";
+        let found: Vec<u64> = addresses_in(text).collect();
+        assert_eq!(found, [0x7f12a0c04080, 0x55d0c1e2, 0x7f12a0c04088]);
     }
 }

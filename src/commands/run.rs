@@ -4,7 +4,7 @@ use super::first_error;
 use super::options::Options;
 use super::prefetch::selected;
 use super::progress::{Progress, interrupted};
-use super::verdicts::conclude;
+use super::verdicts::{Said, conclude};
 use crate::backend::arms::Arms;
 use crate::backend::faults::FaultArms;
 use crate::backend::native::made::MadeArms;
@@ -146,6 +146,7 @@ fn measure<A: Arms + Build>(
         &design,
         ending,
         &args.options,
+        Said::All,
     );
     first_error([ended.and_then(Ending::finished), back, concluded])
 }

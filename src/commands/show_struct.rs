@@ -2,7 +2,7 @@
 
 use super::layout_source::LayoutSource;
 use super::options::Format;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, say};
 use crate::layout::{LayoutFile, StructLayout};
 use crate::report::columns::Columns;
 use crate::space::map::HOLE;
@@ -100,6 +100,13 @@ pub fn show_all(source: &LayoutSource, format: Format) -> Result<()> {
         ));
     }
     file.each(|layout| {
+        let layout = match layout {
+            Ok(layout) => layout,
+            Err(why) => {
+                say(why);
+                return Ok(());
+            }
+        };
         let rows = member_rows(&layout);
         let text = match format {
             Format::Csv => super::csv(&rows),
@@ -134,6 +141,7 @@ fn heading(file: &LayoutFile, layout: &StructLayout) -> String {
             " at least, as its members need; BTF does not record what its declaration asks for"
         }
         LayoutFile::Dwarf(_) => "",
+        LayoutFile::Pahole(_) => " at least, as far as the text says",
     };
     let _ = writeln!(text, "  aligned to {}{why}", layout.align);
     if layout.members.iter().any(|member| member.in_union) {

@@ -1,24 +1,25 @@
 //! `hitm sim`: the same experiment on a machine model.
 
-use super::first_error;
 use super::options::{Format, Options};
 use super::progress::{Progress, interrupted};
-use super::verdicts::conclude;
+use super::verdicts::{self, Said, conclude};
+use super::{csv, first_error};
 use crate::backend::arms::Arms;
 use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
 use crate::experiment::{
-    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, drive,
+    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, Prefetch, drive,
 };
 use crate::program::totals::Totals;
 use crate::report::columns::Columns;
-use crate::report::explain::explain;
-use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, write_whole};
+use crate::report::explain::{Sharing, explain, explanation};
+use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, slug, write_whole};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
 use crate::space::map::Map;
+use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,10 @@ use std::time::Duration;
 /// Arguments of `hitm sim`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Machine model: a name from --list-machines, or a file
-    #[arg(long, value_name = "NAME|FILE")]
-    machine: Option<String>,
+    /// Machine models, separated by commas: names from --list-machines, or files. Of several, each
+    /// has a run of its own; with --out, in a folder of its own there
+    #[arg(long, value_name = "NAME|FILE,…", value_delimiter = ',')]
+    machine: Vec<String>,
     /// List the machine models and exit
     #[arg(long)]
     list_machines: bool,
@@ -47,7 +49,8 @@ pub struct Args {
         conflicts_with_all = ["pattern", "case"]
     )]
     fault_time: Option<Duration>,
-    /// Instead of verdicts: per field and line, who took it from whom and what it cost a fault
+    /// Instead of verdicts: per field and role, who took its line from whom and what it cost a fault;
+    /// with --out, the run as well, and explanation.csv beside it
     #[arg(long)]
     explain: bool,
     /// Write the line transfers of one sample (the last layout, the last design point) for Perfetto
@@ -91,32 +94,95 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(pattern) = args.pattern {
         return super::print(&run_pattern(&args, pattern)?);
     }
-    let Some(name) = &args.machine else {
-        return Err(Error::Input(
+    match &args.machine[..] {
+        [] => Err(Error::Input(
             "no machine to simulate; give --machine with a name from --list-machines, or a file"
                 .to_owned(),
+        )),
+        [name] => on(&args, name, &args.options, Said::All).map(|_| ()),
+        names => on_several(&args, names),
+    }
+}
+
+/// A run on each of several models, in a folder of its own; their verdicts together.
+fn on_several(args: &Args, names: &[String]) -> Result<()> {
+    if args.timeline.is_some() {
+        return Err(Error::Input(
+            "--timeline is of one sample; give one --machine".to_owned(),
         ));
-    };
+    }
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            return Err(Error::Input(format!("machine '{name}' is named twice")));
+        }
+        Machine::load(name)?;
+    }
+    let mut folders = Vec::new();
+    for name in names {
+        let mut options = args.options.clone();
+        options.out = options.out.map(|dir| dir.join(slug(name)));
+        options.fail_on = None;
+        folders.extend(on(args, name, &options, Said::Nothing)?);
+    }
+    if folders.is_empty() {
+        return Ok(());
+    }
+    verdicts::run(verdicts::Args {
+        files: folders,
+        format: args.options.format,
+        margin: None,
+        baseline: None,
+        fail_on: args.options.fail_on,
+    })
+}
+
+/// What is asked, on the model called `name`; the folder of the run, if there is one.
+fn on(args: &Args, name: &str, options: &Options, said: Said) -> Result<Option<PathBuf>> {
     let machine = Machine::load(name)?;
     // Deterministic where no seed is given: the model has no mood.
-    let (options, room) = (&args.options, machine.shape.cpus());
+    let room = machine.shape.cpus();
     let design = options.design(BackendKind::Sim, &machine.name, room, || 1)?;
+    let asked = Asked {
+        args,
+        options,
+        name,
+        said,
+    };
     if design.case.is_some() {
         let arms = CaseArms::of(&design)?;
-        return simulate(&args, &design, name, Sim::new(machine, arms, &design)?);
+        return simulate(&asked, &design, Sim::new(machine, arms, &design)?);
     }
     let mut sim = Sim::new(machine, FaultArms::of(&design)?, &design)?;
     if let Some(time) = args.fault_time {
         sim.set_fault_time(time, &design)?;
     }
-    simulate(&args, &design, name, sim)
+    simulate(&asked, &design, sim)
 }
 
-/// What is asked of the model called `name`: an explanation, or a run.
-fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) -> Result<()> {
-    let options = &args.options;
+/// What is asked of one model.
+struct Asked<'a> {
+    args: &'a Args,
+    /// With the folder of this model.
+    options: &'a Options,
+    /// The model.
+    name: &'a str,
+    said: Said,
+}
+
+/// An explanation, or a run; the folder of the run.
+fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<Option<PathBuf>> {
+    let Asked {
+        args,
+        options,
+        name,
+        said,
+    } = *asked;
+    let mut explained = Vec::new();
     if args.explain || args.timeline.is_some() {
-        return look_inside(args, design, &sim);
+        explained = look_inside(args, design, &sim)?;
+        if options.out.is_none() {
+            return Ok(None);
+        }
     }
     let settings = RunSettings {
         fault_time_ns: args.fault_time.map(|time| time.as_secs_f64() * 1e9),
@@ -129,6 +195,9 @@ fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) 
     let interrupted = interrupted()?;
     let folder = RunFolder::create(options.out.as_deref(), &design.run, &counters::<A>())?;
     folder.write_environment(&environment)?;
+    if args.explain {
+        folder.write("explanation.csv", csv(&explained).as_bytes())?;
+    }
     let mut progress = Progress::new(design, folder, &[]);
     let mut taken = vec![0; design.points.len()];
     let ended = drive(
@@ -141,12 +210,79 @@ fn simulate<A: Arms>(args: &Args, design: &Design, name: &str, mut sim: Sim<A>) 
     );
     let ending = *ended.as_ref().unwrap_or(&Ending::Interrupted);
     environment.run.end(ending, sim.remarks());
-    let concluded = conclude(progress.finish(), &environment, design, ending, options);
-    first_error([ended.and_then(Ending::finished), concluded])
+    let folder = progress.finish();
+    let path = folder.path().to_owned();
+    let concluded = conclude(folder, &environment, design, ending, options, said);
+    first_error([ended.and_then(Ending::finished), concluded])?;
+    Ok(Some(path))
+}
+
+/// A row of `explanation.csv`: what a role waited for (`times`, `ns`), or took from another
+/// (`from`, `used`, `sharing`), per fault.
+#[derive(Serialize)]
+struct Explained {
+    layout: String,
+    scenario: String,
+    placement: String,
+    threads: usize,
+    prefetch: Prefetch,
+    first_slot: usize,
+    event: &'static str,
+    role: String,
+    field: Option<String>,
+    times: f64,
+    ns: Option<f64>,
+    ns_after_prefetch: Option<f64>,
+    from: Option<String>,
+    used: Option<String>,
+    sharing: Option<Sharing>,
+    other_socket: Option<f64>,
+    line: String,
+}
+
+/// The rows of one sample.
+fn rows(run: &run::Run, design: &Design, planned: &PlannedSample) -> Vec<Explained> {
+    let (waited, taken) = explanation(run);
+    let point = &design.points[planned.point];
+    let row = |event, role: String, times, line: String| Explained {
+        layout: design.arms[planned.arm].to_string(),
+        scenario: point.scenario.to_string(),
+        placement: point.placement.to_string(),
+        threads: point.threads,
+        prefetch: planned.prefetch,
+        first_slot: planned.first_slot,
+        event,
+        role,
+        field: None,
+        times,
+        ns: None,
+        ns_after_prefetch: None,
+        from: None,
+        used: None,
+        sharing: None,
+        other_socket: None,
+        line,
+    };
+    let waited = waited.into_iter().map(|of| Explained {
+        field: Some(of.field),
+        ns: Some(of.ns),
+        ns_after_prefetch: Some(of.ns_after_prefetch),
+        ..row("waited", of.role, of.times, of.line)
+    });
+    let taken = taken.into_iter().map(|of| Explained {
+        field: of.field,
+        from: Some(of.from),
+        used: of.used,
+        sharing: Some(of.sharing),
+        other_socket: Some(of.far),
+        ..row("taken", of.by, of.times, of.line)
+    });
+    waited.chain(taken).collect()
 }
 
 /// One sample of every layout at every point, explained; and the timeline of the last.
-fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()> {
+fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<Vec<Explained>> {
+    let mut explained = Vec::new();
     args.timeline.as_deref().map_or(Ok(()), refuse_existing)?;
     let mut text = String::new();
     for point in 0..design.points.len() {
@@ -168,8 +304,8 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()
             }
             let sample = run::run(sim.machine(planned.prefetch), &spec)?;
             let at = &design.points[point];
-            if let Some(ledger) = &sample.ledger {
-                let faults: u64 = sample.threads.iter().map(|t| t.faults).sum();
+            if spec.explain {
+                explained.extend(rows(&sample, design, planned));
                 let _ = writeln!(
                     text,
                     "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns per fault\n{}",
@@ -180,7 +316,7 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()
                     planned.prefetch,
                     planned.first_slot,
                     Totals::of(&sample.threads).ns_per_fault,
-                    explain(ledger, &sample.map, faults)
+                    explain(&sample)
                 );
             }
             if let (Some(timeline), Some(path)) = (&sample.timeline, &args.timeline) {
@@ -188,7 +324,8 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<()
             }
         }
     }
-    super::print(&text)
+    super::print(&text)?;
+    Ok(explained)
 }
 
 fn write_timeline(timeline: &crate::sim::timeline::Timeline, map: &Map, path: &Path) -> Result<()> {
@@ -208,7 +345,7 @@ fn list() -> Result<String> {
 }
 
 fn run_pattern(args: &Args, pattern: Pattern) -> Result<String> {
-    let machine = Machine::load(args.machine.as_deref().unwrap_or(PATTERN_MACHINE))?;
+    let machine = Machine::load(args.machine.first().map_or(PATTERN_MACHINE, String::as_str))?;
     let name = machine.name.clone();
     let cores = args.cores.unwrap_or(2);
     let accesses = args.accesses.unwrap_or(DEFAULT_ACCESSES);

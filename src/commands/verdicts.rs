@@ -7,7 +7,7 @@ use crate::experiment::{Arm, DEFAULT_MARGIN, Design, Ending, Sample, check_margi
 use crate::judge::{self, Compared, Terms, VerdictRow};
 use crate::report::{self, Record, arms::arms, table};
 use crate::results::{
-    EnvironmentFile, RunFolder, read_roles, read_rows, read_samples, samples_path,
+    EnvironmentFile, RunFolder, folder_of, read_roles, read_rows, read_samples, samples_path,
 };
 use crate::stats::Verdict;
 use std::collections::BTreeSet;
@@ -19,20 +19,20 @@ pub struct Args {
     /// Run folders, or files with the columns of samples.csv; each run is judged by itself, in
     /// however many of them its rows lie
     #[arg(required = true, value_name = "FILES")]
-    files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// How the verdicts are printed
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    pub format: Format,
     /// Equivalence margin in per cent [default: that of the rows, else of the environment.json
     /// beside them, else 2]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
-    margin: Option<f64>,
+    pub margin: Option<f64>,
     /// The baseline of rows that do not say it, as in files of earlier versions
     #[arg(long, value_name = "NAME")]
-    baseline: Option<Arm>,
+    pub baseline: Option<Arm>,
     /// Exit with status 1 if this verdict is among the results
     #[arg(long, value_enum, value_name = "VERDICT")]
-    fail_on: Option<FailOn>,
+    pub fail_on: Option<FailOn>,
 }
 
 /// Run it. Everything is read and judged before anything is printed.
@@ -54,6 +54,8 @@ pub fn run(args: Args) -> Result<()> {
     let beside = args.files.iter().map(beside).filter(|path| path.exists());
     let environments = beside.map(|path| EnvironmentFile::read(&path));
     let environments: Vec<EnvironmentFile> = environments.collect::<Result<_>>()?;
+    let folder = |path: &PathBuf| folder_of(&samples_path(path)).to_owned();
+    let folders: BTreeSet<PathBuf> = args.files.iter().map(folder).collect();
     let runs = runs(all);
     let mut tables = String::new();
     let (mut rows, mut times) = (Vec::new(), Vec::new());
@@ -63,8 +65,15 @@ pub fn run(args: Args) -> Result<()> {
         let records: Vec<&EnvironmentFile> = environments.iter().filter(recorded).collect();
         let terms = terms(&args, run, samples, &records)
             .map_err(|why| Error::Input(format!("run {run}: {why}")))?;
-        let judged = judge::verdicts(samples, &terms);
-        let taken = arms(samples, &judged);
+        let mut judged = judge::verdicts(samples, &terms);
+        let mut taken = arms(samples, &judged);
+        for folder in &folders {
+            let roles = read_roles(folder, samples)?;
+            judged.extend(judge::verdicts_of_roles(&roles, &terms));
+            for samples in roles.values() {
+                taken.extend(arms(samples, &judged));
+            }
+        }
         // A table has a group for each design point; those of two runs are never one.
         if runs.len() > 1 {
             tables += &format!("run {run}\n");
@@ -172,6 +181,15 @@ fn terms(
     })
 }
 
+/// What is said of a run on stdout when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Verdicts, counters that move, and how it ended.
+    All,
+    /// Nothing: several runs are printed together.
+    Nothing,
+}
+
 /// What a run leaves when its last block is done: verdicts, in its folder and on stdout, then the
 /// report. Whatever of it fails, the rest is done; the first error is returned.
 pub fn conclude(
@@ -180,6 +198,7 @@ pub fn conclude(
     design: &Design,
     ending: Ending,
     options: &Options,
+    said: Said,
 ) -> Result<()> {
     let (dir, format) = (folder.path().to_owned(), options.format);
     let recorded = folder.write_environment(environment);
@@ -206,22 +225,26 @@ pub fn conclude(
     for samples in roles.iter().flat_map(|roles| roles.values()) {
         times.extend(arms(samples, &rows));
     }
-    let printed = print(&table::render(format, &rows, &times));
-    let reported = report(&dir, format);
+    let printed = match said {
+        Said::All => print(&table::render(format, &rows, &times)),
+        Said::Nothing => Ok(()),
+    };
+    let counters = format == Format::Table && said == Said::All;
+    let reported = report(&dir, counters);
     if let Some(disturbed) = table::disturbed(&samples) {
         say(disturbed);
     }
     let points = design.points.iter();
     let missing = points.filter(|point| samples.iter().all(|s| s.point != **point));
-    let end = match format {
-        Format::Table => {
+    let end = match counters {
+        true => {
             let mut said = table::ending(ending, &rows, missing.count(), &dir);
             if reported.is_ok() {
                 said += &format!(" Report: {}", dir.join("report.html").display());
             }
             print(&format!("\n{said}\n"))
         }
-        _ => Ok(()),
+        false => Ok(()),
     };
     let found = fail_on(options.fail_on, &rows);
     let roles = roles.map(|_| ());
@@ -229,12 +252,12 @@ pub fn conclude(
 }
 
 /// Counters on stdout, and the report and its plots beside the rows.
-fn report(dir: &Path, format: Format) -> Result<()> {
+fn report(dir: &Path, counters: bool) -> Result<()> {
     let record = Record::read(&[dir])?;
     let counted = report::why::counted(&record);
-    let printed = match format {
-        Format::Table => print(&table::counters(&counted)),
-        _ => Ok(()),
+    let printed = match counters {
+        true => print(&table::counters(&counted)),
+        false => Ok(()),
     };
     first_error([printed, report::write(&record, dir).map(|_| ())])
 }

@@ -6,7 +6,7 @@
 
 use super::expand;
 use super::struct_layout::StructLayout;
-use super::types::{Composite, DEEPEST, Name, Part, Type, Types};
+use super::types::{Composite, DEEPEST, Name, Part, Type, Types, natural};
 use crate::error::{Error, Result, say};
 
 const MAGIC: u16 = 0xeb9f;
@@ -356,6 +356,10 @@ impl Types for Btf<'_> {
     type Id = u32;
 
     fn get(&self, id: u32) -> Result<Type<u32>> {
+        if id == 0 {
+            let (name, to) = (Name::Qualifier(""), None);
+            return Ok(Type::Alias { name, to });
+        }
         let (btf, head) = self.head(id)?;
         let name = || btf.name(head);
         let after = |keyword: &str| match name()? {
@@ -370,6 +374,7 @@ impl Types for Btf<'_> {
             INT | FLOAT => Type::Scalar {
                 name: name()?.to_owned(),
                 bytes: head.word.into(),
+                align: natural(head.word.into()),
             },
             ENUM | ENUM64 => Type::Scalar {
                 name: match after("enum")? {
@@ -377,6 +382,7 @@ impl Types for Btf<'_> {
                     name => name,
                 },
                 bytes: head.word.into(),
+                align: natural(head.word.into()),
             },
             PTR => Type::Pointer {
                 to: Btf::some(head.word),
@@ -459,3 +465,6 @@ impl Types for Btf<'_> {
         self.big_endian
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 
 use super::notation::type_name;
 use super::struct_layout::{Bits, Member, StructLayout};
-use super::types::{Composite, DEEPEST, Part, Shape, Type, Types, too_deep};
+use super::types::{Composite, DEEPEST, Part, Shape, Type, Types, natural, too_deep};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
@@ -125,6 +125,13 @@ impl<T: Types> List<'_, T> {
                 part.name.escape_debug()
             )));
         }
+        if shape.element.is_none() && count > 0 {
+            return Err(Error::Input(format!(
+                "struct '{}': its member '{}' has no type: pahole 1.24 writes BTF so of what is _Atomic; read the DWARF that it was made from with --dwarf",
+                self.struct_name.escape_debug(),
+                part.name.escape_debug()
+            )));
+        }
         let inner = match shape.element {
             Some((id, Type::Composite(inner))) if part.bits.is_none() => Some((id, inner)),
             _ => None,
@@ -206,7 +213,8 @@ impl<T: Types> List<'_, T> {
         };
         let composite = match of {
             Type::Composite(composite) => composite,
-            Type::Scalar { bytes, .. } | Type::Pointer { bytes, .. } => return Ok(natural(bytes)),
+            Type::Scalar { align, .. } => return Ok(align),
+            Type::Pointer { bytes, .. } => return Ok(natural(bytes)),
             _ => return Ok(1),
         };
         if let Some(known) = self.aligns.get(&id) {
@@ -228,14 +236,6 @@ impl<T: Types> List<'_, T> {
         let align = align.max(composite.align.unwrap_or(1));
         self.aligns.insert(id, align);
         Ok(align)
-    }
-}
-
-/// The alignment of a number of that size: the largest power of two that divides it, 16 at most.
-fn natural(bytes: u64) -> u64 {
-    match bytes {
-        0 => 1,
-        bytes => 1 << bytes.trailing_zeros().min(4),
     }
 }
 

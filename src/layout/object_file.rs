@@ -8,10 +8,11 @@ use std::path::Path;
 
 /// Bytes that are read from what is no ordinary file, as a pipe.
 const MOST_PIPED: u64 = 1 << 28;
-/// A compressed section may claim this many bytes, or [`MOST_TIMES`] its compressed size.
+/// A section may be this large unpacked, or [`MOST_TIMES`] what it is packed, and all of one name
+/// together [`MOST_TIMES`] the file.
 const MOST_UNPACKED: u64 = 1 << 23;
-/// How many times its compressed size a section may be: type data shrink to a third or a fifth.
-const MOST_TIMES: u64 = 20;
+/// Type data shrink to a third or a fifth of their size.
+const MOST_TIMES: u64 = 8;
 
 /// The bytes of a file.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
@@ -40,51 +41,67 @@ pub fn is_elf(bytes: &[u8]) -> bool {
 }
 
 /// An ELF file, opened.
-pub fn elf(bytes: &[u8]) -> Result<object::File<'_>> {
-    if !is_elf(bytes) {
-        return Err(Error::Input("it is not an ELF file".to_owned()));
-    }
-    object::File::parse(bytes).map_err(|why| Error::Input(format!("a damaged ELF file: {why}")))
+pub struct Elf<'a> {
+    /// Its parts.
+    pub file: object::File<'a>,
+    bytes: u64,
 }
 
-/// A section of it, unpacked where it is compressed, and linked where it is of an object file that
-/// is not: such a file may have several of one name, which are put together. `None` if it has none.
-pub fn section<'a>(file: &object::File<'a>, name: &str) -> Result<Option<Cow<'a, [u8]>>> {
-    let mut whole: Option<Cow<'a, [u8]>> = None;
-    for section in file.sections() {
-        if section.name() != Ok(name) {
-            continue;
+impl<'a> Elf<'a> {
+    /// The ELF file in `bytes`.
+    pub fn open(bytes: &'a [u8]) -> Result<Elf<'a>> {
+        if !is_elf(bytes) {
+            return Err(Error::Input("it is not an ELF file".to_owned()));
         }
-        let piece = one(file, &section, name)?;
-        match &mut whole {
-            None => whole = Some(piece),
-            Some(whole) => whole.to_mut().extend_from_slice(&piece),
-        }
-        if file.kind() != ObjectKind::Relocatable {
-            break;
-        }
+        let file = object::File::parse(bytes);
+        Ok(Elf {
+            file: file.map_err(|why| Error::Input(format!("a damaged ELF file: {why}")))?,
+            bytes: bytes.len() as u64,
+        })
     }
-    Ok(whole)
-}
 
-fn one<'a>(
-    file: &object::File<'a>,
-    section: &object::Section<'a, '_>,
-    name: &str,
-) -> Result<Cow<'a, [u8]>> {
-    let damaged = |why: object::Error| Error::Input(format!("section {name}: {why}"));
-    let packed = section.compressed_data().map_err(damaged)?;
-    let (bytes, unpacked) = (packed.data.len() as u64, packed.uncompressed_size);
-    if unpacked > bytes.saturating_mul(MOST_TIMES).max(MOST_UNPACKED) {
-        return Err(Error::Input(format!(
-            "section {name} has {bytes} bytes and claims to be {unpacked} unpacked, which is not believed; unpack it with objcopy --decompress-debug-sections"
-        )));
+    /// A section, unpacked where it is compressed, and linked where it is of an object file that is
+    /// not: such a file may have several of one name, which are put together. `None` if it has
+    /// none.
+    pub fn section(&self, name: &str) -> Result<Option<Cow<'a, [u8]>>> {
+        let mut whole: Option<Cow<'a, [u8]>> = None;
+        for section in self.file.sections() {
+            if section.name() != Ok(name) {
+                continue;
+            }
+            let piece = self.one(&section, name)?;
+            match &mut whole {
+                None => whole = Some(piece),
+                Some(whole) => whole.to_mut().extend_from_slice(&piece),
+            }
+            let all = whole.as_ref().map_or(0, |whole| whole.len() as u64);
+            if all > self.bytes.saturating_mul(MOST_TIMES).max(MOST_UNPACKED) {
+                return Err(Error::Input(format!(
+                    "its sections {name} are {all} bytes together, which is not believed: is it damaged?"
+                )));
+            }
+            if self.file.kind() != ObjectKind::Relocatable {
+                break;
+            }
+        }
+        Ok(whole)
     }
-    let mut unpacked = packed.decompress().map_err(damaged)?;
-    if file.kind() == ObjectKind::Relocatable {
-        link(file, section, &mut unpacked);
+
+    fn one(&self, section: &object::Section<'a, '_>, name: &str) -> Result<Cow<'a, [u8]>> {
+        let damaged = |why: object::Error| Error::Input(format!("section {name}: {why}"));
+        let packed = section.compressed_data().map_err(damaged)?;
+        let (bytes, unpacked) = (packed.data.len() as u64, packed.uncompressed_size);
+        if unpacked > bytes.saturating_mul(MOST_TIMES).max(MOST_UNPACKED) {
+            return Err(Error::Input(format!(
+                "section {name} has {bytes} bytes and claims to be {unpacked} unpacked, which is not believed; unpack it with objcopy --decompress-debug-sections"
+            )));
+        }
+        let mut unpacked = packed.decompress().map_err(damaged)?;
+        if self.file.kind() == ObjectKind::Relocatable {
+            link(&self.file, section, &mut unpacked);
+        }
+        Ok(unpacked)
     }
-    Ok(unpacked)
 }
 
 /// Write the offsets into a section that the linker would: those into the other sections. Of those

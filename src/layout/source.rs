@@ -2,7 +2,8 @@
 
 use super::btf::Btf;
 use super::dwarf::{Dwarf, Sections};
-use super::object_file::{elf, is_elf, read_file, section};
+use super::object_file::{Elf, is_elf, read_file};
+use super::pahole::Pahole;
 use super::struct_layout::StructLayout;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
@@ -26,6 +27,8 @@ pub enum LayoutFile {
     },
     /// DWARF, in an ELF file.
     Dwarf(PathBuf),
+    /// The text that pahole prints.
+    Pahole(PathBuf),
 }
 
 impl LayoutFile {
@@ -37,26 +40,38 @@ impl LayoutFile {
         }
     }
 
-    /// The layout of the struct `name`.
-    pub fn read(&self, name: &str) -> Result<StructLayout> {
+    /// The layout of the struct `name`, which only the text of pahole can do without: if it prints
+    /// no other.
+    pub fn read(&self, name: Option<&str>) -> Result<StructLayout> {
+        let named = || name.ok_or_else(|| Error::Input("which struct? give --struct S".to_owned()));
         match self {
-            LayoutFile::Btf { file, base } => with_btf(file, base.as_deref(), |btf| {
-                btf.struct_layout(name, &described(file))
-            }),
+            LayoutFile::Btf { file, base } => {
+                let name = named()?;
+                with_btf(file, base.as_deref(), |btf| {
+                    btf.struct_layout(name, &described(file))
+                })
+            }
             LayoutFile::Dwarf(file) => {
+                let name = named()?;
                 with_dwarf(file, |dwarf| dwarf.struct_layout(name, &described(file)))
+            }
+            LayoutFile::Pahole(file) => {
+                with_pahole(file, |pahole| pahole.struct_layout(name, &described(file)))
             }
         }
     }
 
-    /// The layouts of all structs that have a name, one after the other.
-    pub fn each(&self, mut then: impl FnMut(StructLayout) -> Result<()>) -> Result<()> {
+    /// The layouts of all structs that have a name, one after the other, or why one has none.
+    pub fn each(&self, mut then: impl FnMut(Result<StructLayout>) -> Result<()>) -> Result<()> {
         match self {
             LayoutFile::Btf { file, base } => with_btf(file, base.as_deref(), |btf| {
-                btf.layouts(&described(file))
-                    .try_for_each(|layout| then(layout?))
+                btf.layouts(&described(file)).try_for_each(then)
             }),
             LayoutFile::Dwarf(file) => with_dwarf(file, |dwarf| dwarf.each(&described(file), then)),
+            LayoutFile::Pahole(file) => with_pahole(file, |pahole| {
+                let source = described(file);
+                pahole.layouts(&source).try_for_each(&mut then)
+            }),
         }
     }
 }
@@ -94,15 +109,15 @@ fn btf_bytes(bytes: &[u8]) -> Result<BtfBytes<'_>> {
             base: None,
         });
     }
-    let elf = elf(bytes)?;
-    let own = section(&elf, ".BTF")?.ok_or_else(|| {
+    let elf = Elf::open(bytes)?;
+    let own = elf.section(".BTF")?.ok_or_else(|| {
         Error::Input(
             "it has no section .BTF; if it was compiled with -g, give it with --dwarf".to_owned(),
         )
     })?;
     Ok(BtfBytes {
         own,
-        base: section(&elf, ".BTF.base")?,
+        base: elf.section(".BTF.base")?,
     })
 }
 
@@ -140,4 +155,16 @@ fn with_dwarf<T>(file: &Path, then: impl FnOnce(&Dwarf) -> Result<T>) -> Result<
     let bytes = read_file(file)?;
     let sections = of(file, Sections::of(&bytes))?;
     of(file, Dwarf::of(&sections).and_then(|dwarf| then(&dwarf)))
+}
+
+fn with_pahole<T>(file: &Path, then: impl FnOnce(&Pahole) -> Result<T>) -> Result<T> {
+    let bytes = read_file(file)?;
+    let text = std::str::from_utf8(&bytes);
+    let text =
+        text.map_err(|_| Error::Input("it is no text; of a binary file, give --dwarf".to_owned()));
+    of(
+        file,
+        text.and_then(Pahole::parse)
+            .and_then(|pahole| then(&pahole)),
+    )
 }

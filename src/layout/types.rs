@@ -30,6 +30,8 @@ pub enum Type<Id> {
         name: String,
         /// Its size.
         bytes: u64,
+        /// Its alignment.
+        align: u64,
     },
     /// A pointer or a reference.
     Pointer {
@@ -165,6 +167,14 @@ impl<Id: Copy> Shape<Id> {
     pub fn bytes(&self) -> Result<u64> {
         let bytes = self.one().checked_mul(self.count);
         bytes.ok_or_else(|| Error::Input("an array is larger than memory can be".to_owned()))
+    }
+}
+
+/// The alignment of a number of that size: the largest power of two that divides it, 16 at most.
+pub fn natural(bytes: u64) -> u64 {
+    match bytes {
+        0 => 1,
+        bytes => 1 << bytes.trailing_zeros().min(4),
     }
 }
 

@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 pub struct Taking {
     /// Line of the arena.
     pub line: u32,
+    /// The core that took it.
+    pub by: u16,
+    /// The core that lost it.
+    pub from: u16,
     /// The first 4-byte word of the line that the taker accessed; `None` for a prefetch.
     pub word: Option<u8>,
     /// The first 4-byte word that the loser had touched since it got the line.
@@ -40,8 +44,8 @@ pub struct Asked {
 pub struct Ledger {
     /// Lines taken, how often.
     pub takings: BTreeMap<Taking, u64>,
-    /// Requests by line and first word (`None`: a prefetch).
-    pub asked: BTreeMap<(u32, Option<u8>), Asked>,
+    /// Requests by line, first word (`None`: a prefetch) and core.
+    pub asked: BTreeMap<(u32, Option<u8>, u16), Asked>,
 }
 
 fn first(words: u32) -> Option<u8> {
@@ -54,10 +58,19 @@ fn demanded(by: Transaction) -> Option<u8> {
 }
 
 impl Ledger {
-    /// A line was taken from a core that had touched the words `lost`.
-    pub fn steal(&mut self, by: Transaction, lost: u32, distance: Distance, invalidated: bool) {
+    /// A line was taken from the core `from`, which had touched the words `lost`.
+    pub fn steal(
+        &mut self,
+        by: Transaction,
+        from: usize,
+        lost: u32,
+        distance: Distance,
+        invalidated: bool,
+    ) {
         let taking = Taking {
             line: by.line,
+            by: by.core,
+            from: from as u16,
             word: demanded(by),
             lost_word: first(lost),
             distance,
@@ -68,7 +81,8 @@ impl Ledger {
 
     /// A request was served, `latency` after it would have been asked for.
     pub fn request(&mut self, by: Transaction, after_prefetch: bool, latency: Picos) {
-        let asked = self.asked.entry((by.line, demanded(by))).or_default();
+        let asked = self.asked.entry((by.line, demanded(by), by.core));
+        let asked = asked.or_default();
         asked.requests += 1;
         asked.waited += latency;
         if after_prefetch && by.origin == Origin::Demand {
@@ -79,7 +93,7 @@ impl Ledger {
 
     /// The same request had waited `queued` before it was served.
     pub fn queued(&mut self, by: Transaction, queued: Picos) {
-        if let Some(asked) = self.asked.get_mut(&(by.line, first(by.words))) {
+        if let Some(asked) = self.asked.get_mut(&(by.line, first(by.words), by.core)) {
             asked.waited += queued;
         }
     }

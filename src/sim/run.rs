@@ -83,6 +83,8 @@ pub struct Run {
     pub timeline: Option<Timeline>,
     /// What lay where.
     pub map: Map,
+    /// The roles of the threads of each core that has any: `reader`, or `reader+writer` of siblings.
+    pub roles: BTreeMap<u16, String>,
 }
 
 /// Take one sample.
@@ -118,6 +120,25 @@ struct Sampler<'a, B> {
     machine: &'a Machine,
     spec: &'a SampleSpec<B>,
     cpus: Vec<usize>,
+}
+
+/// See [`Run::roles`].
+fn roles_of_cores<P: Program>(
+    program: &P,
+    machine: &Machine,
+    cpus: &[usize],
+) -> BTreeMap<u16, String> {
+    let mut roles: BTreeMap<u16, String> = BTreeMap::new();
+    for (id, cpu) in cpus.iter().enumerate() {
+        let role = program.role(id).name;
+        let of_core = roles.entry(machine.shape.core_of(*cpu) as u16).or_default();
+        match of_core.is_empty() {
+            true => of_core.push_str(&role),
+            false if *of_core == *role => {}
+            false => *of_core += &format!("+{role}"),
+        }
+    }
+    roles
 }
 
 /// Operations so far, of each role, and how many threads have it.
@@ -259,6 +280,7 @@ impl<B> WithProgram for Sampler<'_, B> {
             ledger: state.coherence.ledger.take(),
             timeline: state.timeline.take(),
             map: program.map(),
+            roles: roles_of_cores(&*program, machine, &cpus),
         })
     }
 }

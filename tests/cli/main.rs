@@ -3,8 +3,12 @@
 //! Here: running the binary, which every test does, and reading what it wrote. Nothing depends on
 //! how busy the machine is: where samples may be set aside, a test holds for that as well.
 
+mod case;
+mod case_new;
 mod folder;
 mod interrupted;
+mod layout_map;
+mod layouts;
 mod output;
 mod refused;
 mod resume;

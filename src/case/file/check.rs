@@ -18,6 +18,9 @@ use std::collections::BTreeSet;
 /// Most accesses of a pass.
 const ACCESSES: u64 = 4096;
 
+/// Most locks that a thread holds at a time.
+const HELD: usize = 8;
+
 /// What is checked: all roles of a case in one layout.
 pub struct Checked<'c> {
     pub source: &'c Source<'c>,
@@ -386,6 +389,10 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
                  wait for each other for ever",
                 clip(&field.name)
             );
+            return Err(self.wrong(line, what));
+        }
+        if self.held.len() >= HELD {
+            let what = format_args!("more than {HELD} locks and counters are held at a time");
             return Err(self.wrong(line, what));
         }
         self.order(field, line);

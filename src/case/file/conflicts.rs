@@ -38,13 +38,15 @@ impl Use {
         }
     }
 
-    /// Whether the same field may be used in both ways.
-    fn goes_with(&self, other: &Use) -> bool {
+    /// Whether the same field, of elements of so many bytes, may be used in both ways.
+    fn goes_with(&self, other: &Use, element: usize) -> bool {
         use LockKind::{RwRead, RwWrite};
         match (self, other) {
             (Use::Write(_) | Use::Cas, Use::Write(_) | Use::Cas) => true,
             (Use::Lock(RwRead | RwWrite), Use::Lock(RwRead | RwWrite)) => true,
-            (Use::Lock(kind), Use::Cas) | (Use::Cas, Use::Lock(kind)) => kind.bytes() == 4,
+            (Use::Lock(kind), Use::Cas) | (Use::Cas, Use::Lock(kind)) => {
+                kind.bytes() == 4 && element == 8
+            }
             (one, other) => one == other,
         }
     }
@@ -102,11 +104,14 @@ pub struct Waiting {
     pub line: usize,
 }
 
+/// Struct and part, first byte, field, use and role of a claim.
+type ClaimKey = (ObjectOf, Option<usize>, usize, String, Use, Option<usize>);
+
 /// What all roles do, as far as it has to fit.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// By bytes, field, use and role, each once.
-    claims: BTreeMap<(ObjectOf, Option<usize>, usize, String, Use, Option<usize>), Claim>,
+    /// Each once.
+    claims: BTreeMap<ClaimKey, Claim>,
     /// The second is waited for while the first is held; and where.
     pub orders: BTreeMap<(Named, Named), usize>,
     pub seq_writes: Vec<SeqWrite>,
@@ -163,7 +168,7 @@ impl Among<'_> {
             open.retain(beside);
             let plain = |one: &Claim| matches!(one.r#use, Use::Write(_) | Use::Cas);
             let fits = |one: &Claim| match one.field == claim.field {
-                true => one.r#use.goes_with(&claim.r#use),
+                true => one.r#use.goes_with(&claim.r#use, claim.element),
                 false => plain(one) && plain(claim),
             };
             if let Some(one) = open.iter().find(|one| !fits(one)) {

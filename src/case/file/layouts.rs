@@ -157,8 +157,8 @@ fn moved(keys: &Keys<'_, '_, '_>, name: String, before: &[Draft]) -> Result<Draf
             .get("base")
             .map_or(keys.line, |value| keys.source.line(value.span().start));
         let names = before.iter().map(|draft| draft.layout.name.as_str());
-        let what = "layout (a base stands before what is made of it)";
-        return Err(keys.source.unknown(line, what, &base, names));
+        let place = "base, which stands before what is made of it";
+        return Err(keys.source.unknown_in(line, place, "layout", &base, names));
     };
     let mut draft = found.clone();
     draft.line = keys.line;
@@ -197,11 +197,10 @@ fn moved(keys: &Keys<'_, '_, '_>, name: String, before: &[Draft]) -> Result<Draf
     (layout.fields, draft.moved) = placed.into_iter().unzip();
     layout.bytes = match keys.has("size") {
         true => keys.whole("size", 1..=STRUCT_BYTES)?,
-        false => {
-            let end = layout.fields.iter().map(CaseField::end).max();
-            let bytes = layout.bytes.max(end.unwrap_or(0));
-            bytes.next_multiple_of(layout.align)
-        }
+        false => match layout.fields.iter().map(CaseField::end).max() {
+            Some(end) if end > layout.bytes => end.next_multiple_of(layout.align),
+            _ => layout.bytes,
+        },
     };
     Ok(draft)
 }
@@ -307,7 +306,7 @@ fn imported(
             ));
         }
     };
-    found.read(of)
+    found.read(Some(of))
 }
 
 /// `[[layout.part]]`, each.
@@ -440,8 +439,10 @@ pub fn pointer(
         _ => {
             let names = index.iter().filter(|(_, (part, _))| part.is_none());
             let names = names.map(|(name, _)| *name);
-            let what = format!("{key} of {what}: field");
-            Err(keys.source.unknown(keys.line, &what, name, names))
+            let place = format!("{key} of {what}");
+            Err(keys
+                .source
+                .unknown_in(keys.line, &place, "field", name, names))
         }
     }
 }

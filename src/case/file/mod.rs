@@ -1,7 +1,8 @@
 //! Case files: from TOML to a `Case` in which every name is resolved and every number checked.
 //!
 //! Here: what stands at the top of a file, the roles, and the cases that come with `hitm`. Not
-//! here: one value (`source`), objects, layouts, steps, what is published (each a file), and what
+//! here: one value (`source`), objects, layouts, steps and what they
+//! may name (`scope`), what is published (each a file), and what
 //! the steps of all roles may not do together (`check`, `conflicts`).
 
 mod check;
@@ -9,6 +10,7 @@ mod conflicts;
 mod layouts;
 mod objects;
 mod published;
+mod scope;
 mod source;
 mod steps;
 
@@ -16,16 +18,19 @@ use crate::case::{Case, CaseField, CaseLayout, Companion, ObjectOf, RoleOf, Thre
 use crate::error::{Error, Result};
 use layouts::Draft;
 use objects::{ASSUMED_THREADS, Index, arena_bytes, fits_arena};
+use scope::Scope;
 use source::{Keys, Params, Source, Value, clip};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
-use steps::{Scope, Steps};
+use steps::Steps;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Longest case file, in bytes.
 const TEXT_BYTES: usize = 1 << 20;
+/// Most values, tables and lines of a file, which take much more memory than their text.
+const MARKS: usize = 100_000;
 /// Most roles of a case.
 const ROLES: usize = 8;
 
@@ -128,6 +133,12 @@ fn parse(name: &str, text: &str, origin: &str, folder: Option<&Path>) -> Result<
     }
     if text.len() > TEXT_BYTES {
         return Err(Error::Input(format!("{origin}: {}", too_long())));
+    }
+    let mark = |byte: &&u8| b"=[{,.\n".contains(byte);
+    if text.as_bytes().iter().filter(mark).count() > MARKS {
+        return Err(Error::Input(format!(
+            "{origin}: more than {MARKS} values, tables and lines"
+        )));
     }
     let source = &Source::new(origin, text);
     let root = DeTable::parse(text).map_err(|error| {
@@ -336,6 +347,3 @@ fn with_steps(
     }
     Ok(layouts)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! What others have published, and the rules of a case file.
 
-use super::objects::STRUCT_BYTES;
+use super::objects::{FIELDS, STRUCT_BYTES};
 use super::source::{Keys, Params, Source, Value, clip};
 use crate::case::{Case, CaseLayout, Does, Published, PublishedMachine, Quantity, RoleUse, Rule};
 use crate::error::Result;
@@ -24,7 +24,7 @@ const RULE: [&str; 4] = ["apart", "within", "together", "max_size"];
 const USE: [&str; 2] = ["role", "does"];
 
 /// Most figures, and most rules, of a case.
-const MOST: usize = 1024;
+const MOST: usize = 256;
 
 /// `[[published]]`, each.
 pub fn published(source: &Source<'_>, list: &[Value<'_>], case: &Case) -> Result<Vec<Published>> {
@@ -168,6 +168,9 @@ fn names_of(layout: &CaseLayout) -> BTreeSet<&str> {
 fn together(keys: &Keys<'_, '_, '_>, case: &Case, names: &[BTreeSet<&str>]) -> Result<Rule> {
     let mut fields = Vec::new();
     for value in keys.list("together")? {
+        if fields.len() == FIELDS {
+            return Err(keys.error_at("together", format_args!("more than {FIELDS} fields")));
+        }
         let name = keys.source.text("together", value)?;
         for (layout, names) in case.layouts.iter().zip(names) {
             if !names.contains(name) {

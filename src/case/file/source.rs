@@ -71,14 +71,20 @@ impl<'a> Source<'a> {
         given: &str,
         valid: impl IntoIterator<Item = &'n str>,
     ) -> Error {
-        let mut valid = valid.into_iter().peekable();
-        match valid.peek() {
-            Some(_) => self.wrong(line, Error::unknown(what, &clip(given), valid)),
-            None => self.wrong(
-                line,
-                format_args!("unknown {what} '{}'; there is none here", clip(given)),
-            ),
-        }
+        self.wrong(line, unknown(what, given, valid))
+    }
+
+    /// The same, with where it is asked for: a key, a role.
+    pub fn unknown_in<'n>(
+        &self,
+        line: usize,
+        place: &str,
+        what: &str,
+        given: &str,
+        valid: impl IntoIterator<Item = &'n str>,
+    ) -> Error {
+        let unknown = unknown(what, given, valid);
+        self.wrong(line, format_args!("{place}: {unknown}"))
     }
 
     fn expected<T>(
@@ -187,9 +193,9 @@ impl<'a> Source<'a> {
 
     fn param(&self, key: &str, value: &Value<'_>, name: &str, params: &Params) -> Result<Param> {
         params.get(name).copied().ok_or_else(|| {
-            let what = format!("{}: parameter", clip(key));
+            let line = self.line(value.span().start);
             let names = params.keys().map(String::as_str);
-            self.unknown(self.line(value.span().start), &what, name, names)
+            self.unknown_in(line, &clip(key), "parameter", name, names)
         })
     }
 
@@ -378,6 +384,14 @@ impl<'s, 'v, 'a> Keys<'s, 'v, 'a> {
             ));
         }
         Ok(name)
+    }
+}
+
+fn unknown<'n>(what: &str, given: &str, valid: impl IntoIterator<Item = &'n str>) -> String {
+    let mut valid = valid.into_iter().peekable();
+    match valid.peek() {
+        Some(_) => Error::unknown(what, &clip(given), valid).to_string(),
+        None => format!("unknown {what} '{}'; there is none here", clip(given)),
     }
 }
 

@@ -3,12 +3,10 @@
 //! Here: what one step says, and that locks are given back in the list that took them. Not here:
 //! what steps may not do together (`check`).
 
-use super::objects::{Index, most};
-use super::source::{Keys, Params, Source, Value, clip};
-use crate::case::{
-    CaseField, Companion, Count, Element, FieldRef, LockKind, ObjectOf, Objects, Pick, Place, Step,
-    Times,
-};
+use super::objects::{STRUCT_BYTES, most};
+use super::scope::Scope;
+use super::source::{Keys, Value, clip};
+use crate::case::{Count, Element, FieldRef, LockKind, ObjectOf, Pick, Place, Step, Times};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use toml::de::DeValue;
@@ -58,30 +56,6 @@ const SLEEPING: [&str; 16] = [
     "pthread-rwlock",
     "completion",
 ];
-
-/// What steps may name.
-pub struct Scope<'s> {
-    pub source: &'s Source<'s>,
-    /// The layout's name.
-    pub layout: &'s str,
-    /// The role's name.
-    pub role: &'s str,
-    pub struct_name: &'s str,
-    pub objects: &'s Objects,
-    /// Alignment of the struct.
-    pub align: usize,
-    /// Alignments of the layout's parts.
-    pub part_aligns: &'s [usize],
-    pub fields: &'s Index<'s>,
-    pub companions: &'s [Companion],
-    pub companion_fields: &'s [Index<'s>],
-    pub params: &'s Params,
-    /// Names of words that threads have of their own.
-    pub percpu: &'s BTreeSet<String>,
-    pub least_threads: usize,
-    /// Whether writing the field takes a load as well: a bit-field.
-    pub bit_field: &'s dyn Fn(&str) -> bool,
-}
 
 /// Steps, and the line of each: a step before those in it.
 #[derive(Default)]
@@ -205,16 +179,16 @@ impl Reader<'_, '_> {
         match kind {
             "read" => self.read(&keys),
             "write" => self.write(&keys),
-            "rmw" => Ok(Step::Rmw(self.word(&keys, kind)?)),
+            "rmw" => Ok(Step::Rmw(self.scope.word(&keys, kind)?)),
             "cas" => self.cas(&keys, depth),
             "lock" => self.lock(&keys, held),
             "unlock" => self.unlock(&keys, held),
             "seq_read" => Ok(Step::SeqRead {
-                field: self.word(&keys, kind)?,
+                field: self.scope.word(&keys, kind)?,
                 body: self.inner(&keys, "body", depth)?,
             }),
             "seq_write" => Ok(Step::SeqWrite {
-                field: self.word(&keys, kind)?,
+                field: self.scope.word(&keys, kind)?,
                 body: self.inner(&keys, "body", depth)?,
             }),
             "percpu" => self.percpu(&keys, depth),
@@ -223,151 +197,13 @@ impl Reader<'_, '_> {
             "pick" => self.pick(&keys),
             "choose" => self.choose(&keys, depth),
             "every" => Ok(Step::Every {
-                passes: self.whole(&keys, kind, 1..=1 << 32)? as u64,
+                passes: self.scope.whole(&keys, kind, 1..=1 << 32)? as u64,
                 steps: self.inner(&keys, "steps", depth)?,
             }),
             "repeat" => self.repeat(&keys, depth),
             "work" => self.work(&keys),
-            _ => Ok(Step::Wait(self.word(&keys, kind)?)),
+            _ => Ok(Step::Wait(self.scope.word(&keys, kind)?)),
         }
-    }
-
-    fn whole(
-        &self,
-        keys: &Keys<'_, '_, '_>,
-        key: &str,
-        range: std::ops::RangeInclusive<usize>,
-    ) -> Result<usize> {
-        let value = keys.required(key)?;
-        self.scope
-            .source
-            .whole(key, value, range, self.scope.params)
-    }
-
-    fn probability(&self, keys: &Keys<'_, '_, '_>, key: &str) -> Result<Option<f64>> {
-        let read = |value| {
-            self.scope
-                .source
-                .number(key, value, 0.0..=1.0, self.scope.params)
-        };
-        keys.get(key).map(read).transpose()
-    }
-
-    /// The struct that `of` or `to` names.
-    fn object(&self, key: &str, value: &Value<'_>) -> Result<ObjectOf> {
-        let mut words = vec![(self.scope.struct_name, ObjectOf::Struct)];
-        let companions = self.scope.companions.iter().enumerate();
-        words.extend(companions.map(|(n, one)| (one.name.as_str(), ObjectOf::Companion(n))));
-        self.scope.source.word(key, value, &words)
-    }
-
-    fn objects_of(&self, of: ObjectOf) -> &Objects {
-        match of {
-            ObjectOf::Struct => self.scope.objects,
-            ObjectOf::Companion(n) => {
-                let companion = self.scope.companions.get(n);
-                companion.map_or(self.scope.objects, |companion| &companion.objects)
-            }
-        }
-    }
-
-    /// The field that a step names, and the alignment of the object that it lies in.
-    fn find(&self, name: &str, line: usize) -> Result<(ObjectOf, &str, &CaseField, usize)> {
-        let scope = self.scope;
-        let source = scope.source;
-        if let Some((prefix, rest)) = name.split_once('.')
-            && let Some(n) = scope.companions.iter().position(|one| one.name == prefix)
-            && let (Some(companion), Some(index)) =
-                (scope.companions.get(n), scope.companion_fields.get(n))
-        {
-            return match index.get_key_value(rest) {
-                Some((name, (_, field))) => {
-                    Ok((ObjectOf::Companion(n), name, field, companion.align))
-                }
-                None => {
-                    let what = format!("role '{}': field of '{prefix}'", scope.role);
-                    Err(source.unknown(line, &what, rest, index.keys().copied()))
-                }
-            };
-        }
-        match scope.fields.get_key_value(name) {
-            Some((name, (None, field))) => Ok((ObjectOf::Struct, name, field, scope.align)),
-            Some((name, (Some(part), field))) => {
-                let align = scope.part_aligns.get(*part).copied().unwrap_or(1);
-                Ok((ObjectOf::Struct, name, field, align))
-            }
-            None => {
-                let (role, layout) = (scope.role, scope.layout);
-                let what = format!("role '{role}': layout '{layout}' has no such field:");
-                Err(source.unknown(line, &what, name, scope.fields.keys().copied()))
-            }
-        }
-    }
-
-    fn element(&self, keys: &Keys<'_, '_, '_>, field: &CaseField) -> Result<Option<Element>> {
-        let Some(value) = keys.get("at") else {
-            return Ok(None);
-        };
-        if field.count == 1 {
-            let what = format_args!("'{}' is no array", clip(&field.name));
-            return Err(keys.error_at("at", what));
-        }
-        let words = [("own", Element::Own), ("random", Element::Random)];
-        if let Some(text) = value.get_ref().as_str()
-            && !self.scope.params.contains_key(text)
-        {
-            return self.scope.source.word("at", value, &words).map(Some);
-        }
-        let at = self.whole(keys, "at", 0..=field.count - 1)?;
-        Ok(Some(Element::At(at)))
-    }
-
-    fn field(&self, keys: &Keys<'_, '_, '_>, key: &str) -> Result<(FieldRef, &CaseField, usize)> {
-        let value = keys.required(key)?;
-        let name = self.scope.source.text(key, value)?;
-        let line = self.scope.source.line(value.span().start);
-        let (of, name, field, align) = self.find(name, line)?;
-        let field_ref = FieldRef {
-            of,
-            name: name.to_owned(),
-            element: self.element(keys, field)?,
-        };
-        Ok((field_ref, field, align))
-    }
-
-    /// A field, or an element of one, that is accessed in one piece.
-    fn word_sized(&self, keys: &Keys<'_, '_, '_>, key: &str) -> Result<(FieldRef, usize)> {
-        let (field_ref, field, align) = self.field(keys, key)?;
-        let (name, layout) = (clip(&field.name), self.scope.layout);
-        if field.count > 1 && field_ref.element.is_none() {
-            let what = format_args!(
-                "'{name}' has {} elements in layout '{layout}'; say which one with at = K, \
-                 \"own\" or \"random\"",
-                field.count
-            );
-            return Err(keys.error_at(key, what));
-        }
-        if !matches!(field.bytes, 1 | 2 | 4 | 8) {
-            let what = format_args!(
-                "'{name}' has {} bytes in layout '{layout}'; this step needs a field of 1, 2, 4 \
-                 or 8",
-                field.bytes
-            );
-            return Err(keys.error_at(key, what));
-        }
-        if !field.offset.is_multiple_of(field.bytes) || align < field.bytes {
-            let what = format_args!(
-                "'{name}' of {} bytes lies at byte {} of a struct aligned to {align} in layout \
-                 '{layout}'; this step needs it naturally aligned",
-                field.bytes, field.offset
-            );
-            return Err(keys.error_at(key, what));
-        }
-        Ok((field_ref, field.bytes))
-    }
-
-    fn word(&self, keys: &Keys<'_, '_, '_>, key: &str) -> Result<FieldRef> {
-        Ok(self.word_sized(keys, key)?.0)
     }
 
     fn read(&mut self, keys: &Keys<'_, '_, '_>) -> Result<Step> {
@@ -375,11 +211,11 @@ impl Reader<'_, '_> {
         let mut fields = Vec::new();
         for value in keys.list("read")? {
             let line = source.line(value.span().start);
-            let (of, name, field, _) = self.find(source.text("read", value)?, line)?;
+            let (of, name, field, _) = self.scope.find(source.text("read", value)?, line)?;
             fields.push(FieldRef {
                 of,
                 name: name.to_owned(),
-                element: self.element(keys, field)?,
+                element: self.scope.element(keys, field)?,
             });
         }
         if fields.is_empty() {
@@ -387,29 +223,29 @@ impl Reader<'_, '_> {
         }
         self.take_room(keys.line, fields.len() - 1)?;
         let bytes = match keys.has("bytes") {
-            true => Some(self.whole(keys, "bytes", 1..=super::objects::STRUCT_BYTES)?),
+            true => Some(self.scope.whole(keys, "bytes", 1..=STRUCT_BYTES)?),
             false => None,
         };
         Ok(Step::Read { fields, bytes })
     }
 
     fn write(&self, keys: &Keys<'_, '_, '_>) -> Result<Step> {
-        let field = self.word(keys, "write")?;
+        let field = self.scope.word(keys, "write")?;
         // A bit-field is read, changed and stored: a load, then a store that is always made.
         let always =
             (field.of == ObjectOf::Struct && (self.scope.bit_field)(&field.name)).then_some(1.0);
-        let if_changed = self.probability(keys, "if_changed")?.or(always);
+        let if_changed = self.scope.probability(keys, "if_changed")?.or(always);
         Ok(Step::Write { field, if_changed })
     }
 
     fn cas(&mut self, keys: &Keys<'_, '_, '_>, depth: usize) -> Result<Step> {
-        let field = self.word(keys, "cas")?;
+        let field = self.scope.word(keys, "cas")?;
         let add = match keys.has("add") {
-            true => self.whole(keys, "add", 1..=u32::MAX as usize)? as u64,
+            true => self.scope.whole(keys, "add", 1..=u32::MAX as usize)? as u64,
             false => 1,
         };
         let tries = match keys.has("tries") {
-            true => Some(self.whole(keys, "tries", 1..=1 << 20)? as u32),
+            true => Some(self.scope.whole(keys, "tries", 1..=1 << 20)? as u32),
             false => None,
         };
         let then = match (keys.has("then"), tries) {
@@ -426,7 +262,7 @@ impl Reader<'_, '_> {
     }
 
     fn lock(&self, keys: &Keys<'_, '_, '_>, held: &mut Held) -> Result<Step> {
-        let (field, bytes) = self.word_sized(keys, "lock")?;
+        let (field, bytes) = self.scope.word_sized(keys, "lock")?;
         let value = keys.required("kind")?;
         let word = self.scope.source.text("kind", value)?;
         if SLEEPING.contains(&word) {
@@ -459,7 +295,7 @@ impl Reader<'_, '_> {
     }
 
     fn unlock(&self, keys: &Keys<'_, '_, '_>, held: &mut Held) -> Result<Step> {
-        let field = self.word(keys, "unlock")?;
+        let field = self.scope.word(keys, "unlock")?;
         match held.iter().rposition(|(one, ..)| *one == field) {
             Some(at) => {
                 let (field, kind, _) = held.remove(at);
@@ -482,7 +318,7 @@ impl Reader<'_, '_> {
             (false, false) => (1, Vec::new()),
             (false, true) => return Err(keys.error_at("spill", "needs a batch")),
             (true, spilled) => {
-                let batch = self.whole(keys, "batch", 1..=1 << 32)? as u64;
+                let batch = self.scope.whole(keys, "batch", 1..=1 << 32)? as u64;
                 let spill = match spilled {
                     true => self.inner(keys, "spill", depth)?,
                     false => Vec::new(),
@@ -500,21 +336,21 @@ impl Reader<'_, '_> {
                 Err(keys.error_at("at", "words of threads are no array of a struct"))
             }
             true => Ok(Step::SumPercpu(name)),
-            false => Ok(Step::Sum(self.field(keys, "sum")?.0)),
+            false => Ok(Step::Sum(self.scope.field(keys, "sum")?.0)),
         }
     }
 
     fn follow(&self, keys: &Keys<'_, '_, '_>) -> Result<Step> {
-        let (field, bytes) = self.word_sized(keys, "follow")?;
+        let (field, bytes) = self.scope.word_sized(keys, "follow")?;
         if bytes != 8 {
             let what = format_args!("'{}' is no pointer, which has 8 bytes", clip(&field.name));
             return Err(keys.error_at("follow", what));
         }
         let to = match keys.get("to") {
-            Some(value) => self.object("to", value)?,
+            Some(value) => self.scope.object("to", value)?,
             None => field.of,
         };
-        let link = match &self.objects_of(field.of).place {
+        let link = match &self.scope.objects_of(field.of).place {
             Place::Chain { link, .. } => Some(link),
             _ => None,
         };
@@ -532,10 +368,10 @@ impl Reader<'_, '_> {
 
     fn pick(&self, keys: &Keys<'_, '_, '_>) -> Result<Step> {
         let of = match keys.get("of") {
-            Some(value) => self.object("of", value)?,
+            Some(value) => self.scope.object("of", value)?,
             None => ObjectOf::Struct,
         };
-        let objects = self.objects_of(of);
+        let objects = self.scope.objects_of(of);
         let words = [
             ("own", Pick::Own),
             ("neighbour", Pick::Neighbour),
@@ -552,7 +388,7 @@ impl Reader<'_, '_> {
                     Count::Of(count) => count,
                     Count::Threads => self.scope.least_threads,
                 };
-                Pick::At(self.whole(keys, "pick", 0..=count - 1)?)
+                Pick::At(self.scope.whole(keys, "pick", 0..=count - 1)?)
             }
         };
         let fault = match which {
@@ -597,7 +433,7 @@ impl Reader<'_, '_> {
                 let words = [("to-root", Times::ToRoot)];
                 self.scope.source.word("repeat", value, &words)?
             }
-            _ => Times::Of(self.whole(keys, "repeat", 1..=1 << 20)?),
+            _ => Times::Of(self.scope.whole(keys, "repeat", 1..=1 << 20)?),
         };
         let steps = self.inner(keys, "steps", depth)?;
         if times == Times::ToRoot {

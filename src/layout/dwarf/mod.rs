@@ -10,7 +10,7 @@ mod units;
 
 use super::expand;
 use super::struct_layout::StructLayout;
-use super::types::{Composite, Name, Part, Type, Types};
+use super::types::{Composite, DEEPEST, Name, Part, Shape, Type, Types, natural, too_deep};
 use crate::error::{Error, Result, say};
 use gimli::AttributeValue;
 use gimli::constants as dw;
@@ -72,11 +72,11 @@ impl<'s> Dwarf<'s> {
     pub fn each(
         &self,
         source: &str,
-        mut then: impl FnMut(StructLayout) -> Result<()>,
+        mut then: impl FnMut(Result<StructLayout>) -> Result<()>,
     ) -> Result<()> {
         for (name, id) in find::all(&self.units)? {
             self.units.restart();
-            then(expand::layout(self, id, &name, source)?)?;
+            then(expand::layout(self, id, &name, source))?;
         }
         Ok(())
     }
@@ -100,8 +100,7 @@ impl<'s> Dwarf<'s> {
 
     /// Size and members of a definition, to compare it with others.
     fn outline(&self, id: DwarfId) -> Result<(u64, Vec<(String, u64, Option<u64>)>)> {
-        let Some((id, Type::Composite(composite))) = super::types::Shape::of(self, id)?.element
-        else {
+        let Some((id, Type::Composite(composite))) = Shape::of(self, id)?.element else {
             return Ok((0, Vec::new()));
         };
         let parts = self.parts(id)?.into_iter();
@@ -149,7 +148,7 @@ impl<'s> Dwarf<'s> {
                 let upper = number(dw::DW_AT_upper_bound).map(|bound| bound.wrapping_add(1));
                 counts.push(count.or(upper).unwrap_or(0));
             }
-            Ok(counts.len() < super::types::DEEPEST)
+            Ok(counts.len() < DEEPEST)
         })?;
         Ok(counts)
     }
@@ -234,7 +233,7 @@ impl<'s> Dwarf<'s> {
                 // Of a storage unit, counted from its most significant bit.
                 let unit = match number(dw::DW_AT_byte_size) {
                     Some(bytes) => bytes,
-                    None => super::types::Shape::of(self, of)?.one(),
+                    None => Shape::of(self, of)?.one(),
                 };
                 match self.units.big_endian() {
                     true => start.checked_add(from_top),
@@ -270,7 +269,7 @@ impl<'s> Dwarf<'s> {
     /// Names that a struct's members have, those of anonymous ones and bases in it included.
     fn names(&self, id: DwarfId, nested: usize) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        let shape = super::types::Shape::of(self, id)?;
+        let shape = Shape::of(self, id)?;
         let Some((id, Type::Composite(_))) = shape.element else {
             return Ok(names);
         };
@@ -285,7 +284,7 @@ impl<'s> Dwarf<'s> {
 
     fn parts_in(&self, id: DwarfId, nested: usize) -> Result<Vec<Part<DwarfId>>> {
         if nested > 16 {
-            return Err(super::types::too_deep());
+            return Err(too_deep());
         }
         // Whether an entry of that depth holds members: the struct, and the variants of an enum.
         let mut holds = vec![true];
@@ -370,24 +369,28 @@ impl Types for Dwarf<'_> {
         let pointer = || bytes.unwrap_or(self.units.all[unit].header.address_size().into());
         let to = || self.of_type(unit, &entry);
         let alias = |name| -> Result<_> { Ok(Type::Alias { name, to: to()? }) };
+        let scalar = |name, bytes| Type::Scalar {
+            name,
+            bytes,
+            align: natural(bytes),
+        };
         Ok(match entry.tag() {
-            dw::DW_TAG_base_type => Type::Scalar {
-                name: self.name(unit, &entry, ""),
-                bytes: bytes
-                    .or_else(|| number(dw::DW_AT_bit_size).map(|bits| bits.div_ceil(8)))
-                    .unwrap_or(0),
-            },
-            dw::DW_TAG_enumeration_type => Type::Scalar {
-                name: match self.name(unit, &entry, "enum") {
+            dw::DW_TAG_base_type => {
+                let bits = number(dw::DW_AT_bit_size).map(|bits| bits.div_ceil(8));
+                scalar(self.name(unit, &entry, ""), bytes.or(bits).unwrap_or(0))
+            }
+            dw::DW_TAG_enumeration_type => {
+                let name = match self.name(unit, &entry, "enum") {
                     name if name.is_empty() => "enum".to_owned(),
                     name => name,
-                },
-                bytes: match (bytes, to()?) {
+                };
+                let bytes = match (bytes, to()?) {
                     (Some(bytes), _) => bytes,
-                    (None, Some(of)) => super::types::Shape::of(self, of)?.one(),
+                    (None, Some(of)) => Shape::of(self, of)?.one(),
                     (None, None) => 0,
-                },
-            },
+                };
+                scalar(name, bytes)
+            }
             dw::DW_TAG_pointer_type => Type::Pointer {
                 to: to()?,
                 bytes: pointer(),
@@ -407,16 +410,16 @@ impl Types for Dwarf<'_> {
             dw::DW_TAG_ptr_to_member_type => {
                 let function = match to()? {
                     Some(of) => matches!(
-                        super::types::Shape::of(self, of)?.element,
+                        Shape::of(self, of)?.element,
                         Some((_, Type::Function { .. }))
                     ),
                     None => false,
                 };
-                let words = if function { 2 } else { 1 };
+                let word = u64::from(self.units.all[unit].header.address_size());
                 Type::Scalar {
                     name: "pointer to member".to_owned(),
-                    bytes: bytes
-                        .unwrap_or(words * u64::from(self.units.all[unit].header.address_size())),
+                    bytes: bytes.unwrap_or(if function { 2 * word } else { word }),
+                    align: word,
                 }
             }
             dw::DW_TAG_array_type => self.array(id, &entry)?,

@@ -4,7 +4,7 @@
 //! them, and what would read endlessly is stopped.
 
 use crate::error::{Error, Result};
-use crate::layout::object_file::{elf, section};
+use crate::layout::object_file::Elf;
 use gimli::constants as dw;
 use gimli::{AttributeValue, DebuggingInformationEntry, EndianSlice, RunTimeEndian, UnitOffset};
 use object::Object;
@@ -43,11 +43,11 @@ pub struct Sections<'a> {
 impl<'a> Sections<'a> {
     /// Those of an ELF file.
     pub fn of(bytes: &'a [u8]) -> Result<Sections<'a>> {
-        let file = elf(bytes)?;
-        let found = |name| section(&file, name).map(Option::unwrap_or_default);
+        let file = Elf::open(bytes)?;
+        let found = |name| file.section(name).map(Option::unwrap_or_default);
         let info = found(".debug_info")?;
         if info.is_empty() {
-            let split = file.section_by_name(".debug_info.dwo").is_some();
+            let split = file.file.section_by_name(".debug_info.dwo").is_some();
             return Err(Error::Input(
                 match split {
                     true => "it holds the split half of DWARF (.dwo), which is not read; compile without -gsplit-dwarf",
@@ -57,7 +57,7 @@ impl<'a> Sections<'a> {
             ));
         }
         Ok(Sections {
-            endian: match file.is_little_endian() {
+            endian: match file.file.is_little_endian() {
                 true => RunTimeEndian::Little,
                 false => RunTimeEndian::Big,
             },

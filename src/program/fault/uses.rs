@@ -33,7 +33,21 @@ impl Uses {
 
 /// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
 #[derive(Clone, Debug, Default)]
-pub struct Footprint(BTreeMap<(Cow<'static, str>, String), Uses>);
+pub struct Footprint {
+    by_field: BTreeMap<(Cow<'static, str>, String), Uses>,
+    by_word: BTreeMap<(Cow<'static, str>, usize), (usize, Uses)>,
+}
+
+/// A word that a fault accesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedWord {
+    /// Bytes from the start of the object.
+    pub offset: usize,
+    /// Its size.
+    pub bytes: usize,
+    /// What the fault does with it.
+    pub uses: Uses,
+}
 
 impl Footprint {
     /// What it does with one field, its parts among them.
@@ -45,6 +59,19 @@ impl Footprint {
         self.sum(|o, f| o == object && is_it(f))
     }
 
+    /// The words of an object that it accesses, by offset.
+    pub fn words<'f>(&'f self, object: &str) -> impl Iterator<Item = UsedWord> + use<'f> {
+        let object = Cow::from(object.to_owned());
+        let words = self
+            .by_word
+            .range((object.clone(), 0)..=(object, usize::MAX));
+        words.map(|((_, offset), (bytes, uses))| UsedWord {
+            offset: *offset,
+            bytes: *bytes,
+            uses: *uses,
+        })
+    }
+
     /// What it does with all fields of an object.
     pub fn object(&self, object: &str) -> Uses {
         self.sum(|o, _| o == object)
@@ -52,7 +79,7 @@ impl Footprint {
 
     fn sum(&self, is_it: impl Fn(&str, &str) -> bool) -> Uses {
         let mut sum = Uses::default();
-        for ((object, field), uses) in &self.0 {
+        for ((object, field), uses) in &self.by_field {
             if is_it(object, field) {
                 sum.add(*uses);
             }
@@ -77,7 +104,7 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
         fn call<P: Program>(self, program: P) -> Footprint {
             let map = program.map();
             let mut footprint = Footprint::default();
-            for Traced { at, access, .. } in trace(&program, 0, 1) {
+            for Traced { at, bytes, access } in trace(&program, 0, 1) {
                 let Some((object, offset)) = map.at(at) else {
                     continue;
                 };
@@ -89,7 +116,11 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
                 }
                 let field = object.field_at(offset).map(|field| field.name.to_string());
                 let key = (object.name.clone(), field.unwrap_or_default());
-                footprint.0.entry(key).or_default().add(uses);
+                footprint.by_field.entry(key).or_default().add(uses);
+                let word = footprint.by_word.entry((object.name.clone(), offset));
+                let word = word.or_insert((bytes, Uses::default()));
+                word.0 = word.0.max(bytes);
+                word.1.add(uses);
             }
             footprint
         }

@@ -5,7 +5,7 @@
 
 use crate::case::{Case, CaseField, CaseLayout, Count, ObjectOf, Objects, Place};
 use crate::error::{Error, Result};
-use crate::layout::SlabCache;
+use crate::layout::{SLAB_CPUS, SlabCache};
 use crate::space::{PAGE, PAIR};
 
 /// Bytes that the objects of a case may take.
@@ -184,11 +184,6 @@ fn place(
         }
     }
 }
-
-/// CPUs that SLUB is taken to choose a slab for: the same on every machine and model, so that a
-/// case is the same question everywhere. With 32, slabs of 160 to 256 bytes have the 2 pages that
-/// cover letters of the per-VMA lock series show.
-const SLAB_CPUS: usize = 32;
 
 /// The slab cache of objects of that slot size.
 fn cache(slot: usize, align: usize) -> SlabCache {

@@ -484,7 +484,7 @@ impl Coherence {
         }
         let distance = self.distance(by.core.into(), victim);
         if let Some(ledger) = &mut self.ledger {
-            ledger.steal(by, touched, distance, invalidated);
+            ledger.steal(by, victim, touched, distance, invalidated);
         }
     }
 }

@@ -1,0 +1,44 @@
+//! How long the running kernel's BTF takes: `index` (parsing it, and the name and size of every
+//! struct), `dentry` (that and one layout), `all` (that and the layouts of all). The file is in
+//! memory already. Without /sys/kernel/btf/vmlinux nothing is measured.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use hitm::layout::{Btf, KERNEL_BTF};
+use std::hint::black_box;
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10);
+    targets = btf
+}
+criterion_main!(benches);
+
+fn btf(criterion: &mut Criterion) {
+    let bytes = match std::fs::read(KERNEL_BTF) {
+        Ok(bytes) => bytes,
+        Err(why) => return eprintln!("hitm: nothing is measured: {KERNEL_BTF}: {why}"),
+    };
+    let mut group = criterion.benchmark_group("btf");
+    group.bench_function("index", |bencher| {
+        bencher.iter(|| {
+            let btf = Btf::parse(&bytes, None).ok()?;
+            let sizes = btf.structs().map(|(name, bytes)| name.len() as u64 + bytes);
+            Some(black_box(sizes.sum::<u64>()))
+        });
+    });
+    group.bench_function("dentry", |bencher| {
+        bencher.iter(|| {
+            let btf = Btf::parse(&bytes, None).ok()?;
+            black_box(btf.struct_layout("dentry", KERNEL_BTF).ok())
+        });
+    });
+    group.bench_function("all", |bencher| {
+        bencher.iter(|| {
+            let btf = Btf::parse(&bytes, None).ok()?;
+            Some(black_box(
+                btf.layouts(KERNEL_BTF).filter(Result::is_ok).count(),
+            ))
+        });
+    });
+    group.finish();
+}

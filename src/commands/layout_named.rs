@@ -1,0 +1,96 @@
+//! Layouts by a name that says where they come from, and layouts of cases.
+
+use crate::case::{Case, CaseLayout};
+use crate::error::{Error, Result};
+use crate::layout::LayoutFile;
+use crate::layout::interference::Interference;
+use crate::layout::subject::Subject;
+use crate::program::fault::layouts::VmaLayout;
+use crate::program::fault::mapped;
+use std::path::Path;
+
+/// Threads that are mapped where nobody says how many.
+pub const THREADS: usize = 16;
+/// Most threads that are mapped.
+pub const MOST_THREADS: usize = 1 << 16;
+
+/// What the argument of `layout diff` may be.
+pub const FORMS: &str = "A and B are each NAME (a built-in layout), case:CASE:LAYOUT, \
+    btf:STRUCT (of the running kernel), btf:FILE:STRUCT, dwarf:FILE:STRUCT, pahole:FILE:STRUCT or \
+    pahole:FILE; with --case C, names of its layouts.";
+
+/// The argument of `--threads`.
+pub fn threads(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (2..=MOST_THREADS).contains(&count) => Ok(count),
+        _ => Err(format!(
+            "'{text}' is not a number of threads from 2 to {MOST_THREADS}"
+        )),
+    }
+}
+
+/// The layouts of `case` that were asked for: one, or all.
+pub fn of_case<'c>(case: &'c Case, name: Option<&str>) -> Result<Vec<&'c CaseLayout>> {
+    match name {
+        Some(name) => Ok(vec![case.layout(name)?]),
+        None => Ok(case.layouts.iter().collect()),
+    }
+}
+
+/// A layout and its map.
+pub struct MappedLayout {
+    /// The layout and who accesses it.
+    pub subject: Subject,
+    /// The map.
+    pub map: Interference,
+}
+
+impl MappedLayout {
+    /// The map of `subject`.
+    pub fn of(subject: Subject) -> Result<MappedLayout> {
+        let map = Interference::of(&subject)?;
+        Ok(MappedLayout { subject, map })
+    }
+
+    /// A built-in layout of the VMA.
+    pub fn built_in(name: &str, threads: usize) -> Result<MappedLayout> {
+        MappedLayout::of(mapped::subject(VmaLayout::parse(name)?, threads)?)
+    }
+
+    /// A layout by one of the [`FORMS`].
+    pub fn named(text: &str, threads: usize) -> Result<MappedLayout> {
+        let Some((form, rest)) = text.split_once(':') else {
+            return MappedLayout::built_in(text, threads);
+        };
+        // What a file's name has of colons, the last one is not.
+        let parts = rest.rsplit_once(':');
+        let (file, name) = match (form, parts) {
+            ("case", Some((case, layout))) => {
+                let case = Case::load(case)?;
+                return MappedLayout::of(case.subject(case.layout(layout)?, threads)?);
+            }
+            ("btf", None) => (LayoutFile::running_kernel(), Some(rest)),
+            ("btf", Some((file, name))) => {
+                let (file, base) = (file.into(), None);
+                (LayoutFile::Btf { file, base }, Some(name))
+            }
+            ("dwarf", Some((file, name))) => (LayoutFile::Dwarf(file.into()), Some(name)),
+            ("pahole", None) => (LayoutFile::Pahole(rest.into()), None),
+            ("pahole", Some(_)) if Path::new(rest).exists() => {
+                (LayoutFile::Pahole(rest.into()), None)
+            }
+            ("pahole", Some((file, name))) => (LayoutFile::Pahole(file.into()), Some(name)),
+            ("case" | "dwarf", None) => {
+                return Err(Error::Input(format!(
+                    "'{}' names no layout; {FORMS}",
+                    text.escape_debug()
+                )));
+            }
+            _ => {
+                let forms = ["case", "btf", "dwarf", "pahole"];
+                return Err(Error::unknown("form of a layout", form, forms));
+            }
+        };
+        MappedLayout::of(Subject::of_struct(&file.read(name)?))
+    }
+}

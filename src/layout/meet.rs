@@ -1,0 +1,185 @@
+//! How many other threads are where a thread is: on its object, or so many slots further on.
+
+use super::subject::{Region, Subject, Touch, Whose};
+
+/// How many threads besides the one that does `of` do `by` on the object `distance` slots behind
+/// the one that `of` is on, on average. Threads are numbered from 0, and any of them may have
+/// either role.
+pub fn meet(subject: &Subject, region: &Region, of: &Touch, by: &Touch, distance: isize) -> f64 {
+    let others = subject.others(of.actor, by.actor);
+    let threads = subject.threads.max(2);
+    // The chance that a given other thread does `by`.
+    let chance = (others / (threads - 1) as f64).min(1.0);
+    if of.whose == Whose::Any || by.whose == Whose::Any {
+        return others.min(1.0);
+    }
+    let count = region.objects.unwrap_or(1).max(1);
+    if distance.unsigned_abs() >= count {
+        return 0.0;
+    }
+    let n = count as isize;
+    let there = |index: isize| (0..n).contains(&index);
+    match (of.whose, by.whose) {
+        (Whose::Any, _) | (_, Whose::Any) => others.min(1.0),
+        (_, Whose::Each) => others,
+        (_, Whose::Random) => others / count as f64,
+        (Whose::At(i), Whose::At(j)) => {
+            let next = (i % count) as isize + distance;
+            if next == (j % count) as isize {
+                others
+            } else {
+                0.0
+            }
+        }
+        (Whose::At(i), Whose::Own(shift)) => {
+            let at = (i % count) as isize + distance;
+            if there(at) {
+                owners(at as usize, shift, threads, count) * chance
+            } else {
+                0.0
+            }
+        }
+        (Whose::Own(shift), Whose::At(j)) => {
+            let at = (j % count) as isize - distance;
+            if there(at) {
+                others * owners(at as usize, shift, threads, count) / threads as f64
+            } else {
+                0.0
+            }
+        }
+        (Whose::Random | Whose::Each, Whose::At(j)) => {
+            if there((j % count) as isize - distance) {
+                others / count as f64
+            } else {
+                0.0
+            }
+        }
+        (Whose::Random | Whose::Each, Whose::Own(_)) => others / count as f64,
+        (Whose::Own(a), Whose::Own(b)) => {
+            let ahead =
+                ((a % count) as isize + distance - (b % count) as isize).rem_euclid(n) as usize;
+            let found = if count < threads {
+                threads as f64 / count as f64 - if ahead == 0 { 1.0 } else { 0.0 }
+            } else if ahead != 0 && (ahead < threads || count - ahead < threads) {
+                1.0
+            } else {
+                0.0
+            };
+            found * chance
+        }
+    }
+}
+
+/// Threads whose own object, `shift` further on, is `index`.
+fn owners(index: usize, shift: usize, threads: usize, count: usize) -> f64 {
+    let first = (index + count - shift % count) % count;
+    match threads.checked_sub(1 + first) {
+        Some(left) => (1 + left / count) as f64,
+        None => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::subject::{Actor, Elements, Packing};
+
+    fn world(threads: usize, objects: usize) -> (Subject, Region) {
+        let subject = Subject {
+            layout: "l".into(),
+            threads,
+            actors: vec![Actor {
+                name: "all".into(),
+                threads: threads as f64,
+                group: 0,
+                group_threads: threads as f64,
+            }],
+            regions: Vec::new(),
+        };
+        let region = Region {
+            name: "r".into(),
+            of_struct: true,
+            bytes: 8,
+            objects: Some(objects),
+            packing: Packing::Pages,
+            at: 0,
+            fields: Vec::new(),
+            touches: Vec::new(),
+        };
+        (subject, region)
+    }
+
+    fn touch(whose: Whose) -> Touch {
+        Touch {
+            actor: 0,
+            field: 0,
+            start: 0,
+            end: 8,
+            elements: Elements::All,
+            whose,
+            loads: 0.0,
+            stores: 1.0,
+        }
+    }
+
+    #[test]
+    fn where_no_thread_draws_meetings_are_those_that_counting_finds() {
+        // On as many objects as threads, round whose end nobody looks.
+        let (threads, n) = (6, 6);
+        let (subject, region) = world(threads, n);
+        let on = |whose, thread: usize| match whose {
+            Whose::Own(shift) => (thread + shift) % n,
+            Whose::At(index) => index,
+            _ => unreachable!("it draws"),
+        };
+        for (of, by, distance) in [
+            (Whose::At(0), Whose::At(0), 0),
+            (Whose::At(0), Whose::At(1), 1),
+            (Whose::At(1), Whose::At(0), -1),
+            (Whose::At(0), Whose::At(1), 0),
+            (Whose::Own(0), Whose::Own(0), 0),
+            (Whose::Own(0), Whose::Own(1), 0),
+            (Whose::Own(1), Whose::Own(0), 0),
+        ] {
+            let mut found = 0;
+            for me in 0..threads {
+                let next = on(of, me) as isize + distance;
+                let others = (0..threads).filter(|other| *other != me);
+                found += others
+                    .filter(|other| on(by, *other) as isize == next)
+                    .count();
+            }
+            let counted = found as f64 / threads as f64;
+            let meets = meet(&subject, &region, &touch(of), &touch(by), distance);
+            assert_eq!(meets, counted, "{of:?} {by:?} {distance}");
+        }
+    }
+
+    #[test]
+    fn a_thread_on_its_own_object_meets_others_only_next_door() {
+        let (subject, region) = world(8, 8);
+        let own = touch(Whose::Own(0));
+        assert_eq!(meet(&subject, &region, &own, &own, 0), 0.0);
+        assert_eq!(meet(&subject, &region, &own, &own, 1), 1.0);
+        let next = touch(Whose::Own(1));
+        assert_eq!(meet(&subject, &region, &own, &next, 0), 1.0);
+    }
+
+    #[test]
+    fn one_object_is_where_all_meet() {
+        let (subject, region) = world(8, 1);
+        for whose in [
+            Whose::At(0),
+            Whose::Own(0),
+            Whose::Random,
+            Whose::Each,
+            Whose::Any,
+        ] {
+            let touch = touch(whose);
+            assert!(
+                meet(&subject, &region, &touch, &touch, 0) >= 1.0,
+                "{whose:?}"
+            );
+        }
+    }
+}
