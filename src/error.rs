@@ -22,6 +22,9 @@ pub enum Error {
     /// A regression was found and `--fail-on regression` asked for this: exit status 1.
     #[error("{0}")]
     Regression(String),
+    /// A layout breaks a rule of its case: exit status 1.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// What every fallible function of the crate returns.
@@ -31,7 +34,7 @@ impl Error {
     /// The exit status of the command-line contract.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Error::Regression(_) => 1,
+            Error::Regression(_) | Error::Broken(_) => 1,
             Error::Input(_) => 2,
             Error::Refused(_) => 3,
             Error::Interrupted => 130,

@@ -3,7 +3,9 @@
 //! Here: what a case is, with every name resolved and every number checked. Not here: the file it
 //! is read from (`file`), and how its steps are executed (`program::steps`).
 
+pub mod check;
 mod file;
+mod uses;
 
 use crate::error::{Error, Result};
 use crate::layout::StructLayout;

@@ -49,6 +49,15 @@ enum Action {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
+    /// Which fields share lines and pairs, who reads and writes them, and who gets in whose way:
+    /// within an object, between neighbouring slots, and where no layout helps
+    #[command(after_help = super::layout_map::HELP)]
+    Map(Box<super::layout_map::Args>),
+    /// What is different between two layouts: fields, who is beside whom, conflicts, memory
+    #[command(after_help = super::layout_named::FORMS)]
+    Diff(super::layout_diff::Args),
+    /// Hold the layouts of a case against its rules; exit status 1 if one is broken
+    Check(super::layout_check::Args),
     /// Name the layout, slot, field, line and pair of addresses that perf c2c or perf mem reports
     Resolve(super::resolve::Args),
 }
@@ -69,6 +78,9 @@ pub fn run(args: Args) -> Result<()> {
             ..
         } => return super::show_struct::show_all(&source, format),
         Action::Show { source, format, .. } => super::show_struct::show(&source, format)?,
+        Action::Map(args) => super::layout_map::run(&args)?,
+        Action::Diff(args) => super::layout_diff::run(&args)?,
+        Action::Check(args) => return super::layout_check::run(&args),
         Action::Resolve(args) => super::resolve::run(&args)?,
     };
     super::print(&text)

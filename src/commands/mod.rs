@@ -6,6 +6,10 @@ use output::{csv, first_error, json, print, rows};
 
 mod counters;
 mod layout;
+mod layout_check;
+mod layout_diff;
+mod layout_map;
+mod layout_named;
 mod layout_source;
 mod options;
 mod output;

@@ -6,6 +6,7 @@
 
 pub mod layouts;
 pub mod lock;
+pub mod mapped;
 pub mod path;
 pub mod scenario;
 pub mod tree;

@@ -33,7 +33,23 @@ impl Uses {
 
 /// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
 #[derive(Clone, Debug, Default)]
-pub struct Footprint(BTreeMap<(Cow<'static, str>, String), Uses>);
+pub struct Footprint {
+    by_field: BTreeMap<(Cow<'static, str>, String), Uses>,
+    words: Vec<UsedWord>,
+}
+
+/// A word that a fault accesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedWord {
+    /// The object: `vma`, `lock`, `mm`, `node`.
+    pub object: Cow<'static, str>,
+    /// Bytes from the start of the object.
+    pub offset: usize,
+    /// Its size.
+    pub bytes: usize,
+    /// What the fault does with it.
+    pub uses: Uses,
+}
 
 impl Footprint {
     /// What it does with one field, its parts among them.
@@ -45,6 +61,11 @@ impl Footprint {
         self.sum(|o, f| o == object && is_it(f))
     }
 
+    /// The words it accesses, by address.
+    pub fn words(&self) -> &[UsedWord] {
+        &self.words
+    }
+
     /// What it does with all fields of an object.
     pub fn object(&self, object: &str) -> Uses {
         self.sum(|o, _| o == object)
@@ -52,7 +73,7 @@ impl Footprint {
 
     fn sum(&self, is_it: impl Fn(&str, &str) -> bool) -> Uses {
         let mut sum = Uses::default();
-        for ((object, field), uses) in &self.0 {
+        for ((object, field), uses) in &self.by_field {
             if is_it(object, field) {
                 sum.add(*uses);
             }
@@ -77,19 +98,29 @@ pub fn footprint(layout: VmaLayout) -> Result<Footprint> {
         fn call<P: Program>(self, program: P) -> Footprint {
             let map = program.map();
             let mut footprint = Footprint::default();
-            for Traced { at, access, .. } in trace(&program, 0, 1) {
-                let Some((object, offset)) = map.at(at) else {
-                    continue;
-                };
-                let mut uses = Uses::default();
+            let mut seen: BTreeMap<_, (usize, Uses)> = BTreeMap::new();
+            for Traced { at, bytes, access } in trace(&program, 0, 1) {
+                let (widest, uses) = seen.entry(at).or_default();
+                *widest = bytes.max(*widest);
                 match access {
                     Access::Load => uses.loads += 1,
                     Access::Store => uses.stores += 1,
                     Access::Rmw => uses.rmws += 1,
                 }
+            }
+            for (at, (bytes, uses)) in seen {
+                let Some((object, offset)) = map.at(at) else {
+                    continue;
+                };
                 let field = object.field_at(offset).map(|field| field.name.to_string());
                 let key = (object.name.clone(), field.unwrap_or_default());
-                footprint.0.entry(key).or_default().add(uses);
+                footprint.by_field.entry(key).or_default().add(uses);
+                footprint.words.push(UsedWord {
+                    object: object.name.clone(),
+                    offset,
+                    bytes,
+                    uses,
+                });
             }
             footprint
         }

@@ -281,7 +281,7 @@ impl World {
 }
 
 /// The fields of a VMA, the words of an embedded `rw_semaphore` one by one.
-fn vma_fields(table: &Table) -> Vec<Span> {
+pub fn vma_fields(table: &Table) -> Vec<Span> {
     let mut fields = Vec::new();
     for (field, offset) in table.placed() {
         match field {
