@@ -4,7 +4,7 @@
 //! The weights are those of the interference map; they know no time, and only choose which orders
 //! are simulated.
 
-use super::lumps::Lumps;
+use super::lumps::{Lumps, Use};
 use super::order::Packed;
 use crate::case::{Case, CaseLayout};
 use crate::error::Result;
@@ -119,6 +119,20 @@ impl Expectation {
     /// Accesses of a pass of every role together.
     pub fn accesses(&self) -> f64 {
         self.accesses
+    }
+
+    /// What is done with each lump.
+    pub fn uses(&self, lumps: &Lumps) -> Vec<Use> {
+        let mut uses = vec![Use::Cold; lumps.all.len()];
+        for touched in &self.touched {
+            let used = &mut uses[touched.lump];
+            if touched.stores > 0.0 {
+                *used = Use::Written;
+            } else if *used == Use::Cold {
+                *used = Use::Read;
+            }
+        }
+        uses
     }
 
     /// Which lumps nobody accesses.

@@ -33,6 +33,17 @@ impl Lump {
     }
 }
 
+/// What roles do with a lump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Nothing.
+    Cold,
+    /// They read it.
+    Read,
+    /// They write it, or lock it.
+    Written,
+}
+
 /// Most lumps of a struct that is searched.
 const MOST: usize = 1024;
 

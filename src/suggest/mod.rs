@@ -10,14 +10,16 @@ pub mod lumps;
 pub mod order;
 pub mod propose;
 pub mod score;
+pub mod written;
 
 use self::expect::Expectation;
-use self::lumps::Lumps;
+use self::lumps::{Lumps, Use};
 use self::order::Order;
 use self::propose::{Proposal, Proposer};
 use self::score::{Cost, Effort, Scorer};
 use crate::case::{Case, CaseLayout, Rule, Step};
 use crate::error::{Error, Result};
+use crate::layout::interference::Interference;
 use crate::program::steps::lower::each;
 use crate::program::steps::roles;
 use crate::sim::Machine;
@@ -62,6 +64,8 @@ pub struct Found {
     pub order: Order,
     /// The struct cut up as the order has it.
     pub lumps: Lumps,
+    /// What is done with each lump.
+    pub uses: Vec<Use>,
     /// Bytes of an object with its parts.
     pub footprint: usize,
     /// What it costs beside the baseline.
@@ -102,6 +106,8 @@ pub struct Suggestions {
     /// What the best layout costs with guessed work at its low end, in the middle, at its high end;
     /// none where no work is a guess.
     pub guesses: Option<[f64; 3]>,
+    /// Fields of which several threads use the same bytes, and one of them writes.
+    pub shared: Vec<String>,
     /// Rules of the case that the baseline breaks.
     pub broken: Vec<Rule>,
     /// Bytes of the struct that the case lists no member in.
@@ -189,6 +195,7 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
         layout: layouts[n].clone(),
         order: proposal.order.clone(),
         lumps: cuts[*cut].clone(),
+        uses: expects[*cut].uses(&cuts[*cut]),
         footprint: footprint(case, &layouts[n]),
         cost: cost(n),
     });
@@ -219,8 +226,23 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
             .map(|rule| rule.rule)
             .collect(),
         unlisted: cuts[0].unlisted(),
+        shared: shared(case, baseline, most_threads)?,
         baseline: baseline.clone(),
     })
+}
+
+/// Fields that threads share truly, the heaviest first.
+fn shared(case: &Case, baseline: &CaseLayout, threads: usize) -> Result<Vec<String>> {
+    let subject = case.subject(baseline, threads)?;
+    let map = Interference::of(&subject)?;
+    let mut names: Vec<String> = Vec::new();
+    for conflict in map.true_sharing() {
+        let name = subject.field_name(conflict.region, conflict.a.field);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Bytes that an object takes, with its parts.
