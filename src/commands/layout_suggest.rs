@@ -107,7 +107,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn printed(case: &Case, found: &Suggestions, args: &Args) -> String {
     let known = found.known.iter().filter_map(|known| {
-        let layout = case.layouts.iter().find(|layout| layout.name == known.name)?;
+        let layout = case
+            .layouts
+            .iter()
+            .find(|layout| layout.name == known.name)?;
         Some(Row {
             layout: &known.name,
             bytes: layout.bytes,
@@ -155,7 +158,10 @@ fn verify(case: &Case, found: &Suggestions, threads: &[usize]) -> Result<()> {
     let name = format!("hitm-suggest-{}", std::process::id());
     let folder = std::env::temp_dir().join(name);
     let refused = |what: &Path, why: std::io::Error| {
-        Error::Refused(format!("cannot write {} to measure from: {why}", what.display()))
+        Error::Refused(format!(
+            "cannot write {} to measure from: {why}",
+            what.display()
+        ))
     };
     std::fs::create_dir(&folder).map_err(|why| refused(&folder, why))?;
     let file = folder.join(format!("{}.toml", case.name));
@@ -168,9 +174,15 @@ fn verify(case: &Case, found: &Suggestions, threads: &[usize]) -> Result<()> {
 
 /// `hitm run` of the layouts that were found, for as long as it takes to see a few per cent.
 fn measure(folder: &Path, file: &Path, found: &Suggestions, threads: &[usize]) -> Result<()> {
-    let cpus = Topology::here()?.cpus.iter().filter(|cpu| cpu.allowed).count();
+    let cpus = Topology::here()?
+        .cpus
+        .iter()
+        .filter(|cpu| cpu.allowed)
+        .count();
     let front = found.front.iter().map(|one| one.layout.name.as_str());
-    let layouts: Vec<&str> = std::iter::once(found.baseline.name.as_str()).chain(front).collect();
+    let layouts: Vec<&str> = std::iter::once(found.baseline.name.as_str())
+        .chain(front)
+        .collect();
     let fits = threads.iter().filter(|count| **count <= cpus);
     let threads: Vec<String> = fits.map(usize::to_string).collect();
     let (run, layouts) = (folder.join("run"), layouts.join(","));

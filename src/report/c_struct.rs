@@ -38,8 +38,16 @@ pub fn declaration(
         Some(Asserts::Groups) => groups(found),
         _ => Vec::new(),
     };
-    let begins = |lump: usize| groups.iter().find(|group| group.lumps.first() == Some(&lump));
-    let ends = |lump: usize| groups.iter().find(|group| group.lumps.last() == Some(&lump));
+    let begins = |lump: usize| {
+        groups
+            .iter()
+            .find(|group| group.lumps.first() == Some(&lump))
+    };
+    let ends = |lump: usize| {
+        groups
+            .iter()
+            .find(|group| group.lumps.last() == Some(&lump))
+    };
     let (mut end, mut unlisted) = (0, 0);
     let mut sequence = found.order.sequence.iter().peekable();
     while let Some((number, on_line)) = sequence.next() {
@@ -52,7 +60,11 @@ pub fn declaration(
         if let Some(group) = begins(*number) {
             let _ = writeln!(text, "\t__cacheline_group_begin({});", group.name);
         }
-        let aligned = if *on_line { " ____cacheline_aligned" } else { "" };
+        let aligned = if *on_line {
+            " ____cacheline_aligned"
+        } else {
+            ""
+        };
         end = at + lump.bytes;
         if lump.is_unlisted() {
             // Those that follow are one with it.
@@ -66,7 +78,13 @@ pub fn declaration(
             }
             unlisted += 1;
             let field = format!("u8\tunlisted_{unlisted}[{}]{aligned};", end - at);
-            member(&mut text, &field, at, end - at, "members that the case does not list");
+            member(
+                &mut text,
+                &field,
+                at,
+                end - at,
+                "members that the case does not list",
+            );
         } else {
             declare(&mut text, lump, at, aligned, imported);
         }
@@ -109,7 +127,13 @@ pub fn declaration(
 
 /// A name as C takes it: a literal case may have dots.
 fn identifier(name: &str) -> String {
-    let fits = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            c
+        } else {
+            '_'
+        }
+    };
     name.chars().map(fits).collect()
 }
 
@@ -120,9 +144,16 @@ fn hole(text: &mut String, from: usize, to: usize) {
 }
 
 fn member(text: &mut String, field: &str, at: usize, bytes: usize, says: &str) {
-    let width = field.chars().map(|c| if c == '\t' { 8 } else { 1 }).sum::<usize>();
+    let width = field
+        .chars()
+        .map(|c| if c == '\t' { 8 } else { 1 })
+        .sum::<usize>();
     let tabs = "\t".repeat((48usize.saturating_sub(width)).div_ceil(8).max(1));
-    let says = if says.is_empty() { String::new() } else { format!("  {says}") };
+    let says = if says.is_empty() {
+        String::new()
+    } else {
+        format!("  {says}")
+    };
     let _ = writeln!(text, "\t{field}{tabs}/* {at:5} {bytes:5}{says} */");
 }
 
@@ -132,7 +163,9 @@ fn members<'a>(lump: &Lump, imported: Option<&'a StructLayout>) -> Vec<&'a Membe
         return Vec::new();
     };
     let inside = |member: &&Member| {
-        member.depth == 0 && from <= member.offset && member.offset + member.bytes <= from + lump.bytes
+        member.depth == 0
+            && from <= member.offset
+            && member.offset + member.bytes <= from + lump.bytes
     };
     imported.members.iter().filter(inside).collect()
 }
@@ -142,10 +175,15 @@ fn names(lump: &Lump, imported: Option<&StructLayout>) -> Vec<String> {
     let members = members(lump, imported);
     if !members.is_empty() {
         // No offset of a bit-field is to be had in C, nor of a member without a name.
-        let named = members.iter().filter(|member| member.bits.is_none() && !member.name.is_empty());
+        let named = members
+            .iter()
+            .filter(|member| member.bits.is_none() && !member.name.is_empty());
         return named.map(|member| member.name.clone()).collect();
     }
-    lump.fields.iter().map(|field| identifier(&field.name)).collect()
+    lump.fields
+        .iter()
+        .map(|field| identifier(&field.name))
+        .collect()
 }
 
 /// The members of a lump.
@@ -172,7 +210,13 @@ fn declare(
                 bytes => format!("u8\t{name}{count}[{bytes}]"),
             };
             let aligned = if n == 0 { aligned } else { "" };
-            self::member(text, &format!("{of}{aligned};"), at + field.offset, bytes, "");
+            self::member(
+                text,
+                &format!("{of}{aligned};"),
+                at + field.offset,
+                bytes,
+                "",
+            );
             end = field.offset + bytes;
         }
         return;
@@ -223,7 +267,10 @@ fn statics(
             let within = match members.iter().find(|member| member.name == one) {
                 Some(member) => member.offset - from,
                 None => {
-                    let field = lump.fields.iter().find(|field| identifier(&field.name) == one);
+                    let field = lump
+                        .fields
+                        .iter()
+                        .find(|field| identifier(&field.name) == one);
                     field.map_or(0, |field| field.offset)
                 }
             };
@@ -260,13 +307,24 @@ fn groups(found: &Found) -> Vec<Group> {
                 group.lumps.push(*number);
             }
             _ => {
-                let kind = if used == Use::Written { "write" } else { "read" };
+                let kind = if used == Use::Written {
+                    "write"
+                } else {
+                    "read"
+                };
                 let same = |(of, at, _): &&(Use, usize, Group)| (*of, *at) == (used, line);
                 let name = match groups.iter().filter(same).count() {
                     0 => format!("line{line}_{kind}"),
                     before => format!("line{line}_{kind}_{}", before + 1),
                 };
-                groups.push((used, line, Group { name, lumps: vec![*number] }));
+                groups.push((
+                    used,
+                    line,
+                    Group {
+                        name,
+                        lumps: vec![*number],
+                    },
+                ));
             }
         }
         broken = false;

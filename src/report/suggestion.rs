@@ -56,7 +56,11 @@ fn extremes(cost: &Cost) -> (f64, f64) {
 }
 
 fn head(case: &Case, suggestions: &Suggestions) -> String {
-    let mut threads: Vec<usize> = suggestions.points.iter().map(|(_, threads)| *threads).collect();
+    let mut threads: Vec<usize> = suggestions
+        .points
+        .iter()
+        .map(|(_, threads)| *threads)
+        .collect();
     threads.sort_unstable();
     threads.dedup();
     let threads: Vec<String> = threads.iter().map(usize::to_string).collect();
@@ -102,7 +106,9 @@ fn head(case: &Case, suggestions: &Suggestions) -> String {
         text.push_str(&wrap(&says, ""));
     }
     for rule in &suggestions.broken {
-        let says = format!("The baseline breaks a rule of the case, which every suggestion keeps: {rule}.");
+        let says = format!(
+            "The baseline breaks a rule of the case, which every suggestion keeps: {rule}."
+        );
         text.push_str(&wrap(&says, ""));
     }
     text
@@ -194,11 +200,18 @@ fn moves(suggestions: &Suggestions, found: &Found) -> String {
         let _ = writeln!(text, "- part {name}: its fields go into the struct");
     }
     for name in &found.lumps.dropped {
-        let _ = writeln!(text, "- {name}: dropped, there is no part that it would point to");
+        let _ = writeln!(
+            text,
+            "- {name}: dropped, there is no part that it would point to"
+        );
     }
     let name = |number: usize| -> String {
         let lump = &found.lumps.all[number];
-        let fields: Vec<&str> = lump.fields.iter().map(|field| field.name.as_str()).collect();
+        let fields: Vec<&str> = lump
+            .fields
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
         match (&fields[..], lump.is_unlisted()) {
             (_, true) => format!("{} unlisted bytes", lump.bytes),
             ([one], _) => (*one).to_owned(),
@@ -222,7 +235,10 @@ fn moves(suggestions: &Suggestions, found: &Found) -> String {
             Some(from) => format!("from {from} "),
             None => "from the part ".to_owned(),
         };
-        let behind = match at.checked_sub(1).map(|before| found.order.sequence[before].0) {
+        let behind = match at
+            .checked_sub(1)
+            .map(|before| found.order.sequence[before].0)
+        {
             Some(before) => format!("behind {}", name(before)),
             None => "to the front".to_owned(),
         };

@@ -56,7 +56,11 @@ pub fn changes(
     for way in &ways {
         for of in std::iter::once(baseline).chain(best) {
             layouts.push(CaseLayout {
-                steps: of.steps.iter().map(|steps| with(case, steps, way)).collect(),
+                steps: of
+                    .steps
+                    .iter()
+                    .map(|steps| with(case, steps, way))
+                    .collect(),
                 ..of.clone()
             });
         }
@@ -125,10 +129,16 @@ fn ways(case: &Case, layout: &CaseLayout) -> Vec<Way> {
     }
     let free = |names: Vec<String>| {
         let names = names.into_iter();
-        names.filter(|name| !taken.contains(name)).collect::<Vec<_>>()
+        names
+            .filter(|name| !taken.contains(name))
+            .collect::<Vec<_>>()
     };
     let (stored, counted) = (free(stored), free(counted));
-    let mixed: Vec<String> = stored.iter().filter(|name| counted.contains(name)).cloned().collect();
+    let mixed: Vec<String> = stored
+        .iter()
+        .filter(|name| counted.contains(name))
+        .cloned()
+        .collect();
     let batches = batched.into_iter().map(|(name, from)| Way::Batch {
         name,
         from,
@@ -136,7 +146,10 @@ fn ways(case: &Case, layout: &CaseLayout) -> Vec<Way> {
     });
     let stores = stored.into_iter().map(Way::IfChanged);
     let counters = counted.into_iter().filter(|name| !mixed.contains(name));
-    stores.chain(batches).chain(counters.map(Way::PerCpu)).collect()
+    stores
+        .chain(batches)
+        .chain(counters.map(Way::PerCpu))
+        .collect()
 }
 
 /// Steps in which that is done.

@@ -70,44 +70,45 @@ impl Expectation {
     ) -> Result<Expectation> {
         let subject = case.subject(layout, threads)?;
         let regions = 1 + layout.parts.len();
-        let mut touches: Vec<(usize, usize, &Touch)> = Vec::new();
         let mut accesses = 0.0;
         for region in &subject.regions {
             let all = region.touches.iter();
             accesses += all.map(|touch| touch.loads + touch.stores).sum::<f64>();
         }
+        let mut touches: Vec<(Touched, &Touch)> = Vec::new();
         for region in subject.regions.iter().take(regions) {
             for touch in &region.touches {
-                let name = region.field_name(touch.field);
-                let Some(lump) = lumps.lump_of(name) else {
+                let Some(spot) = region.fields.get(touch.field) else {
                     continue;
                 };
-                let field = region.fields.get(touch.field).map_or(0, |spot| spot.offset);
-                touches.push((lump, field, touch));
+                let fields = lumps.all.iter().enumerate().flat_map(|(n, lump)| {
+                    let fields = lump.fields.iter();
+                    fields.map(move |field| (n, field))
+                });
+                let found = fields
+                    .into_iter()
+                    .find(|(_, field)| field.name == spot.name);
+                let Some((lump, field)) = found else {
+                    continue;
+                };
+                let within = |byte: usize| field.offset + byte.saturating_sub(spot.offset);
+                let touched = Touched {
+                    lump,
+                    from: within(touch.start),
+                    to: within(touch.end),
+                    loads: touch.loads,
+                    stores: touch.stores,
+                };
+                touches.push((touched, touch));
             }
         }
-        touches.sort_by(|(_, _, a), (_, _, b)| b.accesses().total_cmp(&a.accesses()));
+        touches.sort_by(|(_, a), (_, b)| b.accesses().total_cmp(&a.accesses()));
         touches.truncate(MOST);
-        let touched = touches.iter().map(|(lump, field, touch)| {
-            let fields = lumps.all[*lump].fields.iter();
-            // The lump's own offset of the field that was touched.
-            let name = |region: &crate::layout::subject::Region| {
-                region.field_name(touch.field).to_owned()
-            };
-            let names: Vec<String> = subject.regions.iter().take(regions).map(name).collect();
-            let inside = fields.filter(|one| names.contains(&one.name));
-            let base = inside.map(|one| one.offset).next().unwrap_or(0);
-            Touched {
-                lump: *lump,
-                from: base + touch.start.saturating_sub(*field),
-                to: base + touch.end.saturating_sub(*field),
-                loads: touch.loads,
-                stores: touch.stores,
-            }
-        });
+        let pairings = pairings(&subject, &touches);
+        let touched = touches.into_iter().map(|(touched, _)| touched);
         let touched: Vec<Touched> = touched.collect();
         Ok(Expectation {
-            pairings: pairings(&subject, &touches),
+            pairings,
             touched,
             at: case.objects.at,
             enclosing: case.objects.enclosing_bytes,
@@ -174,14 +175,20 @@ impl Expectation {
 
     /// What an order of `align` is expected to cost a pass.
     pub fn cost(&self, packed: &Packed, align: usize, taste: Taste) -> f64 {
-        let slot = self.enclosing.unwrap_or(packed.bytes).next_multiple_of(align.max(1));
+        let slot = self
+            .enclosing
+            .unwrap_or(packed.bytes)
+            .next_multiple_of(align.max(1));
         let phases = match (self.in_slab, slot % PAIR) {
             (false, _) | (_, 0) => 1,
             (true, _) => (PAIR / gcd(slot, PAIR)).min(8),
         };
         let lies = |touched: &Touched, phase: usize| {
             let base = phase + packed.offsets[touched.lump];
-            (base + touched.from, base + touched.to.max(touched.from + 1) - 1)
+            (
+                base + touched.from,
+                base + touched.to.max(touched.from + 1) - 1,
+            )
         };
         let mut cost = 0.0;
         for number in 0..phases {
@@ -216,7 +223,7 @@ impl Expectation {
 }
 
 /// Everything that gets in another one's way, in one object or in neighbouring ones.
-fn pairings(subject: &Subject, touches: &[(usize, usize, &Touch)]) -> Vec<Pairing> {
+fn pairings(subject: &Subject, touches: &[(Touched, &Touch)]) -> Vec<Pairing> {
     let region = &subject.regions[0];
     let objects = region.objects.unwrap_or(1);
     let farthest = match region.packing.slot() {
@@ -224,14 +231,14 @@ fn pairings(subject: &Subject, touches: &[(usize, usize, &Touch)]) -> Vec<Pairin
         None => 0,
     };
     let mut pairings = Vec::new();
-    for (a, (lump_a, _, u)) in touches.iter().enumerate() {
-        for (b, (lump_b, _, v)) in touches.iter().enumerate() {
+    for (a, (at_a, u)) in touches.iter().enumerate() {
+        for (b, (at_b, v)) in touches.iter().enumerate() {
             if u.stores <= 0.0 && v.stores <= 0.0 {
                 continue;
             }
             for distance in 0..=farthest {
                 // Nothing parts a lump from itself.
-                if distance == 0 && (b <= a || lump_a == lump_b) {
+                if distance == 0 && (b <= a || at_a.lump == at_b.lump) {
                     continue;
                 }
                 let there = |of, by, distance| meet(subject, region, of, by, distance);

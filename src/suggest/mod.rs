@@ -132,9 +132,10 @@ fn is_gain(cost: &Cost) -> bool {
 
 /// Search.
 pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Suggestions> {
-    let baseline = case.layouts.get(request.baseline).ok_or_else(|| {
-        Error::Input(format!("case {} has no such layout", case.name))
-    })?;
+    let baseline = case
+        .layouts
+        .get(request.baseline)
+        .ok_or_else(|| Error::Input(format!("case {} has no such layout", case.name)))?;
     let max_bytes = max_bytes(case, baseline, request.max_bytes)?;
     let threads = threads(case, &request.threads)?;
     let machines = request.machines.iter().map(|name| Machine::load(name));
@@ -176,12 +177,17 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
     let (finalists, looked) = search.finalists()?;
 
     // The last look: finalists and all layouts of the case, closely.
-    let effort = search.effort(usize::MAX, usize::MAX, 4, 8, 120_000.0);
+    let effort = search.effort(usize::MAX, usize::MAX, 6, 8, 150_000.0);
     let layouts = finalists.iter().map(|(cut, one)| search.layout(*cut, one));
     let mut layouts: Vec<CaseLayout> = layouts.collect();
     let found = layouts.len();
     layouts.push(baseline.clone());
-    layouts.extend(case.layouts.iter().filter(|one| one.name != baseline.name).cloned());
+    layouts.extend(
+        case.layouts
+            .iter()
+            .filter(|one| one.name != baseline.name)
+            .cloned(),
+    );
     let times = scorer.times(&layouts, &effort)?;
     search.simulated += layouts.len();
     let cost = |n: usize| Cost::of(&times[n], &times[found]);
@@ -191,14 +197,17 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
         cost: cost(n),
     });
     let known: Vec<Known> = known.collect();
-    let all = finalists.iter().enumerate().map(|(n, (cut, proposal))| Found {
-        layout: layouts[n].clone(),
-        order: proposal.order.clone(),
-        lumps: cuts[*cut].clone(),
-        uses: expects[*cut].uses(&cuts[*cut]),
-        footprint: footprint(case, &layouts[n]),
-        cost: cost(n),
-    });
+    let all = finalists
+        .iter()
+        .enumerate()
+        .map(|(n, (cut, proposal))| Found {
+            layout: layouts[n].clone(),
+            order: proposal.order.clone(),
+            lumps: cuts[*cut].clone(),
+            uses: expects[*cut].uses(&cuts[*cut]),
+            footprint: footprint(case, &layouts[n]),
+            cost: cost(n),
+        });
     let front = front(all.collect(), footprint(case, baseline));
     let best = front
         .iter()
@@ -209,8 +218,16 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
         Some(best) => guesses(&mut search, best)?,
         None => None,
     };
-    let accesses = access::changes(case, &scorer, baseline, best_layout, &search.effort(3, 1, 2, 2, 60_000.0))?;
+    let accesses = access::changes(
+        case,
+        &scorer,
+        baseline,
+        best_layout,
+        &search.effort(3, 1, 2, 2, 60_000.0),
+    )?;
     let rules = case.check(baseline, most_threads)?;
+    let unlisted = front.iter().map(|found| found.lumps.unlisted()).max();
+    let unlisted = unlisted.unwrap_or(cuts[0].unlisted());
     Ok(Suggestions {
         max_bytes,
         machines: request.machines.clone(),
@@ -225,7 +242,7 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
             .filter(|rule| rule.breach.is_some())
             .map(|rule| rule.rule)
             .collect(),
-        unlisted: cuts[0].unlisted(),
+        unlisted,
         shared: shared(case, baseline, most_threads)?,
         baseline: baseline.clone(),
     })
@@ -260,14 +277,23 @@ fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> Result
     let largest = case.layouts.iter().map(|layout| layout.bytes).max();
     let usual = match case.layouts.len() {
         1 => whole,
-        _ => whole.min(largest.unwrap_or(whole).next_multiple_of(LINE)).max(baseline.bytes),
+        _ => whole
+            .min(largest.unwrap_or(whole).next_multiple_of(LINE))
+            .max(baseline.bytes),
     };
     let by_rule = case.rules.iter().filter_map(|rule| match rule {
         Rule::MaxSize(most) => Some(*most),
         _ => None,
     });
-    let most = by_rule.chain([asked.unwrap_or(usual)]).min().unwrap_or(usual);
-    let least = baseline.fields.iter().map(|field| field.bytes * field.count).max();
+    let most = by_rule
+        .chain([asked.unwrap_or(usual)])
+        .min()
+        .unwrap_or(usual);
+    let least = baseline
+        .fields
+        .iter()
+        .map(|field| field.bytes * field.count)
+        .max();
     match asked {
         Some(asked) if asked < least.unwrap_or(1) => Err(Error::Input(format!(
             "no layout of {} has {asked} bytes; give a larger --max-size (the layout '{}' has {})",
@@ -327,9 +353,8 @@ fn front(mut all: Vec<Found>, baseline: usize) -> Vec<Found> {
             .filter(|one| one.cost.ratio <= cheapest.cost.ratio * (1.0 + LEAST_GAIN / 2.0));
         let chosen = alike.min_by_key(|one| moves(one)).unwrap_or(cheapest);
         let smaller = front.last();
-        let is_cheaper = smaller.is_none_or(|smaller| {
-            chosen.cost.ratio < smaller.cost.ratio * (1.0 - LEAST_GAIN)
-        });
+        let is_cheaper = smaller
+            .is_none_or(|smaller| chosen.cost.ratio < smaller.cost.ratio * (1.0 - LEAST_GAIN));
         let is_better = is_gain(&chosen.cost)
             || chosen.footprint < baseline && chosen.cost.ratio < 1.0 + LEAST_GAIN;
         if is_cheaper && is_better {
@@ -381,7 +406,14 @@ struct Search<'a> {
 type Candidate = (usize, Proposal);
 
 impl Search<'_> {
-    fn effort(&self, machines: usize, threads: usize, repeats: u64, phases: usize, accesses: f64) -> Effort {
+    fn effort(
+        &self,
+        machines: usize,
+        threads: usize,
+        repeats: u64,
+        phases: usize,
+        accesses: f64,
+    ) -> Effort {
         let machines = machines.min(self.scorer.machines.len());
         Effort {
             machines,
@@ -405,19 +437,19 @@ impl Search<'_> {
     fn finalists(&mut self) -> Result<(Vec<Candidate>, usize)> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for (cut, proposer) in self.proposers.iter().enumerate() {
-            let most = self.some(20) / self.proposers.len().min(2);
+            let most = self.some(48) / self.proposers.len().min(2);
             let proposals = proposer.propose(most.max(4))?;
             candidates.extend(proposals.into_iter().map(|one| (cut, one)));
         }
         let mut looked = candidates.len();
-        let first = self.effort(3, 1, 1, 2, 30_000.0);
+        let first = self.effort(3, 1, 1, 2, 40_000.0);
         let mut ranked = self.ranked(candidates, &first)?;
         // Refine: what lies one move away from the best.
         for _ in 0..2 {
             let mut near: Vec<Candidate> = Vec::new();
-            for (_, (cut, proposal)) in ranked.iter().take(2) {
+            for (_, (cut, proposal)) in ranked.iter().take(3) {
                 let proposer = &self.proposers[*cut];
-                for one in proposer.near(&proposal.order, self.some(10))? {
+                for one in proposer.near(&proposal.order, self.some(16))? {
                     let known = |(_, (of, other)): &(f64, Candidate)| {
                         of == cut && proposer.key(other) == proposer.key(&one)
                     };
@@ -433,14 +465,18 @@ impl Search<'_> {
             ranked.extend(self.ranked(near, &first)?);
             ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
-        let second = self.effort(usize::MAX, usize::MAX, 1, 2, 50_000.0);
-        let half = self.by_size(ranked, self.some(16));
+        let second = self.effort(usize::MAX, usize::MAX, 2, 2, 60_000.0);
+        let half = self.by_size(ranked, self.some(24));
         let ranked = self.ranked(half, &second)?;
-        Ok((self.by_size(ranked, self.some(8)), looked))
+        Ok((self.by_size(ranked, self.some(10)), looked))
     }
 
     /// With their costs, the cheapest first.
-    fn ranked(&mut self, candidates: Vec<Candidate>, effort: &Effort) -> Result<Vec<(f64, Candidate)>> {
+    fn ranked(
+        &mut self,
+        candidates: Vec<Candidate>,
+        effort: &Effort,
+    ) -> Result<Vec<(f64, Candidate)>> {
         if candidates.is_empty() {
             return Ok(Vec::new());
         }

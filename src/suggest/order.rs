@@ -44,15 +44,19 @@ impl Order {
             end = at + lump.bytes;
         }
         let lines = self.sequence.iter().any(|(_, on_line)| *on_line);
-        let align = if lines { self.align.max(LINE) } else { self.align };
+        let align = if lines {
+            self.align.max(LINE)
+        } else {
+            self.align
+        };
         Packed {
             offsets,
             bytes: end.next_multiple_of(align.max(1)).max(1),
         }
     }
 
-    /// The same with cold lumps from further behind in the holes before lumps that begin a line,
-    /// the last ones first and those of unlisted bytes before others.
+    /// The same with cold lumps from further behind in its holes, the last ones first and those of
+    /// unlisted bytes before others.
     pub fn filled(&self, lumps: &Lumps, is_cold: &[bool]) -> Order {
         let mut order = self.clone();
         let mut end = 0;
@@ -61,7 +65,7 @@ impl Order {
             let (number, on_line) = order.sequence[at];
             let lump = &lumps.all[number];
             let start = place(lump, end, on_line);
-            if on_line && start > end {
+            if start > end {
                 let fits = |&k: &usize| {
                     let (other, _) = order.sequence[k];
                     let cold = &lumps.all[other];
@@ -91,20 +95,24 @@ impl Order {
     /// Lumps of the struct that no longer come in the order of the baseline: the fewest that would
     /// have to be moved to get from one to the other.
     pub fn moved(&self) -> Vec<usize> {
-        // The longest increasing run of numbers stays.
+        // The longest run of ascending numbers stays: `ends` has, for each length, where the run of
+        // that length with the lowest end ends.
         let numbers: Vec<usize> = self.sequence.iter().map(|(number, _)| *number).collect();
-        let mut best: Vec<(usize, Option<usize>)> = Vec::with_capacity(numbers.len());
+        let mut ends: Vec<usize> = Vec::new();
+        let mut before: Vec<Option<usize>> = Vec::with_capacity(numbers.len());
         for (i, number) in numbers.iter().enumerate() {
-            let before = (0..i).filter(|j| numbers[*j] < *number);
-            let longest = before.max_by_key(|j| (best[*j].0, std::cmp::Reverse(*j)));
-            best.push((longest.map_or(1, |j| best[j].0 + 1), longest));
+            let length = ends.partition_point(|end| numbers[*end] < *number);
+            before.push(length.checked_sub(1).map(|shorter| ends[shorter]));
+            match ends.get_mut(length) {
+                Some(end) => *end = i,
+                None => ends.push(i),
+            }
         }
         let mut stays = vec![false; numbers.len()];
-        let last = (0..numbers.len()).max_by_key(|i| (best[*i].0, std::cmp::Reverse(*i)));
-        let mut next = last;
+        let mut next = ends.last().copied();
         while let Some(i) = next {
             stays[i] = true;
-            next = best[i].1;
+            next = before[i];
         }
         let moved = numbers.iter().zip(&stays).filter(|(_, stays)| !**stays);
         moved.map(|(number, _)| *number).collect()
@@ -125,7 +133,11 @@ impl Order {
         CaseLayout {
             name: name.to_owned(),
             bytes: packed.bytes,
-            align: if lines { self.align.max(LINE) } else { self.align },
+            align: if lines {
+                self.align.max(LINE)
+            } else {
+                self.align
+            },
             fields,
             parts: lumps.parts.clone(),
             imported: None,

@@ -41,9 +41,21 @@ pub struct Proposer<'a> {
 /// How much a meeting in a pair, of two writers, and a line count: orders that are best in any of
 /// these ways are simulated.
 const TASTES: [Taste; 3] = [
-    Taste { pair: 0.3, writers: 1.0, line: 0.02 },
-    Taste { pair: 0.02, writers: 1.0, line: 0.1 },
-    Taste { pair: 0.3, writers: 0.0, line: 0.1 },
+    Taste {
+        pair: 0.3,
+        writers: 1.0,
+        line: 0.02,
+    },
+    Taste {
+        pair: 0.02,
+        writers: 1.0,
+        line: 0.1,
+    },
+    Taste {
+        pair: 0.3,
+        writers: 0.0,
+        line: 0.1,
+    },
 ];
 /// Orders that the next round of moves begins with, by each taste.
 const BEAM: usize = 4;
@@ -230,8 +242,9 @@ impl Proposer<'_> {
                     sequence,
                     align: order.align,
                 };
-                if on_line {
-                    moved.push(order.filled(self.lumps, cold));
+                let filled = order.filled(self.lumps, cold);
+                if filled != order {
+                    moved.push(filled);
                 }
                 moved.push(order);
             }
@@ -268,6 +281,7 @@ impl Proposer<'_> {
                             align: *align,
                         };
                         orders.push(order.filled(self.lumps, cold));
+                        orders.push(order);
                     }
                 }
             }
@@ -279,7 +293,11 @@ impl Proposer<'_> {
     fn note(&self, order: Order, cold: &[bool], known: &mut BTreeMap<Key, Proposal>) {
         let packed = order.pack(self.lumps);
         let lines = order.sequence.iter().any(|(_, on_line)| *on_line);
-        let align = if lines { order.align.max(LINE) } else { order.align };
+        let align = if lines {
+            order.align.max(LINE)
+        } else {
+            order.align
+        };
         let room = self.case.objects.enclosing_bytes;
         let fits = packed.bytes <= self.max_bytes
             && self.case.objects.at.is_multiple_of(align)
@@ -303,7 +321,8 @@ impl Proposer<'_> {
     /// Orders by what they are expected to cost, the cheapest first.
     fn best<'k>(&self, known: &'k BTreeMap<Key, Proposal>, taste: Taste) -> Vec<&'k Key> {
         let cost = |proposal: &Proposal| {
-            self.expect.cost(&proposal.packed, proposal.order.align, taste)
+            self.expect
+                .cost(&proposal.packed, proposal.order.align, taste)
         };
         let mut costs: Vec<(f64, usize, usize, &Key)> = known
             .iter()

@@ -83,7 +83,8 @@ impl Scorer<'_> {
             let phases = places::phases(&case, of).clamp(1, effort.phases.max(1));
             for repeat in 0..effort.repeats {
                 for (point, &(machine, threads)) in points.iter().enumerate() {
-                    let slots = (0..phases).map(|slot| (layout, repeat, point, machine, threads, slot));
+                    let slots =
+                        (0..phases).map(|slot| (layout, repeat, point, machine, threads, slot));
                     samples.extend(slots);
                 }
             }
@@ -91,7 +92,9 @@ impl Scorer<'_> {
         let times: Vec<f64> = samples
             .par_iter()
             .map(|&(layout, repeat, _, machine, threads, first_slot)| {
-                let seed = self.seed.wrapping_add(repeat.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let seed = self
+                    .seed
+                    .wrapping_add(repeat.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                 let program = StepsSpec {
                     case: case.clone(),
                     layout,
@@ -106,16 +109,20 @@ impl Scorer<'_> {
                 Ok(Totals::of(&run.threads).ns_per_fault.ln())
             })
             .collect::<Result<_>>()?;
-        let mut all: Times = vec![
-            vec![vec![0.0; points.len()]; effort.repeats as usize];
-            layouts.len()
-        ];
-        let mut counts = vec![vec![vec![0.0f64; points.len()]; effort.repeats as usize]; layouts.len()];
+        let mut all: Times =
+            vec![vec![vec![0.0; points.len()]; effort.repeats as usize]; layouts.len()];
+        let mut counts =
+            vec![vec![vec![0.0f64; points.len()]; effort.repeats as usize]; layouts.len()];
         for (&(layout, repeat, point, ..), time) in samples.iter().zip(&times) {
             all[layout][repeat as usize][point] += time;
             counts[layout][repeat as usize][point] += 1.0;
         }
-        for (times, counts) in all.iter_mut().flatten().flatten().zip(counts.iter().flatten().flatten()) {
+        for (times, counts) in all
+            .iter_mut()
+            .flatten()
+            .flatten()
+            .zip(counts.iter().flatten().flatten())
+        {
             *times /= counts.max(1.0);
         }
         Ok(all)

@@ -37,7 +37,9 @@ pub fn text(case: &Case, baseline: &CaseLayout, found: &[Found]) -> Result<Strin
                 let _ = writeln!(text, "size = {}\nalign = {}", layout.bytes, layout.align);
                 let _ = writeln!(text, "fields = {{ {} }}", fields(&layout.fields));
                 if !params.is_empty() {
-                    let all = params.iter().map(|(name, value)| format!("{} = {value}", quoted(name)));
+                    let all = params
+                        .iter()
+                        .map(|(name, value)| format!("{} = {value}", quoted(name)));
                     let all: Vec<String> = all.collect();
                     let _ = writeln!(text, "params = {{ {} }}", all.join(", "));
                 }
@@ -129,7 +131,12 @@ fn params(case: &Case, name: &str) -> Table {
         let Some(layout) = next.and_then(find) else {
             break;
         };
-        for (name, value) in layout.get("params").and_then(Value::as_table).into_iter().flatten() {
+        for (name, value) in layout
+            .get("params")
+            .and_then(Value::as_table)
+            .into_iter()
+            .flatten()
+        {
             params.entry(name.clone()).or_insert_with(|| value.clone());
         }
         next = layout.get("base").and_then(Value::as_str);
