@@ -66,15 +66,20 @@ impl Order {
             let lump = &lumps.all[number];
             let start = place(lump, end, on_line);
             if start > end {
-                let fits = |&k: &usize| {
+                // Those that leave no crumbs first, then those of unlisted bytes.
+                let rank = |k: usize| {
                     let (other, _) = order.sequence[k];
                     let cold = &lumps.all[other];
-                    is_cold[other] && place(cold, end, false) + cold.bytes <= start
+                    let from = place(cold, end, false);
+                    let to = from + cold.bytes;
+                    let crumbs = from > end || to < start && !to.is_multiple_of(8);
+                    let fits = is_cold[other] && to <= start;
+                    fits.then_some((crumbs, !cold.is_unlisted()))
                 };
-                let behind = || (at + 1..order.sequence.len()).rev();
-                let unlisted = |k: &usize| lumps.all[order.sequence[*k].0].is_unlisted();
-                let found = behind().filter(unlisted).find(fits);
-                if let Some(k) = found.or_else(|| behind().find(fits)) {
+                let behind = (at + 1..order.sequence.len()).rev();
+                let ranked = behind.filter_map(|k| Some((rank(k)?, k)));
+                let found = ranked.min_by_key(|(rank, _)| *rank).map(|(_, k)| k);
+                if let Some(k) = found {
                     let (cold, was_on_line) = order.sequence.remove(k);
                     // What came behind a lump that began a line begins it now.
                     if let (true, Some(next)) = (was_on_line, order.sequence.get_mut(k)) {
