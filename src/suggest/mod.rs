@@ -208,21 +208,7 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
             footprint: footprint(case, &layouts[n]),
             cost: cost(n),
         });
-    let all: Vec<Found> = all.collect();
-    for one in &all {
-        eprintln!(
-            one.footprint,
-            one.layout.align,
-            one.cost.ratio,
-            one.cost.error,
-            one.layout
-                .fields
-                .iter()
-                .map(|f| (f.name.as_str(), f.offset))
-                .collect::<Vec<_>>()
-        );
-    }
-    let front = front(all, footprint(case, baseline));
+    let front = front(all.collect(), footprint(case, baseline));
     let best = front
         .iter()
         .filter(|found| is_gain(&found.cost))
