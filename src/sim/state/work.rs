@@ -1,6 +1,6 @@
 //! What a thread does without waiting for a line: local work, fences, pages of its own.
 
-use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, Op, STORES_PER_LINE, SimThread, State, WaitsFor};
+use super::{Attempt, FILLS_AT_ONCE, Kind, NEVER, Op, STORES_PER_LINE, State, WaitsFor};
 use crate::sim::machine::Picos;
 use crate::sim::request::{Origin, Transaction, Want};
 use crate::space::memory::NodeKind;
