@@ -2,7 +2,7 @@
 
 use super::arms::Arms;
 use crate::error::{Error, Result};
-use crate::experiment::{Arm, Design, Permille, PlannedSample};
+use crate::experiment::{Arm, Design, LayoutName, Permille, PlannedSample};
 use crate::program::Tally;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
@@ -16,6 +16,8 @@ pub struct FaultArms {
     /// Scenario and thread count of each design point.
     points: Vec<(BuiltIn, usize)>,
     work: PageWork,
+    /// Whether layouts are read from tables while the path runs: all, where one has to be.
+    pub(super) at_run_time: bool,
     /// Local work of each design point; empty unless a fault is to take a given time.
     pub(super) local: Vec<LocalWork>,
 }
@@ -24,12 +26,25 @@ impl FaultArms {
     /// The programs of `arms`, of which the first is the baseline, at points of these scenarios
     /// and thread counts; each fault does `work` apart from reading fields.
     pub fn new(arms: &[Arm], points: Vec<(BuiltIn, usize)>, work: PageWork) -> Result<FaultArms> {
+        FaultArms::made_of(arms, |name| VmaLayout::parse(name.as_str()), points, work)
+    }
+
+    /// The same, of layouts that `named` finds by their names.
+    fn made_of(
+        arms: &[Arm],
+        named: impl Fn(&LayoutName) -> Result<VmaLayout>,
+        points: Vec<(BuiltIn, usize)>,
+        work: PageWork,
+    ) -> Result<FaultArms> {
         let arm = |arm: &Arm| match arm.measured(&arms[0]) {
-            Some((layout, handicap)) => Ok((VmaLayout::parse(layout.as_str())?, handicap)),
+            Some((layout, handicap)) => Ok((named(layout)?, handicap)),
             None => Err(Error::Input(format!("{arm} needs a baseline before it"))),
         };
+        let arms: Vec<(VmaLayout, Permille)> = arms.iter().map(arm).collect::<Result<_>>()?;
+        let is_imported = |(layout, _): &_| matches!(layout, VmaLayout::Imported(_));
         Ok(FaultArms {
-            arms: arms.iter().map(arm).collect::<Result<_>>()?,
+            at_run_time: arms.iter().any(is_imported),
+            arms,
             points,
             work,
             local: Vec::new(),
@@ -41,7 +56,8 @@ impl FaultArms {
         let points = design.points.iter();
         let points = points.map(|point| Ok((point.scenario.built_in()?, point.threads)));
         let points = points.collect::<Result<_>>()?;
-        FaultArms::new(&design.arms, points, design.page_work)
+        let named = |name: &LayoutName| design.vma_layout(name);
+        FaultArms::made_of(&design.arms, named, points, design.page_work)
     }
 
     /// Every design point with every arm.

@@ -9,6 +9,7 @@ mod case_new;
 mod case_show;
 mod case_trace;
 mod counters;
+mod import;
 mod layout;
 mod layout_check;
 mod layout_diff;

@@ -1,5 +1,6 @@
 //! Arguments that `run`, `sim` and `faults` share, and how they are read.
 
+use super::import::Import;
 use crate::case::Case;
 use crate::error::{Error, Result};
 use crate::experiment::{
@@ -21,10 +22,19 @@ use std::time::{Duration, SystemTime};
 /// What is compared, where, and for how long.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Layouts to compare, separated by commas; the first is the baseline (see `hitm layout list`)
-    /// [default: all built-in layouts, or all of the case]
+    /// Layouts to compare, separated by commas; the first is the baseline (see `hitm layout list
+    /// --all`) [default: all built-in layouts and those imported, or all of the case]
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub layouts: Vec<String>,
+
+    /// Read a struct vm_area_struct and compare it under the name NAME; may be given more than once.
+    /// SOURCE is btf (the running kernel), btf:FILE, dwarf:FILE, or pahole:FILE (of a kernel with a
+    /// split lock, from `pahole -C vm_area_struct,vma_lock`). Its lock follows from its fields; its
+    /// slab is that of the running kernel where that is read and root asks, else the one that SLUB
+    /// would choose. `run` then reads all layouts from tables at run time, which costs a fault
+    /// about a third at one thread: compare with no other run
+    #[arg(long, value_name = "NAME=SOURCE", conflicts_with = "case")]
+    pub import: Vec<Import>,
 
     /// Measure the layouts and roles of a case instead of page faults: a name from `hitm case list`,
     /// or a file
@@ -140,6 +150,8 @@ impl Options {
             Some(case) => Some(CaseFile::new(Case::load(case)?)),
             None => None,
         };
+        let imported = self.import.iter().map(Import::read);
+        let imported = imported.collect::<Result<_>>()?;
         let points = match &case {
             Some(case) => self.points_of_case(case.get(), room)?,
             None => self.points_of_faults(&self.thread_counts(room)?)?,
@@ -159,7 +171,11 @@ impl Options {
                 self.of_shard(points)?,
             )
         };
-        let design = Design { case, ..design };
+        let design = Design {
+            case,
+            imported,
+            ..design
+        };
         design.check()?;
         Ok(design)
     }
@@ -176,7 +192,10 @@ impl Options {
                 let layouts = case.get().layouts.iter();
                 layouts.map(|layout| layout.name.clone()).collect()
             }
-            ([], None) => default_layouts(),
+            ([], None) => {
+                let imported = self.import.iter().map(|import| import.name().to_owned());
+                default_layouts().into_iter().chain(imported).collect()
+            }
             (names, _) => names.to_vec(),
         };
         let arms = names.iter().map(|name| name.trim().parse());

@@ -1,6 +1,7 @@
 //! `hitm run`: measure on this machine.
 
 use super::first_error;
+use super::import::READ_AT_RUN_TIME;
 use super::options::Options;
 use super::prefetch::selected;
 use super::progress::{Progress, interrupted};
@@ -52,7 +53,7 @@ pub struct Args {
     /// Go on with the run in this folder, with everything that was asked for there; --budget and
     /// --blocks may be given anew
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "layouts", "case", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
+        "layouts", "import", "case", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
         "page_work", "first_slot", "counters", "address_map", "label", "oversubscribe", "which",
         "cpus", "unsafe_msr", "msr_root",
     ])]
@@ -89,6 +90,9 @@ pub fn run(args: Args) -> Result<()> {
         None => new(&args, &topology, &machine)?,
     };
     (design.host, design.boot_id) = (host(), boot_id().unwrap_or_default());
+    if !design.imported.is_empty() {
+        say(READ_AT_RUN_TIME);
+    }
     let request = (environment, design, settings);
     match request.1.case.is_some() {
         true => measure(&args, &topology, MadeArms::of(&request.1)?, request),

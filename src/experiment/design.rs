@@ -2,11 +2,12 @@
 //!
 //! Not here: the order of samples (`plan`), and how a design is asked for (`commands`).
 
-use super::{Arm, CaseFile, Point, Scenario};
+use super::{Arm, CaseFile, LayoutName, Point, Scenario};
 use crate::error::{Error, Result};
 use crate::prefetch::{self, Which};
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::path::PageWork;
+use crate::program::fault::vma::ImportedLayout;
 use crate::program::steps::{StepsSpec, places};
 use crate::program::{Blueprint, fault};
 use crate::text::words;
@@ -69,6 +70,10 @@ pub struct Design {
     /// The case that takes the place of the fault path, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case: Option<CaseFile>,
+    /// Layouts of the VMA that were read elsewhere, for arms of their names. Where there is one, all
+    /// arms are made alike: with tables that are read while the path runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imported: Vec<ImportedLayout>,
     /// The design points.
     pub points: Vec<Point>,
     /// The arms. The first is the baseline; [`Arm::Again`] is among the others.
@@ -127,6 +132,7 @@ impl Design {
             boot_id: String::new(),
             label: String::new(),
             case: None,
+            imported: Vec::new(),
             points,
             arms,
             prefetch: vec![Prefetch::AsIs],
@@ -174,6 +180,7 @@ impl Design {
     /// Whether it can be measured, wherever it comes from. What the machine lacks is found out
     /// when a backend is made.
     pub fn check(&self) -> std::result::Result<(), Flaw> {
+        self.check_imported()?;
         self.check_arms()?;
         self.check_points()?;
         match self.prefetch[..] {
@@ -200,6 +207,65 @@ impl Design {
         Ok(())
     }
 
+    /// The built-in or imported layout of that name. An imported one has a table of its own each
+    /// time.
+    pub fn vma_layout(&self, name: &LayoutName) -> Result<VmaLayout> {
+        match self.imported_layout(name) {
+            Some(imported) => imported.table().map(VmaLayout::Imported),
+            None => VmaLayout::parse(name.as_str()).map_err(|error| {
+                let imported = self.imported.iter().map(|layout| layout.name.as_str());
+                let built_in = VmaLayout::EVERY.iter().map(|layout| layout.name());
+                match self.imported.is_empty() {
+                    true => error,
+                    false => Error::unknown("layout", name.as_str(), imported.chain(built_in)),
+                }
+            }),
+        }
+    }
+
+    fn imported_layout(&self, name: &LayoutName) -> Option<&ImportedLayout> {
+        let mut imported = self.imported.iter();
+        imported.find(|layout| layout.name == name.as_str())
+    }
+
+    /// The layouts that arms are of.
+    fn measured(&self) -> impl Iterator<Item = &LayoutName> {
+        let measured = self.arms.iter().filter_map(|arm| arm.measured(arm));
+        measured.map(|(layout, _)| layout)
+    }
+
+    fn check_imported(&self) -> std::result::Result<(), Flaw> {
+        for (at, layout) in self.imported.iter().enumerate() {
+            let flaw = |part: &str, why: &dyn ToString| {
+                Flaw::of(format!("imported[{at}]{part}"), why.to_string())
+            };
+            let name: LayoutName = layout.name.parse().map_err(|why| flaw(".name", &why))?;
+            if self.case.is_some() {
+                return Err(flaw("", &"a case has layouts of its own"));
+            }
+            if VmaLayout::parse(name.as_str()).is_ok() {
+                let why = format!("'{name}' is a built-in layout; give the import another name");
+                return Err(flaw(".name", &why));
+            }
+            if self.imported[..at]
+                .iter()
+                .any(|other| other.name == layout.name)
+            {
+                return Err(flaw(".name", &format!("two imports are named '{name}'")));
+            }
+            if !self.measured().any(|measured| *measured == name) {
+                let why = format!("imported layout '{name}' is not among the layouts to compare");
+                return Err(flaw("", &why));
+            }
+            if layout.source.contains(char::is_control) {
+                let why = "the source holds a control character; give a file of plain name";
+                return Err(flaw(".source", &why));
+            }
+            layout.check().map_err(|why| flaw("", &why))?;
+        }
+        Ok(())
+    }
+
     fn check_arms(&self) -> std::result::Result<(), Flaw> {
         let flaw = |at: usize, why: &dyn ToString| Flaw::of(format!("arms[{at}]"), why.to_string());
         let Some(baseline @ Arm::Layout { .. }) = self.arms.first() else {
@@ -222,7 +288,8 @@ impl Design {
             if let Some((layout, _)) = arm.measured(baseline) {
                 let known = match &self.case {
                     Some(case) => case.get().layout_number(layout.as_str()).map(|_| ()),
-                    None => VmaLayout::parse(layout.as_str()).map(|_| ()),
+                    None if self.imported_layout(layout).is_some() => Ok(()),
+                    None => self.vma_layout(layout).map(|_| ()),
                 };
                 known.map_err(|why| flaw(at, &why))?;
             }
@@ -252,6 +319,12 @@ impl Design {
                         .map_err(|why| flaw(".scenario", why.to_string()))?;
                     fault::check_threads(scenario, point.threads)
                         .map_err(|why| flaw(".threads", why.to_string()))?;
+                    for layout in &self.imported {
+                        fault::check_fields(scenario, &layout.name, |field| {
+                            layout.fields.contains_key(&field)
+                        })
+                        .map_err(|why| flaw(".scenario", why.to_string()))?;
+                    }
                 }
             }
             if self.points[..at].contains(point) {

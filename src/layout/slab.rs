@@ -17,7 +17,8 @@ const LARGEST: usize = PAGE << 10;
 pub const SLAB_CPUS: usize = 32;
 
 /// A slab cache: slots of one size, side by side in slabs of a few pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SlabCache {
     /// Bytes from one object to the next.
     pub slot: usize,

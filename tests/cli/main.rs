@@ -6,6 +6,7 @@
 mod case;
 mod case_new;
 mod folder;
+mod import;
 mod interrupted;
 mod layout_map;
 mod layouts;

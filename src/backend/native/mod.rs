@@ -73,9 +73,14 @@ impl Build for FaultArms {
     }
 
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
-        let handicap_permille = self.handicap(planned.arm).get();
-        self.spec(planned.point, planned.arm, planned.first_slot)
-            .with(arena, Load { handicap_permille })
+        let load = Load {
+            handicap_permille: self.handicap(planned.arm).get(),
+        };
+        let spec = self.spec(planned.point, planned.arm, planned.first_slot);
+        match self.at_run_time {
+            false => spec.with(arena, load),
+            true => spec.with_layout_at_run_time(arena, load),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The built-in layouts as types and as values: the registry that names, lists and dispatches them.
+//! Layouts as types and as values: the registry that names, lists and dispatches the built-in ones,
+//! and imported ones, whose table is read while the path runs.
 //!
 //! Not here: the tables (`fault::vma::kernels`) and the lock protocols (`fault::lock`).
 
@@ -67,30 +68,38 @@ macro_rules! built_in {
             )*
         }
 
-        /// A layout that comes with `hitm`; see the file of its name in `vma/kernels`.
+        /// A layout of the VMA: one that comes with `hitm`, see the file of its name in
+        /// `vma/kernels`, or an imported one.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs)]
         pub enum VmaLayout {
-            $($variant $(, $config)*),*
+            $($variant $(, $config)*,)*
+            /// Read elsewhere.
+            Imported(&'static Table),
         }
 
         impl VmaLayout {
-            /// The layouts under a default configuration, oldest kernel first.
+            /// The built-in layouts under a default configuration, oldest kernel first.
             pub const ALL: &[VmaLayout] = &[$(VmaLayout::$variant),*];
 
-            /// All layouts; each is followed by itself under larger configurations.
+            /// All built-in layouts; each is followed by itself under larger configurations.
             pub const EVERY: &[VmaLayout] = &[$(VmaLayout::$variant $(, VmaLayout::$config)*),*];
 
             /// Its table.
             pub fn table(self) -> &'static Table {
-                with_layout!(self, |layout| layout.table())
+                with_layout!(self, |layout| layout.table(), |table| table)
             }
         }
 
         /// Evaluate an expression with a name bound to the layout as a value of a type of its own,
-        /// so that its offsets are constants there.
+        /// so that its offsets are constants there; of an imported one, another expression with a
+        /// name bound to its table.
         macro_rules! with_layout {
-            ($d layout:expr, |$d name:ident| $d body:expr) => {
+            (
+                $d layout:expr,
+                |$d name:ident| $d body:expr,
+                |$d table:ident| $d imported:expr $d(,)?
+            ) => {
                 match $d layout {
                     $(
                         $crate::program::fault::layouts::VmaLayout::$variant => {
@@ -102,6 +111,7 @@ macro_rules! built_in {
                             $d body
                         })*
                     )*
+                    $crate::program::fault::layouts::VmaLayout::Imported($d table) => $d imported,
                 }
             };
         }
@@ -150,7 +160,7 @@ impl VmaLayout {
         self.table().name
     }
 
-    /// The layout of that name, `NAME` or `NAME@CONFIG`.
+    /// The built-in layout of that name, `NAME` or `NAME@CONFIG`.
     pub fn parse(name: &str) -> Result<VmaLayout> {
         let found = VmaLayout::EVERY.iter().find(|layout| layout.name() == name);
         let names = VmaLayout::EVERY.iter().map(|layout| layout.name());

@@ -19,6 +19,7 @@ use self::lock::Layout;
 use self::path::PageWork;
 use self::scenario::script::{Cx, FaultCounts, FaultThread, Script};
 use self::scenario::{BuiltIn, with_scenario};
+use self::vma::Field;
 use self::world::{Size, World};
 use super::{Blueprint, Program, Role, Tally, WithProgram};
 use crate::error::{Error, Result};
@@ -66,6 +67,21 @@ pub fn check_threads(scenario: BuiltIn, threads: usize) -> Result<()> {
     Err(Error::Input(why))
 }
 
+/// Whether the layout `name`, which `has` some fields, has those that a scenario accesses beside
+/// those of every fault.
+pub fn check_fields(scenario: BuiltIn, name: &str, has: impl Fn(Field) -> bool) -> Result<()> {
+    // A kernel without CONFIG_SWAP has no such field.
+    let field = Field::swap_readahead_info;
+    match scenario == BuiltIn::SwapIn && !has(field) {
+        false => Ok(()),
+        true => Err(Error::Input(format!(
+            "{} stores {field}, which '{}' does not have; leave one of them out",
+            scenario.name(),
+            name
+        ))),
+    }
+}
+
 /// Whether the first VMA in use may lie in that slab slot.
 pub fn check_first_slot(slot: usize) -> Result<()> {
     match FIRST_SLOTS.contains(&slot) {
@@ -98,6 +114,8 @@ impl Spec {
 impl Blueprint for Spec {
     fn check(&self) -> Result<()> {
         check_threads(self.scenario, self.threads)?;
+        let table = self.layout.table();
+        check_fields(self.scenario, table.name, |field| table.has(field))?;
         check_first_slot(self.first_slot)
     }
 
@@ -109,13 +127,15 @@ impl Blueprint for Spec {
         World::bytes_for(self.layout.table(), self.size())
     }
 
-    /// Every offset is a constant in the code of the program.
+    /// Every offset is a constant in the code of the program, unless the layout is imported.
     fn with<W: WithProgram>(&self, arena: Arena, with: W) -> Result<W::Out> {
         self.check()?;
-        Ok(with_layout!(self.layout, |layout| with_scenario!(
-            self.scenario,
-            |scenario| with.call(Faults::new(self, scenario, layout, arena))
-        )))
+        Ok(with_layout!(
+            self.layout,
+            |layout| with_scenario!(self.scenario, |scenario| with
+                .call(Faults::new(self, scenario, layout, arena))),
+            |_table| return self.with_layout_at_run_time(arena, with),
+        ))
     }
 
     /// Offsets are read from the table: a tenth of the code.

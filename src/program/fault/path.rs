@@ -128,9 +128,12 @@ pub fn anonymous_write<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
     // do_pte_missing: vma_is_anonymous
     read!(vm_ops);
     // do_anonymous_page: vmf_anon_prepare, then the allocation with its memory policy
-    read!(
-        vm_flags, vm_mm, anon_vma, vm_ops, vm_policy, vm_pgoff, vm_start
-    );
+    read!(vm_flags, vm_mm, anon_vma, vm_ops);
+    // Without CONFIG_NUMA there is none.
+    if layout.table().has(Field::vm_policy) {
+        read!(vm_policy);
+    }
+    read!(vm_pgoff, vm_start);
     // mk_pte, maybe_mkwrite, userfaultfd checks
     read!(vm_page_prot, vm_flags);
     // folio_add_new_anon_rmap, folio_add_lru_vma

@@ -156,7 +156,9 @@ pub fn map<M: Memory, L: Layout>(
     m.store(cx.field(slot, Field::vm_ops), 0u64, Relaxed);
     m.store(cx.field(slot, Field::vm_pgoff), start >> 12, Relaxed);
     m.store(cx.field(slot, Field::vm_file), 0u64, Relaxed);
-    m.store(cx.field(slot, Field::vm_policy), 0u64, Relaxed);
+    if cx.layout.table().has(Field::vm_policy) {
+        m.store(cx.field(slot, Field::vm_policy), 0u64, Relaxed);
+    }
     L::Lock::attach(m, &cx.layout, vma);
     tree::store(m, cx.world.tree_slot(region), vma);
     let count: u32 = m.load(mm.at(MAP_COUNT), Relaxed);

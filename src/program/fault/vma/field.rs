@@ -1,6 +1,10 @@
 //! The fields of `struct vm_area_struct`, under the names the kernel gives them.
 
 use super::rwsem;
+use crate::error::{Error, Result};
+use crate::text::serde_as_text;
+use std::fmt;
+use std::str::FromStr;
 
 macro_rules! vma_fields {
     ($($(#[doc = $doc:literal])* $field:ident $name:literal $bytes:expr),* $(,)?) => {
@@ -66,4 +70,50 @@ vma_fields! {
 impl Field {
     /// How many fields there are.
     pub const COUNT: usize = Field::ALL.len();
+
+    /// Those that every kernel has and that a fault, a map or the interval tree of a file accesses.
+    /// Beside them `vm_policy` and `swap_readahead_info` are accessed where a kernel has them, and
+    /// those of the lock.
+    pub const NEEDED: &[Field] = &[
+        Field::vm_start,
+        Field::vm_end,
+        Field::vm_mm,
+        Field::vm_page_prot,
+        Field::vm_flags,
+        Field::shared,
+        Field::anon_vma,
+        Field::vm_ops,
+        Field::vm_pgoff,
+        Field::vm_file,
+    ];
+
+    /// Those that nothing here accesses: they only take room.
+    pub const IDLE: &[Field] = &[
+        Field::anon_vma_chain,
+        Field::vm_private_data,
+        Field::anon_name,
+        Field::numab_state,
+        Field::vm_userfaultfd_ctx,
+        Field::pfnmap_track_ctx,
+    ];
 }
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Field {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Field> {
+        let found = Field::ALL.iter().find(|field| field.name() == name);
+        found.copied().ok_or_else(|| {
+            let names = Field::ALL.iter().map(|field| field.name());
+            Error::unknown("field of vm_area_struct", name, names)
+        })
+    }
+}
+
+serde_as_text!(Field);

@@ -25,6 +25,15 @@ impl LockProtocol {
         }
     }
 
+    /// The fields that it accesses, apart from the lock itself.
+    pub const fn needs(self) -> &'static [Field] {
+        match self {
+            LockProtocol::MmapLock => &[],
+            LockProtocol::Rwsem => &[Field::vm_lock_seq, Field::detached],
+            LockProtocol::Refcount => &[Field::vm_lock_seq],
+        }
+    }
+
     /// Its name in `layout list`.
     pub fn name(self) -> &'static str {
         match self {
@@ -36,7 +45,7 @@ impl LockProtocol {
 }
 
 /// Where the lock of a VMA is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockPlace {
     /// In `mm_struct`: the VMA has none.
     Mm,
@@ -50,7 +59,7 @@ pub enum LockPlace {
 pub type Offsets = [Option<u16>; Field::COUNT];
 
 /// One layout.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     /// Its name on the command line and in the CSV; under a larger kernel configuration
     /// `NAME@CONFIG`.
@@ -115,28 +124,34 @@ impl Table {
         self.cache.pages_for(1000) + locks
     }
 
-    /// The table itself, if no two fields overlap, each is aligned to its size and inside the
-    /// struct, and the lock is where the table says.
-    ///
-    /// # Panics
-    /// Otherwise: at compile time, as every table is registered through it.
-    pub const fn checked(self) -> Table {
+    /// The fields that a fault, its lock protocol or the interval tree needs and that are missing.
+    pub fn missing(&self) -> Vec<Field> {
+        let needed = Field::NEEDED.iter().chain(self.protocol.needs());
+        needed.copied().filter(|field| !self.has(*field)).collect()
+    }
+
+    /// What is wrong with it, and with which field: two overlap, one is not aligned to its size or
+    /// lies outside the struct, or the lock is not where the table says.
+    pub const fn flaw(&self) -> Option<(Option<Field>, &'static str)> {
         let mut i = 0;
         while i < Field::COUNT {
             if let Some(offset) = self.fields[i] {
+                let field = Some(Field::ALL[i]);
                 let (start, bytes) = (offset as usize, Field::ALL[i].bytes());
                 let align = if bytes > 8 { 8 } else { bytes };
-                assert!(start.is_multiple_of(align), "a field is not aligned");
-                assert!(
-                    start + bytes <= self.bytes,
-                    "a field lies outside the struct"
-                );
+                if !start.is_multiple_of(align) {
+                    return Some((field, "is not aligned to its size"));
+                }
+                if start + bytes > self.bytes {
+                    return Some((field, "lies outside the struct"));
+                }
                 let mut j = 0;
                 while j < i {
                     if let Some(other) = self.fields[j] {
                         let (other, bytes_other) = (other as usize, Field::ALL[j].bytes());
-                        let apart = start + bytes <= other || other + bytes_other <= start;
-                        assert!(apart, "two fields overlap");
+                        if start + bytes > other && other + bytes_other > start {
+                            return Some((field, "overlaps another field"));
+                        }
                     }
                     j += 1;
                 }
@@ -149,15 +164,28 @@ impl Table {
             (LockPlace::Embedded, Some(field)) => self.has(field),
             (LockPlace::Split(_) | LockPlace::Embedded, None) => false,
         };
-        assert!(lock_is_there, "the lock is not where the table says");
+        if !lock_is_there {
+            return Some((None, "the lock is not where the table says"));
+        }
         // Every lock of a VMA has the sequence check around it.
-        let has_sequence = self.protocol.field().is_none() || self.has(Field::vm_lock_seq);
-        assert!(has_sequence, "a lock without its sequence");
-        assert!(
-            self.bytes <= self.cache.slot,
-            "an object does not fit its slot"
-        );
-        self
+        if self.protocol.field().is_some() && !self.has(Field::vm_lock_seq) {
+            return Some((Some(Field::vm_lock_seq), "is missing beside a lock"));
+        }
+        if self.bytes > self.cache.slot {
+            return Some((None, "an object does not fit its slot"));
+        }
+        None
+    }
+
+    /// The table itself, if it has no [`flaw`](Table::flaw).
+    ///
+    /// # Panics
+    /// Otherwise: at compile time, as every built-in table is registered through it.
+    pub const fn checked(self) -> Table {
+        match self.flaw() {
+            Some((_, why)) => panic!("{}", why),
+            None => self,
+        }
     }
 }
 
