@@ -20,5 +20,6 @@ pub mod results;
 pub mod sim;
 pub mod space;
 pub mod stats;
+pub mod suggest;
 mod text;
 pub mod units;

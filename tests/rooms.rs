@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rooms from the bottom: a file uses its own room and rooms below it, never one above.
-const ROOMS: [&[&str]; 17] = [
+const ROOMS: [&[&str]; 18] = [
     &["error", "text", "units"],
     &["space"],
     &["layout"],
@@ -18,6 +18,7 @@ const ROOMS: [&[&str]; 17] = [
     &["prefetch"],
     &["program"],
     &["sim"],
+    &["suggest"],
     &["experiment"],
     &["judge"],
     &["results"],

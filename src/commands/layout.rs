@@ -58,6 +58,9 @@ enum Action {
     Diff(super::layout_diff::Args),
     /// Hold the layouts of a case against its rules; exit status 1 if one is broken
     Check(super::layout_check::Args),
+    /// Search for a better order of a struct's members: footprint against cost, as C
+    #[command(after_help = super::layout_suggest::HELP)]
+    Suggest(Box<super::layout_suggest::Args>),
     /// Name the layout, slot, field, line and pair of addresses that perf c2c or perf mem reports
     Resolve(super::resolve::Args),
 }
@@ -81,6 +84,7 @@ pub fn run(args: Args) -> Result<()> {
         Action::Map(args) => super::layout_map::run(&args)?,
         Action::Diff(args) => super::layout_diff::run(&args)?,
         Action::Check(args) => return super::layout_check::run(&args),
+        Action::Suggest(args) => return super::layout_suggest::run(&args),
         Action::Resolve(args) => super::resolve::run(&args)?,
     };
     super::print(&text)

@@ -16,6 +16,7 @@ mod layout_diff;
 mod layout_map;
 mod layout_named;
 mod layout_source;
+mod layout_suggest;
 mod options;
 mod output;
 mod plot;

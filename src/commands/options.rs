@@ -329,6 +329,13 @@ impl Options {
 #[derive(Clone, Debug)]
 pub struct CountRange(std::ops::RangeInclusive<usize>);
 
+impl CountRange {
+    /// Every count in it.
+    pub fn counts(&self) -> impl Iterator<Item = usize> + use<> {
+        self.0.clone()
+    }
+}
+
 /// The widest range of thread counts: `CONFIG_NR_CPUS` of x86-64 ends at 8192.
 const WIDEST: usize = 8192;
 

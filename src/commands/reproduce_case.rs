@@ -5,7 +5,7 @@ use super::options::Format;
 use crate::backend::native::made::MadeArms;
 use crate::backend::native::{Native, pool::Timing};
 use crate::case::{Case, Published, PublishedMachine, Quantity};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::{
     BackendKind, CaseFile, Design, Ending, Limits, Point, Sample, Scenario, Watch, drive,
 };
@@ -16,7 +16,8 @@ use crate::program::totals::{Totals, by_role};
 use crate::report::columns::Columns;
 use crate::sim::machine::Shape;
 use crate::sim::{Counts, Machine, run};
-use crate::units::change;
+use crate::stats::Interval;
+use crate::units::{change, change_interval};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,15 +25,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Seeds that each layout is simulated with, in each phase of its slots.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 8;
+/// How often the interval of a simulated change misses.
+const ERROR: f64 = 0.05;
 /// Passes of one thread, on average, in a simulated sample.
 const PASSES: u64 = 300;
 /// Blocks of a native comparison: four more than an interval needs at least.
 const BLOCKS: u64 = 14;
 /// Where nothing changed, a change of this much at most is right.
 const NULL: f64 = 0.03;
-/// A simulated change that is smaller is no change: samples of other seeds differ by as much.
-const SMALLEST: f64 = 0.005;
 
 /// A published change beside ours; a row of the CSV.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +46,9 @@ pub struct Reproduced {
     published_change: f64,
     simulated_change: Option<f64>,
     native_change: Option<f64>,
+    /// The ends of the interval of the simulated change.
+    simulated_low: Option<f64>,
+    simulated_high: Option<f64>,
     quantity: Quantity,
     role: Option<String>,
     null: bool,
@@ -56,12 +60,14 @@ pub struct Reproduced {
 }
 
 impl Reproduced {
-    /// Whether the simulated change is on the published side; of a null, near enough to nothing.
+    /// Whether the simulated change is on the published side, its whole interval; of a null, near
+    /// enough to nothing.
     fn is_right(&self) -> Option<bool> {
         let simulated = self.simulated_change?;
         Some(match self.null {
             true => simulated.abs() <= NULL,
-            false => simulated.abs() >= SMALLEST && simulated * self.published_change > 0.0,
+            false if self.published_change > 0.0 => self.simulated_low? > 0.0,
+            false => self.simulated_high? < 0.0,
         })
     }
 }
@@ -81,10 +87,11 @@ fn one(case: &Arc<Case>, published: &Published) -> Result<Reproduced> {
         }
         Err(error) => (name(&published.machine), Err(error)),
     };
-    let (simulated_change, why) = match simulated {
-        Ok(change) => (Some(change), String::new()),
+    let (simulated, why) = match simulated {
+        Ok(interval) => (Some(interval), String::new()),
         Err(error) => (None, error.to_string()),
     };
+    let end = |pick: fn(&Interval) -> f64| simulated.map(|of| pick(&of).exp() - 1.0);
     Ok(Reproduced {
         case: case.name.clone(),
         from: published.from.clone(),
@@ -92,7 +99,9 @@ fn one(case: &Arc<Case>, published: &Published) -> Result<Reproduced> {
         machine,
         threads: published.threads,
         published_change: published.change,
-        simulated_change,
+        simulated_change: end(|of| of.estimate),
+        simulated_low: end(|of| of.low),
+        simulated_high: end(|of| of.high),
         native_change: native(case, published)?,
         quantity: published.quantity,
         role: published.role.clone(),
@@ -134,17 +143,17 @@ fn machine(published: &PublishedMachine) -> Result<Machine> {
     }
 }
 
-/// How much more of the published quantity there is with the layout `to`, on `machine`.
-fn simulated(case: &Arc<Case>, published: &Published, machine: &Machine) -> Result<f64> {
-    let layouts = [&published.from, &published.to].map(|name| case.layout_number(name));
-    let mut figures = Vec::new();
-    for layout in layouts {
-        let layout = layout?;
-        let phases = places::phases(case, &case.layouts[layout]);
-        let samples: Vec<(usize, u64)> = (0..phases)
-            .flat_map(|slot| (0..SEEDS).map(move |seed| (slot, seed)))
-            .collect();
-        let logarithms = samples.par_iter().map(|&(first_slot, seed)| {
+/// How much more of the published quantity there is with the layout `to`, on `machine`: the
+/// logarithm of the ratio, over seeds and over all phases of the slots.
+fn simulated(case: &Arc<Case>, published: &Published, machine: &Machine) -> Result<Interval> {
+    let from = case.layout_number(&published.from)?;
+    let to = case.layout_number(&published.to)?;
+    let phases = [from, to].map(|layout| places::phases(case, &case.layouts[layout]));
+    let pairs: Vec<(usize, u64)> = (0..phases[0].max(phases[1]))
+        .flat_map(|slot| (0..SEEDS).map(move |seed| (slot, seed)))
+        .collect();
+    let log_ratio = |&(first_slot, seed): &(usize, u64)| {
+        let figure = |layout| {
             let program = StepsSpec {
                 case: case.clone(),
                 layout,
@@ -152,14 +161,21 @@ fn simulated(case: &Arc<Case>, published: &Published, machine: &Machine) -> Resu
                 first_slot,
                 seed,
             };
-            let spec = run::SampleSpec::new(program, Placement::Compact, seed, PASSES);
-            let sample = run::run_unless(&AtomicBool::new(false), machine, &spec)?;
-            Ok(figure(published, &sample).ln())
-        });
-        let logarithms: Vec<f64> = logarithms.collect::<Result<_>>()?;
-        figures.push(logarithms.iter().sum::<f64>() / logarithms.len() as f64);
+            // Samples of two layouts differ in their chances, as samples of a machine do.
+            let chances = 2 * seed + u64::from(layout == to);
+            let spec = run::SampleSpec::new(program, Placement::Compact, chances, PASSES);
+            run::run(machine, &spec).map(|sample| figure(published, &sample))
+        };
+        Ok((figure(to)? / figure(from)?).ln())
+    };
+    let ratios: Vec<f64> = pairs.par_iter().map(log_ratio).collect::<Result<_>>()?;
+    if ratios.iter().any(|ratio| !ratio.is_finite()) {
+        return Err(Error::Input(
+            "there is none of it in a simulated sample, so that no ratio can be given".to_owned(),
+        ));
     }
-    Ok((figures[1] - figures[0]).exp() - 1.0)
+    Interval::of(&ratios, 0.0, ERROR, 1)
+        .ok_or_else(|| Error::Input("too few simulated samples for an interval".to_owned()))
 }
 
 /// The published quantity of a sample.
@@ -262,7 +278,7 @@ pub fn render(format: Format, rows: &[Reproduced]) -> String {
 }
 
 fn table(rows: &[Reproduced]) -> String {
-    let mut columns = Columns::new("<<<>>>>>><");
+    let mut columns = Columns::new("<<<>>>>>>><");
     columns.row([
         "case",
         "change",
@@ -271,6 +287,7 @@ fn table(rows: &[Reproduced]) -> String {
         "of",
         "published",
         "simulated",
+        "interval",
         "residual",
         "native",
         "",
@@ -302,6 +319,10 @@ fn table(rows: &[Reproduced]) -> String {
             of,
             percent(row.published_change),
             row.simulated_change.map_or("-".to_owned(), percent),
+            match (row.simulated_low, row.simulated_high) {
+                (Some(low), Some(high)) => change_interval(1.0 + low, 1.0 + high),
+                _ => "-".to_owned(),
+            },
             residual.unwrap_or("-".to_owned()),
             row.native_change.map_or("-".to_owned(), percent),
             sign.to_owned(),
@@ -311,8 +332,8 @@ fn table(rows: &[Reproduced]) -> String {
     let judged: Vec<bool> = rows.iter().filter_map(Reproduced::is_right).collect();
     let right = judged.iter().filter(|right| **right).count();
     text += &format!(
-        "\n{right} of {} published changes have the right sign in the simulator; a change of \
-         nothing is right within {:.0} %.\nResiduals are in points. Nothing of the models was \
+        "\n{right} of {} published changes have the right sign in the simulator, with their whole \
+         interval; a change of nothing is right within {:.0} %.\nResiduals are in points. Nothing of the models was \
          calibrated on these figures.\n\nsources\n",
         judged.len(),
         100.0 * NULL

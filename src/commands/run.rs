@@ -20,6 +20,7 @@ use crate::prefetch::{Control, Which};
 use crate::results::address_map::{self, AddressMap, Mapped};
 use crate::results::{EnvironmentFile, RegisterSettings, RunFolder, RunSettings, refuse_existing};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +58,21 @@ pub struct Args {
         "cpus", "unsafe_msr", "msr_root",
     ])]
     resume: Option<PathBuf>,
+}
+
+impl Args {
+    /// Those of a command line without the name of the command.
+    pub fn of_line(line: impl IntoIterator<Item = OsString>) -> Result<Args> {
+        #[derive(clap::Parser)]
+        #[command(no_binary_name = true)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let line = <Line as clap::Parser>::try_parse_from(line);
+        line.map(|line| line.args)
+            .map_err(|error| Error::Input(error.to_string().replace('\n', " ")))
+    }
 }
 
 /// Where neither --budget nor --blocks is given.

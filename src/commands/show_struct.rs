@@ -3,12 +3,13 @@
 use super::layout_source::LayoutSource;
 use super::options::Format;
 use crate::error::{Error, Result, say};
-use crate::layout::{LayoutFile, StructLayout};
+use crate::layout::{KernelSlab, LayoutFile, StructLayout};
 use crate::report::columns::Columns;
 use crate::space::map::HOLE;
 use crate::space::{LINE, PAIR};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// What the columns mean.
 pub const HELP: &str = "Members of structs in the struct are named with dots, d_name.len; those of \
@@ -144,6 +145,16 @@ fn heading(file: &LayoutFile, layout: &StructLayout) -> String {
         LayoutFile::Pahole(_) => " at least, as far as the text says",
     };
     let _ = writeln!(text, "  aligned to {}{why}", layout.align);
+    if let Some(slab) = slab_of(file, &layout.name) {
+        let _ = writeln!(
+            text,
+            "  this kernel's slab cache: {} objects in a slab of {}, slots of {} bytes at multiples of {}",
+            slab.objects,
+            counted(slab.cache.pages, "page"),
+            slab.cache.slot,
+            slab.cache.align
+        );
+    }
     if layout.members.iter().any(|member| member.in_union) {
         let _ = writeln!(text, "  |: in a union, shares its bytes with others of it");
     }
@@ -154,6 +165,15 @@ fn heading(file: &LayoutFile, layout: &StructLayout) -> String {
         );
     }
     text
+}
+
+/// The slab cache that the running kernel keeps such structs in, if it has one of that name and
+/// lets us see it.
+fn slab_of(file: &LayoutFile, name: &str) -> Option<KernelSlab> {
+    match *file == LayoutFile::running_kernel() {
+        true => KernelSlab::read(Path::new("/"), name).ok(),
+        false => None,
+    }
 }
 
 fn counted(count: usize, what: &str) -> String {

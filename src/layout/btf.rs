@@ -6,7 +6,7 @@
 
 use super::expand;
 use super::struct_layout::StructLayout;
-use super::types::{Composite, DEEPEST, Name, Part, Type, Types, natural};
+use super::types::{Composite, DEEPEST, MOST_TEXT, Name, Part, Type, Types, natural};
 use crate::error::{Error, Result, say};
 
 const MAGIC: u16 = 0xeb9f;
@@ -324,6 +324,9 @@ impl<'a> Btf<'a> {
     fn int_bits(&self, id: u32) -> Result<Option<(u64, u64)>> {
         let mut id = id;
         for _ in 0..DEEPEST {
+            if id == 0 {
+                break;
+            }
             let (btf, head) = self.head(id)?;
             match head.kind {
                 TYPEDEF | CONST | VOLATILE | RESTRICT | TYPE_TAG if head.word != 0 => {
@@ -437,7 +440,7 @@ impl Types for Btf<'_> {
 
     fn parts(&self, id: u32) -> Result<Vec<Part<u32>>> {
         let (btf, head) = self.head(id)?;
-        let mut parts = Vec::with_capacity(head.count);
+        let (mut parts, mut text) = (Vec::with_capacity(head.count), 0);
         for n in 0..head.count {
             let at = head.rest + 12 * n;
             let (of, place) = (btf.at(at + 4)?, btf.at(at + 8)?);
@@ -449,8 +452,13 @@ impl Types for Btf<'_> {
                 bit += first;
                 bits = Some(count);
             }
+            let name = btf.text(btf.at(at)?)?;
+            text += name.len();
+            if text > MOST_TEXT {
+                return Err(damaged(format!("the names in type {id} do not end")));
+            }
             parts.push(Part {
-                name: btf.text(btf.at(at)?)?.to_owned(),
+                name: name.to_owned(),
                 of,
                 bit,
                 bits,

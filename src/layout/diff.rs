@@ -79,7 +79,7 @@ pub struct ConflictDiff {
 /// Most fields in one line that are held against each other: more are there only in large unions.
 const MOST_BESIDE: usize = 512;
 /// Most times that fields lie in lines.
-const MOST_PIECES: usize = 1_000_000;
+const MOST_PIECES: usize = 200_000;
 
 impl LayoutDiff {
     /// The difference between two layouts and their maps.

@@ -6,15 +6,13 @@
 
 use super::notation::type_name;
 use super::struct_layout::{Bits, Member, StructLayout};
-use super::types::{Composite, DEEPEST, Part, Shape, Type, Types, natural, too_deep};
+use super::types::{Composite, DEEPEST, MOST_TEXT, Part, Shape, Type, Types, natural, too_deep};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 
 /// Members that one struct may have, those of the structs in it counted. The kernel's
 /// `task_struct` has some 1,500.
 const MOST_MEMBERS: usize = 1 << 16;
-/// Bytes of their names and types together.
-const MOST_TEXT: usize = 1 << 24;
 /// Bytes of a struct: what C compilers accept is far less.
 const MOST_BYTES: u64 = 1 << 40;
 

@@ -87,6 +87,8 @@ pub struct Interference {
 
 /// Most pairs of uses that are looked at.
 const MOST_PAIRS: usize = 4_000_000;
+/// Most conflicts of a region, counted once for each phase.
+const MOST_CONFLICTS: usize = 200_000;
 /// Most objects of an array that are looked at to count the crowded ones.
 const MOST_OBJECTS: usize = 65_536;
 /// Most lines that all touches of a region lie in together.
@@ -163,6 +165,8 @@ struct RegionMap<'a> {
     shared: Vec<(usize, usize, bool)>,
     /// Pairs of uses looked at.
     looked: usize,
+    /// Those of them that are conflicts.
+    booked: usize,
 }
 
 impl<'a> RegionMap<'a> {
@@ -186,6 +190,7 @@ impl<'a> RegionMap<'a> {
             sums: BTreeMap::new(),
             shared: Vec::new(),
             looked: 0,
+            booked: 0,
         })
     }
 
@@ -254,10 +259,10 @@ impl<'a> RegionMap<'a> {
             let to = there.partition_point(|in_line| pair(in_line) <= pair(first));
             let others = there.get(from..to).unwrap_or_default();
             self.looked = self.looked.saturating_add(bucket.len() * others.len());
-            if self.looked > MOST_PAIRS {
+            if self.looked > MOST_PAIRS || self.booked + sums.len() > MOST_CONFLICTS {
                 return Err(Error::Input(format!(
-                    "'{}': more than {MOST_PAIRS} pairs of uses lie near each other; let its roles \
-                     touch fewer fields",
+                    "'{}': too many uses lie near each other for a map; let its roles touch fewer \
+                     fields",
                     self.region.name.escape_debug()
                 )));
             }
@@ -269,6 +274,7 @@ impl<'a> RegionMap<'a> {
                 }
             }
         }
+        self.booked += sums.len();
         self.take(phase, distance, sums);
         Ok(())
     }

@@ -4,7 +4,10 @@ use crate::error::{Error, Result};
 
 /// Types within types, and aliases of aliases, that are followed before the data are taken for a
 /// circle. The kernel's own structs nest to a depth of about a dozen.
-pub const DEEPEST: usize = 64;
+pub const DEEPEST: usize = 32;
+
+/// Bytes that the names of a struct's members take together.
+pub const MOST_TEXT: usize = 1 << 23;
 
 /// A set of types; each is decoded when it is asked for.
 pub trait Types {

@@ -4,6 +4,7 @@
 //! run is the one that `hitm plot` draws later. Not here: measuring and judging.
 
 pub mod arms;
+pub mod c_struct;
 pub mod columns;
 pub mod explain;
 mod html;
@@ -12,6 +13,7 @@ pub mod layout_map;
 pub mod layout_picture;
 mod plot;
 mod record;
+pub mod suggestion;
 pub mod table;
 pub mod why;
 

@@ -125,6 +125,10 @@ impl Memory for SimMemory<'_> {
     fn relax(&self) {
         self.state.borrow_mut().relax(self.thread);
     }
+
+    fn pause(&self) {
+        self.until_done(|state| state.pause(self.thread));
+    }
 }
 
 /// Threads on a machine.

@@ -4,6 +4,7 @@
 //! how busy the machine is: where samples may be set aside, a test holds for that as well.
 
 mod case;
+mod case_new;
 mod folder;
 mod import;
 mod interrupted;

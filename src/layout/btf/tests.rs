@@ -373,11 +373,9 @@ fn damaged_btf_is_an_error_and_no_panic() {
             );
         }
         for at in 0..whole.len() {
-            for change in [0xff, 0x80, 0x01] {
-                let mut damaged = whole.clone();
-                damaged[at] ^= change;
-                look(&damaged);
-            }
+            let mut damaged = whole.clone();
+            damaged[at] ^= [0xff, 0x80, 0x01][at % 3];
+            look(&damaged);
         }
     }
 }

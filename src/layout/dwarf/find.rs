@@ -1,8 +1,8 @@
 //! Where in DWARF the structs are that have a name.
 
-use super::DwarfId;
-use super::units::{Entry, Units};
+use super::units::{DwarfId, Entry, Units};
 use crate::error::{Error, Result};
+use crate::layout::types::DEEPEST;
 use gimli::AttributeValue;
 use gimli::constants as dw;
 use std::collections::HashSet;
@@ -179,7 +179,7 @@ fn scan<'s>(
 
 /// Names deeper than any program nests are left out.
 fn enter<'s>(around: &mut Vec<(isize, &'s [u8])>, depth: isize, name: &'s [u8]) {
-    if around.len() < super::super::types::DEEPEST {
+    if around.len() < DEEPEST {
         around.push((depth, name));
     }
 }

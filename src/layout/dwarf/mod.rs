@@ -10,11 +10,13 @@ mod units;
 
 use super::expand;
 use super::struct_layout::StructLayout;
-use super::types::{Composite, DEEPEST, Name, Part, Shape, Type, Types, natural, too_deep};
+use super::types::{
+    Composite, DEEPEST, MOST_TEXT, Name, Part, Shape, Type, Types, natural, too_deep,
+};
 use crate::error::{Error, Result, say};
 use gimli::AttributeValue;
 use gimli::constants as dw;
-use units::{Entry, Units, Value};
+use units::{DwarfId, Entry, Units, Value};
 
 pub use units::Sections;
 
@@ -26,13 +28,8 @@ pub struct Dwarf<'s> {
     units: Units<'s>,
 }
 
-/// An entry, and of an array which of its dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DwarfId {
-    unit: usize,
-    offset: usize,
-    dimension: usize,
-}
+/// Size and members, with the first bit and how many, of a definition.
+type Outline = (u64, Vec<(String, u64, Option<u64>)>);
 
 impl<'s> Dwarf<'s> {
     /// The types in those sections.
@@ -98,8 +95,8 @@ impl<'s> Dwarf<'s> {
         }
     }
 
-    /// Size and members of a definition, to compare it with others.
-    fn outline(&self, id: DwarfId) -> Result<(u64, Vec<(String, u64, Option<u64>)>)> {
+    /// A definition, to compare it with others.
+    fn outline(&self, id: DwarfId) -> Result<Outline> {
         let Some((id, Type::Composite(composite))) = Shape::of(self, id)?.element else {
             return Ok((0, Vec::new()));
         };
@@ -288,7 +285,7 @@ impl<'s> Dwarf<'s> {
         }
         // Whether an entry of that depth holds members: the struct, and the variants of an enum.
         let mut holds = vec![true];
-        let (mut parts, mut bases) = (Vec::new(), Vec::new());
+        let (mut parts, mut bases, mut text) = (Vec::new(), Vec::new(), 0);
         self.units.walk(id.unit, Some(id.offset), |child| {
             let Some(above) = usize::try_from(child.depth())
                 .ok()
@@ -305,6 +302,12 @@ impl<'s> Dwarf<'s> {
                             bases.push(parts.len());
                         } else if part.name.is_empty() && above > 0 {
                             part.name = "__discriminant".to_owned();
+                        }
+                        text += part.name.len();
+                        if text > MOST_TEXT {
+                            return Err(Error::Input(
+                                "damaged DWARF: the names in a struct do not end".to_owned(),
+                            ));
                         }
                         parts.push(part);
                     }

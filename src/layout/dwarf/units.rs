@@ -26,6 +26,8 @@ const LONGEST_NAME: usize = 4096;
 const MOST_ATTRIBUTES: u64 = 256;
 /// Bytes of entries that are read for one struct, in total.
 const MOST_READ: u64 = 1 << 28;
+/// How often all abbreviations are decoded; for one struct it is a few times.
+const MOST_TIMES: usize = 32;
 /// Bytes of abbreviations whose decoded form is kept.
 const KEPT_ABBREVIATIONS: usize = 1 << 19;
 
@@ -71,6 +73,14 @@ impl<'a> Sections<'a> {
     }
 }
 
+/// An entry, and of an array which of its dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DwarfId {
+    pub unit: usize,
+    pub offset: usize,
+    pub dimension: usize,
+}
+
 /// A unit, and what its entries need to be understood.
 pub struct Unit<'s> {
     pub header: gimli::UnitHeader<Slice<'s>>,
@@ -89,6 +99,8 @@ pub struct Units<'s> {
     pub split: RefCell<Option<String>>,
     abbreviations: RefCell<HashMap<usize, (usize, Rc<gimli::Abbreviations>)>>,
     read: Cell<u64>,
+    /// Bytes of abbreviations that were decoded.
+    tables: Cell<usize>,
 }
 
 /// An error of the reader, for people.
@@ -106,6 +118,7 @@ impl<'s> Units<'s> {
             split: RefCell::new(None),
             abbreviations: RefCell::default(),
             read: Cell::new(0),
+            tables: Cell::new(0),
         };
         let mut info = gimli::DebugInfo::from(units.slice(&sections.info)).units();
         while let Some(header) = info.next().map_err(damaged)? {
@@ -170,8 +183,15 @@ impl<'s> Units<'s> {
         if let Some((_, known)) = self.abbreviations.borrow().get(&at) {
             return Ok(known.clone());
         }
-        let bytes = table_bytes(self.slice(&self.sections.abbreviations), at)?;
-        self.count(bytes)?;
+        let section = self.slice(&self.sections.abbreviations);
+        let bytes = table_bytes(section, at)?;
+        // Tables may overlap in a file that is made to keep us busy.
+        self.tables.set(self.tables.get() + bytes);
+        if self.tables.get() > section.len().saturating_mul(MOST_TIMES).max(1 << 24) {
+            return Err(Error::Input(
+                "damaged DWARF: reading its abbreviations does not end".to_owned(),
+            ));
+        }
         let all = gimli::DebugAbbrev::from(self.slice(&self.sections.abbreviations));
         let table = Rc::new(header.abbreviations(&all).map_err(damaged)?);
         let mut kept = self.abbreviations.borrow_mut();

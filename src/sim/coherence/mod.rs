@@ -88,6 +88,10 @@ pub struct Coherence {
     llc: Vec<Cache>,
     /// When each core lost each line last, as `copies`; empty where no core executes out of order.
     lost: Vec<Picos>,
+    /// The lines that the threads of each core poll, asleep until one is lost or written.
+    pub polled: Vec<Vec<u32>>,
+    /// Cores and polled lines of theirs that were lost or written since this was last looked at.
+    pub woken: Vec<(u16, u32)>,
     /// The time of the request that is served.
     pub now: Picos,
     /// Totals since the start.
@@ -142,6 +146,8 @@ impl Coherence {
                 Some(_) => vec![0; cores * lines],
                 None => Vec::new(),
             },
+            polled: vec![Vec::new(); cores],
+            woken: Vec::new(),
             now: 0,
             counts: Counts::default(),
             ledger: None,
@@ -463,6 +469,9 @@ impl Coherence {
         self.counts.invalidations += 1;
         self.counts.prefetch_invalidations += u64::from(by_prefetch);
         self.remove(victim, line);
+        if self.polled[victim].contains(&line) {
+            self.woken.push((victim as u16, line));
+        }
         let at = self.at(victim, line);
         if let Some(lost) = self.lost.get_mut(at) {
             *lost = self.now;

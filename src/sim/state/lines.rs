@@ -28,7 +28,7 @@ impl State {
             if hit.is_none() {
                 self.coherence.l2_hit(core, store.line, store.words, true);
             }
-            self.value(store, now);
+            self.value(thread, store, now);
             self.threads[thread].stores.pop_front();
         }
         self.threads[thread].draining = false;
@@ -162,7 +162,7 @@ impl State {
                 self.arrived_ahead(thread, line, now, ready, held);
             }
             (Purpose::Drain, Some(op)) => {
-                self.value(op, now);
+                self.value(thread, op, now);
                 self.free.push(id);
                 let arrived = Request {
                     job: Purpose::Drained,
@@ -298,7 +298,7 @@ impl State {
 
     /// The thread's access has its value now, and the thread goes on at `done`.
     pub(super) fn deliver(&mut self, thread: usize, op: Op, now: Picos, done: Picos) {
-        let result = self.value(op, now);
+        let result = self.value(thread, op, now);
         let t = &mut self.threads[thread];
         t.result = result;
         t.clock = done;

@@ -127,6 +127,10 @@ struct SimThread {
     /// Whether its last access wrote.
     wrote: bool,
     waits_for: WaitsFor,
+    /// The line of its last access.
+    last_line: u32,
+    /// When it began to poll a line that it holds.
+    polls_since: Option<Picos>,
     /// On a core that executes out of order.
     pipeline: Option<Pipeline>,
     ahead: Ahead,
@@ -221,6 +225,8 @@ impl State {
             draining: false,
             wrote: false,
             waits_for: WaitsFor::Nothing,
+            last_line: 0,
+            polls_since: None,
             pipeline: machine
                 .out_of_order
                 .map(|core| Pipeline::new(core, machine.issue, starts[id])),
@@ -267,11 +273,16 @@ impl State {
             }
             self.events.pop();
             match slot.checked_sub(FIRST_THREAD as usize) {
+                // One that polled has been woken before, or sleeps on.
+                Some(thread) if self.threads[thread].resumes != time => {}
                 Some(thread) => {
                     self.set_horizon(thread);
                     return Some(thread);
                 }
-                None => self.event(slot as u32, time),
+                None => {
+                    self.event(slot as u32, time);
+                    self.wake_polling(time);
+                }
             }
         }
     }
@@ -441,11 +452,11 @@ impl State {
             None if op.kind.writes() => t.clock += self.machine.issue,
             None => t.clock += latency,
         }
-        self.value(op, at)
+        self.value(thread, op, at)
     }
 
     #[inline]
-    fn value(&mut self, op: Op, at: Picos) -> u64 {
+    fn value(&mut self, thread: usize, op: Op, at: Picos) -> u64 {
         if let Some(order) = &mut self.order {
             let (accessed, written) = &mut order[op.line as usize];
             let after = if op.kind.writes() { accessed } else { written };
@@ -454,6 +465,11 @@ impl State {
             if op.kind.writes() {
                 order[op.line as usize].1 = at;
             }
+        }
+        let core = self.threads[thread].core;
+        if op.kind.writes() && self.coherence.polled[core].contains(&op.line) {
+            self.coherence.woken.push((core as u16, op.line));
+            self.wake_polling(at);
         }
         apply(self.memory.arena(), op)
     }

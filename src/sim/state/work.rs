@@ -6,6 +6,9 @@ use crate::sim::request::{Origin, Transaction, Want};
 use crate::space::memory::NodeKind;
 use crate::space::{LINE, PAGE};
 
+/// Turns of a polling loop that a thread sleeps at most: a line may also leave a cache unseen.
+const TURNS: Picos = 64;
+
 impl State {
     /// A full fence.
     pub fn fence(&mut self, thread: usize) -> Attempt {
@@ -27,6 +30,7 @@ impl State {
             self.work_before(thread, op.kind);
         }
         let t = &mut self.threads[thread];
+        t.last_line = op.line;
         let Some(pipeline) = &mut t.pipeline else {
             return;
         };
@@ -100,6 +104,56 @@ impl State {
     pub fn relax(&mut self, thread: usize) {
         let t = &mut self.threads[thread];
         t.wait(t.clock + self.machine.pause);
+    }
+
+    /// One turn of a loop that polls the line of the thread's last access. While its core holds
+    /// the line only a sibling can change it: it sleeps until the line is lost or written, or for [`TURNS`] turns, and
+    /// goes on where a turn would have ended.
+    pub fn pause(&mut self, thread: usize) -> Attempt {
+        let t = &mut self.threads[thread];
+        let (core, line) = (t.core, t.last_line);
+        if t.polls_since.take().is_some() {
+            let now = t.resumes;
+            let polled = &mut self.coherence.polled[core];
+            if let Some(at) = polled.iter().position(|of| *of == line) {
+                polled.swap_remove(at);
+            }
+            self.threads[thread].wait(now);
+            return Attempt::Done(0);
+        }
+        if !t.stores.is_empty() || !self.coherence.holds(core, line, false) {
+            self.relax(thread);
+            return Attempt::Done(0);
+        }
+        let clock = self.threads[thread].clock;
+        self.threads[thread].polls_since = Some(clock);
+        self.coherence.polled[core].push(line);
+        self.resume(thread, clock + TURNS * self.turn());
+        Attempt::Again
+    }
+
+    /// How long one turn of a polling loop takes.
+    fn turn(&self) -> Picos {
+        self.machine.pause + self.machine.l1.latency
+    }
+
+    /// Wake the threads whose polled lines have been lost at `now`.
+    pub(super) fn wake_polling(&mut self, now: Picos) {
+        while let Some((core, line)) = self.coherence.woken.pop() {
+            for thread in 0..self.threads.len() {
+                let t = &self.threads[thread];
+                let Some(since) = t.polls_since else { continue };
+                if (t.core, t.last_line) != (usize::from(core), line) {
+                    continue;
+                }
+                let turns = now.saturating_sub(since).div_ceil(self.turn()).max(1);
+                let at = since + turns * self.turn();
+                if at < t.resumes {
+                    self.resume(thread, at);
+                    self.horizon = self.horizon.min(at);
+                }
+            }
+        }
     }
 
     /// Clear a page that nobody else uses: its lines are taken at once, several on their way at a

@@ -232,23 +232,7 @@ fn one<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {
             a.draw();
             a.element(*at, *count, *stride, *to);
         }
-        Instr::Choose(lists) => {
-            let end = a.label();
-            a.draw();
-            for (limit, body) in lists {
-                let next = a.label();
-                // No number drawn is as large as the last limit.
-                if let Ok(limit) = u32::try_from(*limit) {
-                    a.if_not_below(limit, next);
-                }
-                list(a, body, loops);
-                if u32::try_from(*limit).is_ok() {
-                    a.jump(end);
-                }
-                a.bind(next);
-            }
-            a.bind(end);
-        }
+        Instr::Choose(lists) => choose(a, lists, loops),
         Instr::Every {
             counter,
             passes,
@@ -302,6 +286,28 @@ fn one<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {
         }
         Instr::Passed(role) => a.count(Tallied::Passes(*role)),
     }
+}
+
+fn choose<A: Assembler>(a: &mut A, lists: &[(u64, Vec<Instr>)], loops: bool) {
+    let end = a.label();
+    a.draw();
+    let mut rest = lists;
+    while let Some(((limit, body), others)) = rest.split_first() {
+        rest = others;
+        let Ok(limit) = u32::try_from(*limit) else {
+            // Every number drawn is below this limit.
+            list(a, body, loops);
+            break;
+        };
+        let next = a.label();
+        a.if_not_below(limit, next);
+        list(a, body, loops);
+        if others.iter().any(|(_, body)| !body.is_empty()) {
+            a.jump(end);
+        }
+        a.bind(next);
+    }
+    a.bind(end);
 }
 
 fn compare_and_swap<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {

@@ -17,6 +17,8 @@ pub fn listing(code: &Code, name: impl Fn(At) -> String) -> String {
     options.set_first_operand_char_index(8);
     options.set_space_after_operand_separator(true);
     options.set_rip_relative_addresses(true);
+    // They are encoded all the same.
+    options.set_show_zero_displacements(true);
     let mut accesses = code.accesses.iter().peekable();
     let (mut lines, mut text) = (String::new(), String::new());
     let bytes = &code.bytes[..code.instructions];
