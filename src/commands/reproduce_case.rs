@@ -29,7 +29,7 @@ const SEEDS: u64 = 8;
 /// How often the interval of a simulated change misses.
 const ERROR: f64 = 0.05;
 /// Passes of one thread, on average, in a simulated sample.
-const PASSES: u64 = 300;
+const PASSES: u64 = 1000;
 /// Blocks of a native comparison: four more than an interval needs at least.
 const BLOCKS: u64 = 14;
 /// Where nothing changed, a change of this much at most is right.

@@ -328,7 +328,8 @@ impl State {
     fn is_first(&mut self, thread: usize) -> bool {
         let clock = self.threads[thread].clock;
         let next = self.events.peek().map_or(NEVER, |Reverse(next)| *next);
-        let first = key(clock, thread) < next && clock < self.until;
+        // Its own key is that of an event left from a sleep that ended early.
+        let first = key(clock, thread) <= next && clock < self.until;
         if first {
             self.set_horizon(thread);
         }
