@@ -116,8 +116,12 @@ fn head(case: &Case, suggestions: &Suggestions) -> String {
 
 fn nothing(suggestions: &Suggestions) -> String {
     let mut says = format!(
-        "Nothing helps: no order of the members within {} bytes is faster than '{}' by {:.0} % or \
+        "{}: no order of the members within {} bytes is faster than '{}' by {:.0} % or \
          more and by more than noise.",
+        match suggestions.front.is_empty() {
+            true => "Nothing helps",
+            false => "Nothing is gained but bytes",
+        },
         suggestions.max_bytes,
         suggestions.baseline.name,
         100.0 * LEAST_GAIN

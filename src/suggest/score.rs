@@ -46,7 +46,7 @@ pub struct Effort {
 pub type Times = Vec<Vec<Vec<f64>>>;
 
 /// Passes of one thread in a sample.
-const PASSES: std::ops::RangeInclusive<f64> = 6.0..=400.0;
+const PASSES: std::ops::RangeInclusive<f64> = 6.0..=2000.0;
 
 impl Scorer<'_> {
     /// Machine and thread count of each figure.
