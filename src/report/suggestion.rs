@@ -211,11 +211,8 @@ fn moves(suggestions: &Suggestions, found: &Found) -> String {
     }
     let name = |number: usize| -> String {
         let lump = &found.lumps.all[number];
-        let fields: Vec<&str> = lump
-            .fields
-            .iter()
-            .map(|field| field.name.as_str())
-            .collect();
+        let fields = lump.outermost().map(|field| field.name.as_str());
+        let fields: Vec<&str> = fields.collect();
         match (&fields[..], lump.is_unlisted()) {
             (_, true) => format!("{} unlisted bytes", lump.bytes),
             ([one], _) => (*one).to_owned(),

@@ -31,6 +31,15 @@ impl Lump {
     pub fn is_unlisted(&self) -> bool {
         self.fields.is_empty()
     }
+
+    /// Its fields that are in no other field.
+    pub fn outermost(&self) -> impl Iterator<Item = &CaseField> {
+        self.fields.iter().filter(|field| {
+            let dots = field.name.match_indices('.');
+            let mut outer = dots.map(|(at, _)| &field.name[..at]);
+            !outer.any(|outer| self.fields.iter().any(|field| field.name == outer))
+        })
+    }
 }
 
 /// What roles do with a lump.
@@ -159,6 +168,11 @@ impl Lumps {
     pub fn lump_of(&self, name: &str) -> Option<usize> {
         let has = |lump: &Lump| lump.fields.iter().any(|field| field.name == name);
         self.all.iter().position(has)
+    }
+
+    /// Bytes of all of them, without holes.
+    pub fn bytes(&self) -> usize {
+        self.all.iter().map(|lump| lump.bytes).sum()
     }
 
     /// Bytes in which the case lists no member.

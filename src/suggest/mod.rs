@@ -138,13 +138,21 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
         .layouts
         .get(request.baseline)
         .ok_or_else(|| Error::Input(format!("case {} has no such layout", case.name)))?;
-    let max_bytes = max_bytes(case, baseline, request.max_bytes)?;
+    let max_bytes = max_bytes(case, baseline, request.max_bytes);
     let threads = threads(case, &request.threads)?;
     let machines = request.machines.iter().map(|name| Machine::load(name));
     let machines: Vec<Machine> = machines.collect::<Result<_>>()?;
     let most_threads = threads.iter().copied().max().unwrap_or(2);
 
     let cuts = cuts(case, baseline, &request.keep)?;
+    let least = cuts.iter().map(Lumps::bytes).min().unwrap_or(0);
+    if least > max_bytes {
+        return Err(Error::Input(format!(
+            "the members of layout '{}' take {least} bytes, and {max_bytes} are allowed; give a \
+             larger --max-size, or change the rule of the case",
+            baseline.name
+        )));
+    }
     let expects = cuts
         .iter()
         .map(|lumps| Expectation::of(case, baseline, lumps, most_threads));
@@ -265,7 +273,7 @@ fn shared(case: &Case, baseline: &CaseLayout, threads: usize) -> Result<Vec<Stri
 }
 
 /// The most bytes that a struct may have.
-fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> Result<usize> {
+fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> usize {
     let parts: usize = baseline.parts.iter().map(|part| part.bytes).sum();
     let whole = (baseline.bytes + parts).next_multiple_of(LINE);
     let largest = case.layouts.iter().map(|layout| layout.bytes).max();
@@ -279,22 +287,8 @@ fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> Result
         Rule::MaxSize(most) => Some(*most),
         _ => None,
     });
-    let most = by_rule
-        .chain([asked.unwrap_or(usual)])
-        .min()
-        .unwrap_or(usual);
-    let least = baseline
-        .fields
-        .iter()
-        .map(|field| field.bytes * field.count)
-        .max();
-    match asked {
-        Some(asked) if asked < least.unwrap_or(1) => Err(Error::Input(format!(
-            "no layout of {} has {asked} bytes; give a larger --max-size (the layout '{}' has {})",
-            case.struct_name, baseline.name, baseline.bytes
-        ))),
-        _ => Ok(most),
-    }
+    let asked = asked.unwrap_or(usual);
+    by_rule.chain([asked]).min().unwrap_or(asked)
 }
 
 /// The thread counts, in ascending order.
