@@ -167,6 +167,7 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
             expect,
             max_bytes,
             threads: most_threads,
+            stop,
         })
         .collect();
     let scorer = Scorer {

@@ -7,9 +7,10 @@ use super::expect::{Expectation, Taste};
 use super::lumps::Lumps;
 use super::order::{Order, Packed};
 use crate::case::{Case, CaseLayout, Rule};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::space::{LINE, PAIR};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An order that may be simulated.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Proposer<'a> {
     pub max_bytes: usize,
     /// Threads that the rules of the case are held against.
     pub threads: usize,
+    /// Set when all is to be given up.
+    pub stop: &'a AtomicBool,
 }
 
 /// How much a meeting in a pair, of two writers, and a line count: orders that are best in any of
@@ -94,6 +97,9 @@ impl Proposer<'_> {
         let groups = self.groups();
         for _ in 0..ROUNDS {
             for order in &beam {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
                 for group in &groups {
                     for moved in self.moves(order, group, &cold) {
                         self.note(moved, &cold, &mut known);
