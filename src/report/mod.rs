@@ -7,6 +7,7 @@ pub mod arms;
 pub mod c_struct;
 pub mod columns;
 pub mod explain;
+pub mod guesses;
 mod html;
 pub mod layout_diff;
 pub mod layout_map;
