@@ -9,6 +9,7 @@ mod by_hand;
 mod conduct;
 mod control;
 mod counting;
+mod null;
 mod overhead;
 mod sharing;
 mod trials;
@@ -49,6 +50,8 @@ enum Figure {
     Control(conduct::Args),
     /// A fault with the counters of `hitm run` open over one with them closed, one thread
     Counting(conduct::Args),
+    /// Two layouts of a case that are touched alike: how often they are called equivalent
+    Null(null::Args),
     /// The fault loop of the harness over the same accesses written by hand, one thread
     Overhead(conduct::Args),
     /// Locks of neighbouring VMAs packed over aligned (vma-per-thread, two threads)
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Figure::Power { percent, trials } => trials::power(percent, &trials),
         Figure::Control(blocks) => control::figure(&blocks),
         Figure::Counting(blocks) => counting::figure(&blocks),
+        Figure::Null(args) => null::figure(&args),
         Figure::Overhead(blocks) => overhead::figure(&blocks),
         Figure::Sharing(blocks) => sharing::figure(&blocks),
     };

@@ -41,7 +41,8 @@ pub struct Args {
     /// Fields that keep their places relative to each other, and what lies between them
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     keep: Vec<String>,
-    /// Measure the suggestions on this machine, beside the layout that the search began with
+    /// Measure the suggestions on this machine for 20 s, beside the layout that the search began
+    /// with, into a run folder as hitm run does
     #[arg(long)]
     verify: bool,
     /// Hold the suggestions in C: static_assert of every offset (static), or the kernel's groups of
@@ -167,13 +168,13 @@ fn verify(case: &Case, found: &Suggestions, threads: &[usize]) -> Result<()> {
     let file = folder.join(format!("{}.toml", case.name));
     let measured = std::fs::write(&file, text)
         .map_err(|why| refused(&file, why))
-        .and_then(|()| measure(&folder, &file, found, threads));
+        .and_then(|()| measure(&file, found, threads));
     let _ = std::fs::remove_dir_all(&folder);
     measured
 }
 
-/// `hitm run` of the layouts that were found, for as long as it takes to see a few per cent.
-fn measure(folder: &Path, file: &Path, found: &Suggestions, threads: &[usize]) -> Result<()> {
+/// `hitm run` of the layouts that were found.
+fn measure(file: &Path, found: &Suggestions, threads: &[usize]) -> Result<()> {
     let cpus = Topology::here()?
         .cpus
         .iter()
@@ -185,7 +186,7 @@ fn measure(folder: &Path, file: &Path, found: &Suggestions, threads: &[usize]) -
         .collect();
     let fits = threads.iter().filter(|count| **count <= cpus);
     let threads: Vec<String> = fits.map(usize::to_string).collect();
-    let (run, layouts) = (folder.join("run"), layouts.join(","));
+    let layouts = layouts.join(",");
     let mut line = vec![
         "--case".into(),
         file.as_os_str().to_owned(),
@@ -193,8 +194,6 @@ fn measure(folder: &Path, file: &Path, found: &Suggestions, threads: &[usize]) -
         layouts.into(),
         "--budget".into(),
         "20s".into(),
-        "--out".into(),
-        run.into_os_string(),
     ];
     if !threads.is_empty() {
         line.extend(["--threads".into(), threads.join(",").into()]);

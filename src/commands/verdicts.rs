@@ -226,6 +226,10 @@ pub fn conclude(
         times.extend(arms(samples, &rows));
     }
     let printed = match said {
+        Said::All if format == Format::Table => {
+            let guesses = report::guesses::text(design, &samples);
+            print(&(table::render(format, &rows, &times) + &guesses))
+        }
         Said::All => print(&table::render(format, &rows, &times)),
         Said::Nothing => Ok(()),
     };

@@ -180,8 +180,7 @@ fn names(lump: &Lump, imported: Option<&StructLayout>) -> Vec<String> {
             .filter(|member| member.bits.is_none() && !member.name.is_empty());
         return named.map(|member| member.name.clone()).collect();
     }
-    lump.fields
-        .iter()
+    lump.outermost()
         .map(|field| identifier(&field.name))
         .collect()
 }
@@ -197,7 +196,10 @@ fn declare(
     let members = members(lump, imported);
     if members.is_empty() {
         let mut end = 0;
-        for (n, field) in lump.fields.iter().enumerate() {
+        for (n, field) in lump.outermost().enumerate() {
+            if field.offset < end {
+                let _ = writeln!(text, "\t/* in a union with what is before it */");
+            }
             hole(text, end, field.offset);
             let bytes = field.bytes * field.count;
             let count = match field.count {
@@ -217,7 +219,7 @@ fn declare(
                 bytes,
                 "",
             );
-            end = field.offset + bytes;
+            end = end.max(field.offset + bytes);
         }
         return;
     }

@@ -7,10 +7,12 @@ pub mod arms;
 pub mod c_struct;
 pub mod columns;
 pub mod explain;
+pub mod guesses;
 mod html;
 pub mod layout_diff;
 pub mod layout_map;
 pub mod layout_picture;
+mod maps;
 mod plot;
 mod record;
 pub mod suggestion;
@@ -28,7 +30,8 @@ use std::path::{Path, PathBuf};
 /// Write the plots and `report.html` of `record` into the folder `out`, which exists; what was
 /// there under the same names is replaced. Returns the paths written.
 pub fn write(record: &Record, out: &Path) -> Result<Vec<PathBuf>> {
-    let plots = plots(record);
+    let mut plots = plots(record);
+    plots.extend(maps::maps(record));
     let mut written = Vec::new();
     for plot in &plots {
         let path = out.join(format!("{}.svg", plot.name));

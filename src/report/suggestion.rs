@@ -116,8 +116,12 @@ fn head(case: &Case, suggestions: &Suggestions) -> String {
 
 fn nothing(suggestions: &Suggestions) -> String {
     let mut says = format!(
-        "Nothing helps: no order of the members within {} bytes is faster than '{}' by {:.0} % or \
+        "{}: no order of the members within {} bytes is faster than '{}' by {:.0} % or \
          more and by more than noise.",
+        match suggestions.front.is_empty() {
+            true => "Nothing helps",
+            false => "Nothing is gained but bytes",
+        },
         suggestions.max_bytes,
         suggestions.baseline.name,
         100.0 * LEAST_GAIN
@@ -207,11 +211,8 @@ fn moves(suggestions: &Suggestions, found: &Found) -> String {
     }
     let name = |number: usize| -> String {
         let lump = &found.lumps.all[number];
-        let fields: Vec<&str> = lump
-            .fields
-            .iter()
-            .map(|field| field.name.as_str())
-            .collect();
+        let fields = lump.outermost().map(|field| field.name.as_str());
+        let fields: Vec<&str> = fields.collect();
         match (&fields[..], lump.is_unlisted()) {
             (_, true) => format!("{} unlisted bytes", lump.bytes),
             ([one], _) => (*one).to_owned(),

@@ -119,10 +119,10 @@ fn ways(case: &Case, layout: &CaseLayout) -> Vec<Way> {
             Step::Cas { field, then, .. } if then.is_empty() => note(&mut counted, field),
             // What is done after lost tries is another way to count.
             Step::Cas { field, .. } => note(&mut taken, field),
-            Step::Percpu { name, batch, spill } if !spill.is_empty() => {
-                if !batched.iter().any(|(known, _)| known == name) {
-                    batched.push((name.clone(), *batch));
-                }
+            Step::Percpu { name, batch, spill }
+                if !spill.is_empty() && !batched.iter().any(|(known, _)| known == name) =>
+            {
+                batched.push((name.clone(), *batch));
             }
             _ => {}
         });

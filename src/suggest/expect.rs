@@ -57,6 +57,8 @@ pub struct Taste {
     pub line: f64,
 }
 
+/// Most pairings that are looked at: the heaviest.
+const MOST_PAIRINGS: usize = 1000;
 /// Most accesses of lumps that are looked at: the heaviest.
 const MOST: usize = 160;
 
@@ -257,6 +259,8 @@ fn pairings(subject: &Subject, touches: &[(Touched, &Touch)]) -> Vec<Pairing> {
             }
         }
     }
+    pairings.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    pairings.truncate(MOST_PAIRINGS);
     pairings
 }
 

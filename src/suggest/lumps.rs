@@ -31,6 +31,15 @@ impl Lump {
     pub fn is_unlisted(&self) -> bool {
         self.fields.is_empty()
     }
+
+    /// Its fields that are in no other field.
+    pub fn outermost(&self) -> impl Iterator<Item = &CaseField> {
+        self.fields.iter().filter(|field| {
+            let dots = field.name.match_indices('.');
+            let mut outer = dots.map(|(at, _)| &field.name[..at]);
+            !outer.any(|outer| self.fields.iter().any(|field| field.name == outer))
+        })
+    }
 }
 
 /// What roles do with a lump.
@@ -45,7 +54,9 @@ pub enum Use {
 }
 
 /// Most lumps of a struct that is searched.
-const MOST: usize = 1024;
+const MOST: usize = 512;
+/// Unlisted bytes of one hole are taken for so many members, and one more for the rest.
+const MOST_IN_HOLE: usize = 32;
 
 /// A struct cut into lumps.
 #[derive(Clone, Debug)]
@@ -161,6 +172,11 @@ impl Lumps {
         self.all.iter().position(has)
     }
 
+    /// Bytes of all of them, without holes.
+    pub fn bytes(&self) -> usize {
+        self.all.iter().map(|lump| lump.bytes).sum()
+    }
+
     /// Bytes in which the case lists no member.
     pub fn unlisted(&self) -> usize {
         let unlisted = self.all.iter().filter(|lump| lump.is_unlisted());
@@ -253,14 +269,19 @@ fn natural(field: &CaseField) -> usize {
 
 /// Bytes from `from` to `to` as members of 8 bytes, or less where a hole is cut so.
 fn unlisted(from: usize, to: usize, gone: &[Span], lumps: &mut Vec<Lump>) {
-    let mut at = from;
+    let (mut at, mut count) = (from, 0);
     while at < to {
         if let Some(span) = gone.iter().find(|span| span.from <= at && at < span.to) {
             at = span.to;
             continue;
         }
         let next = gone.iter().map(|span| span.from).find(|from| *from > at);
-        let stop = to.min(next.unwrap_or(to)).min((at / 8 + 1) * 8);
+        let end = to.min(next.unwrap_or(to));
+        let stop = match count < MOST_IN_HOLE {
+            true => end.min((at / 8 + 1) * 8),
+            false => end,
+        };
+        count += 1;
         let align = power_in(at | (stop - at));
         lumps.push(Lump {
             fields: Vec::new(),

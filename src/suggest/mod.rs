@@ -10,13 +10,15 @@ pub mod lumps;
 pub mod order;
 pub mod propose;
 pub mod score;
+mod search;
 pub mod written;
 
 use self::expect::Expectation;
 use self::lumps::{Lumps, Use};
-use self::order::Order;
-use self::propose::{Proposal, Proposer};
-use self::score::{Cost, Effort, Scorer};
+use self::order::{Order, footprint};
+use self::propose::Proposer;
+use self::score::{Cost, Scorer};
+use self::search::Search;
 use crate::case::{Case, CaseLayout, Rule, Step};
 use crate::error::{Error, Result};
 use crate::layout::interference::Interference;
@@ -136,13 +138,21 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
         .layouts
         .get(request.baseline)
         .ok_or_else(|| Error::Input(format!("case {} has no such layout", case.name)))?;
-    let max_bytes = max_bytes(case, baseline, request.max_bytes)?;
+    let max_bytes = max_bytes(case, baseline, request.max_bytes);
     let threads = threads(case, &request.threads)?;
     let machines = request.machines.iter().map(|name| Machine::load(name));
     let machines: Vec<Machine> = machines.collect::<Result<_>>()?;
     let most_threads = threads.iter().copied().max().unwrap_or(2);
 
     let cuts = cuts(case, baseline, &request.keep)?;
+    let least = cuts.iter().map(Lumps::bytes).min().unwrap_or(0);
+    if least > max_bytes {
+        return Err(Error::Input(format!(
+            "the members of layout '{}' take {least} bytes, and {max_bytes} are allowed; give a \
+             larger --max-size, or change the rule of the case",
+            baseline.name
+        )));
+    }
     let expects = cuts
         .iter()
         .map(|lumps| Expectation::of(case, baseline, lumps, most_threads));
@@ -157,6 +167,7 @@ pub fn suggest(case: &Case, request: &Request, stop: &AtomicBool) -> Result<Sugg
             expect,
             max_bytes,
             threads: most_threads,
+            stop,
         })
         .collect();
     let scorer = Scorer {
@@ -262,16 +273,8 @@ fn shared(case: &Case, baseline: &CaseLayout, threads: usize) -> Result<Vec<Stri
     Ok(names)
 }
 
-/// Bytes that an object takes, with its parts.
-pub fn footprint(case: &Case, layout: &CaseLayout) -> usize {
-    let own = case.objects.enclosing_bytes.unwrap_or(layout.bytes);
-    let parts = layout.parts.iter();
-    let parts = parts.map(|part| part.bytes.next_multiple_of(part.align.max(8)));
-    own.next_multiple_of(layout.align.max(1)) + parts.sum::<usize>()
-}
-
 /// The most bytes that a struct may have.
-fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> Result<usize> {
+fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> usize {
     let parts: usize = baseline.parts.iter().map(|part| part.bytes).sum();
     let whole = (baseline.bytes + parts).next_multiple_of(LINE);
     let largest = case.layouts.iter().map(|layout| layout.bytes).max();
@@ -285,22 +288,8 @@ fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> Result
         Rule::MaxSize(most) => Some(*most),
         _ => None,
     });
-    let most = by_rule
-        .chain([asked.unwrap_or(usual)])
-        .min()
-        .unwrap_or(usual);
-    let least = baseline
-        .fields
-        .iter()
-        .map(|field| field.bytes * field.count)
-        .max();
-    match asked {
-        Some(asked) if asked < least.unwrap_or(1) => Err(Error::Input(format!(
-            "no layout of {} has {asked} bytes; give a larger --max-size (the layout '{}' has {})",
-            case.struct_name, baseline.name, baseline.bytes
-        ))),
-        _ => Ok(most),
-    }
+    let asked = asked.unwrap_or(usual);
+    by_rule.chain([asked]).min().unwrap_or(asked)
 }
 
 /// The thread counts, in ascending order.
@@ -391,135 +380,4 @@ fn guesses(search: &mut Search<'_>, best: &CaseLayout) -> Result<Option<[f64; 3]
         *cost = Cost::of(&times[0], &times[1]).ratio;
     }
     Ok(Some(costs))
-}
-
-/// A search: which orders are simulated, and how closely.
-struct Search<'a> {
-    baseline: &'a CaseLayout,
-    proposers: &'a [Proposer<'a>],
-    scorer: &'a Scorer<'a>,
-    scale: f64,
-    simulated: usize,
-}
-
-/// Which cut an order belongs to, and the order.
-type Candidate = (usize, Proposal);
-
-impl Search<'_> {
-    fn effort(
-        &self,
-        machines: usize,
-        threads: usize,
-        repeats: u64,
-        phases: usize,
-        accesses: f64,
-    ) -> Effort {
-        let machines = machines.min(self.scorer.machines.len());
-        Effort {
-            machines,
-            threads,
-            repeats: ((repeats as f64 * self.scale.sqrt()).round() as u64).max(1),
-            phases,
-            accesses: accesses * self.scale,
-        }
-    }
-
-    fn some(&self, many: usize) -> usize {
-        ((many as f64 * self.scale) as usize).max(4)
-    }
-
-    fn layout(&self, cut: usize, proposal: &Proposal) -> CaseLayout {
-        let lumps = self.proposers[cut].lumps;
-        proposal.order.layout(lumps, self.baseline, "candidate")
-    }
-
-    /// The best of many, by halving: more look at fewer.
-    fn finalists(&mut self) -> Result<(Vec<Candidate>, usize)> {
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for (cut, proposer) in self.proposers.iter().enumerate() {
-            let most = self.some(48) / self.proposers.len().min(2);
-            let proposals = proposer.propose(most.max(4))?;
-            candidates.extend(proposals.into_iter().map(|one| (cut, one)));
-        }
-        let mut looked = candidates.len();
-        let first = self.effort(3, 1, 1, 2, 40_000.0);
-        let mut ranked = self.ranked(candidates, &first)?;
-        // Refine: what lies one move away from the best.
-        for _ in 0..2 {
-            let mut near: Vec<Candidate> = Vec::new();
-            for (_, (cut, proposal)) in ranked.iter().take(3) {
-                let proposer = &self.proposers[*cut];
-                for one in proposer.near(&proposal.order, self.some(16))? {
-                    let known = |(_, (of, other)): &(f64, Candidate)| {
-                        of == cut && proposer.key(other) == proposer.key(&one)
-                    };
-                    let twice = |(of, other): &Candidate| {
-                        of == cut && proposer.key(other) == proposer.key(&one)
-                    };
-                    if !ranked.iter().any(known) && !near.iter().any(twice) {
-                        near.push((*cut, one));
-                    }
-                }
-            }
-            looked += near.len();
-            ranked.extend(self.ranked(near, &first)?);
-            ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-        }
-        let second = self.effort(usize::MAX, usize::MAX, 2, 2, 60_000.0);
-        let half = self.by_size(ranked, self.some(24));
-        let ranked = self.ranked(half, &second)?;
-        Ok((self.by_size(ranked, self.some(10)), looked))
-    }
-
-    /// With their costs, the cheapest first.
-    fn ranked(
-        &mut self,
-        candidates: Vec<Candidate>,
-        effort: &Effort,
-    ) -> Result<Vec<(f64, Candidate)>> {
-        if candidates.is_empty() {
-            return Ok(Vec::new());
-        }
-        let layouts = candidates.iter().map(|(cut, one)| self.layout(*cut, one));
-        let mut layouts: Vec<CaseLayout> = layouts.collect();
-        layouts.push(self.baseline.clone());
-        self.simulated += layouts.len();
-        let times = self.scorer.times(&layouts, effort)?;
-        let baseline = &times[layouts.len() - 1];
-        let mut ranked: Vec<(f64, Candidate)> = candidates
-            .into_iter()
-            .zip(&times)
-            .map(|(one, times)| (Cost::of(times, baseline).ratio, one))
-            .collect();
-        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(ranked)
-    }
-
-    /// The best `most`, with the best of every size among them.
-    fn by_size(&self, ranked: Vec<(f64, Candidate)>, most: usize) -> Vec<Candidate> {
-        let size = |(cut, one): &Candidate| {
-            let layout = self.layout(*cut, one);
-            footprint(self.scorer.case, &layout)
-        };
-        let mut chosen: Vec<Candidate> = Vec::new();
-        let mut rest: Vec<Candidate> = Vec::new();
-        let mut sizes: Vec<usize> = Vec::new();
-        for (_, one) in ranked {
-            let size = size(&one);
-            match sizes.contains(&size) {
-                true => rest.push(one),
-                false => {
-                    sizes.push(size);
-                    chosen.push(one);
-                }
-            }
-        }
-        let sizes = most.div_ceil(2);
-        if chosen.len() > sizes {
-            rest.splice(0..0, chosen.drain(sizes..));
-        }
-        let room = most - chosen.len();
-        chosen.extend(rest.into_iter().take(room));
-        chosen
-    }
 }

@@ -2,7 +2,7 @@
 //! their own.
 
 use super::lumps::{Lump, Lumps};
-use crate::case::{CaseField, CaseLayout};
+use crate::case::{Case, CaseField, CaseLayout};
 use crate::space::LINE;
 
 /// Lumps in an order.
@@ -149,6 +149,14 @@ impl Order {
             steps: of.steps.clone(),
         }
     }
+}
+
+/// Bytes that an object takes, with its parts.
+pub fn footprint(case: &Case, layout: &CaseLayout) -> usize {
+    let own = case.objects.enclosing_bytes.unwrap_or(layout.bytes);
+    let parts = layout.parts.iter();
+    let parts = parts.map(|part| part.bytes.next_multiple_of(part.align.max(8)));
+    own.next_multiple_of(layout.align.max(1)) + parts.sum::<usize>()
 }
 
 /// The first place from `end` on where a lump may begin.

@@ -7,9 +7,10 @@ use super::expect::{Expectation, Taste};
 use super::lumps::Lumps;
 use super::order::{Order, Packed};
 use crate::case::{Case, CaseLayout, Rule};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::space::{LINE, PAIR};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An order that may be simulated.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Proposal {
     pub packed: Packed,
     /// How many lumps are moved.
     pub moves: usize,
+    /// What it is expected to cost, by each of the [`TASTES`].
+    expected: [f64; TASTES.len()],
 }
 
 /// What all orders of one way to cut the struct have in common.
@@ -36,6 +39,8 @@ pub struct Proposer<'a> {
     pub max_bytes: usize,
     /// Threads that the rules of the case are held against.
     pub threads: usize,
+    /// Set when all is to be given up.
+    pub stop: &'a AtomicBool,
 }
 
 /// How much a meeting in a pair, of two writers, and a line count: orders that are best in any of
@@ -61,6 +66,10 @@ const TASTES: [Taste; 3] = [
 const BEAM: usize = 4;
 /// Rounds of moves.
 const ROUNDS: usize = 3;
+/// Most classes whose orders are all tried.
+const MOST_CLASSES: usize = 4;
+/// Most orders that are remembered.
+const MOST_KNOWN: usize = 4096;
 /// Most places that a group is moved to.
 const PLACES: usize = 40;
 /// Most groups that are moved.
@@ -83,22 +92,24 @@ impl Proposer<'_> {
             self.note(order.clone(), &cold, &mut known);
             self.note(order.filled(self.lumps, &cold), &cold, &mut known);
         }
-        for order in self.by_class(&aligns, &cold) {
-            self.note(order, &cold, &mut known);
-        }
+        self.by_class(&aligns, &cold, &mut known);
         let mut beam = start;
         let groups = self.groups();
         for _ in 0..ROUNDS {
             for order in &beam {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
                 for group in &groups {
                     for moved in self.moves(order, group, &cold) {
                         self.note(moved, &cold, &mut known);
                     }
+                    prune(&mut known);
                 }
             }
             let mut next: Vec<Order> = Vec::new();
-            for taste in TASTES {
-                for key in self.best(&known, taste).into_iter().take(BEAM) {
+            for taste in 0..TASTES.len() {
+                for key in best(&known, taste).into_iter().take(BEAM) {
                     let order = &known[key].order;
                     if !next.contains(order) {
                         next.push(order.clone());
@@ -113,9 +124,9 @@ impl Proposer<'_> {
         let mut chosen: Vec<Proposal> = Vec::new();
         let mut seen: BTreeSet<&Key> = BTreeSet::new();
         let mut held: BTreeMap<&Key, bool> = BTreeMap::new();
-        for taste in TASTES {
+        for taste in 0..TASTES.len() {
             let mut taken = 0;
-            let best = self.best(&known, taste);
+            let best = best(&known, taste);
             // A rule is held against so many orders at most: those behind are no good anyway.
             for key in best.into_iter().take(most * 8) {
                 if taken == most {
@@ -146,9 +157,10 @@ impl Proposer<'_> {
             for moved in self.moves(order, &group, &cold) {
                 self.note(moved, &cold, &mut known);
             }
+            prune(&mut known);
         }
         let mut chosen = Vec::new();
-        for key in self.best(&known, TASTES[0]).into_iter().take(most * 4) {
+        for key in best(&known, 0).into_iter().take(most * 4) {
             if chosen.len() < most && self.keeps_rules(&known[key])? {
                 chosen.push(known[key].clone());
             }
@@ -253,10 +265,9 @@ impl Proposer<'_> {
     }
 
     /// What is used alike in lines of its own, in every order of the classes.
-    fn by_class(&self, aligns: &[usize], cold: &[bool]) -> Vec<Order> {
+    fn by_class(&self, aligns: &[usize], cold: &[bool], known: &mut BTreeMap<Key, Proposal>) {
         let mut classes = self.expect.classes();
-        classes.truncate(5);
-        let mut orders = Vec::new();
+        classes.truncate(MOST_CLASSES);
         let is_classed = |lump: &usize| classes.iter().any(|class| class.contains(lump));
         let all = 0..self.lumps.all.len();
         let others: Vec<usize> = all.filter(|lump| !is_classed(lump)).collect();
@@ -280,13 +291,13 @@ impl Proposer<'_> {
                             sequence: sequence.clone(),
                             align: *align,
                         };
-                        orders.push(order.filled(self.lumps, cold));
-                        orders.push(order);
+                        self.note(order.filled(self.lumps, cold), cold, known);
+                        self.note(order, cold, known);
                     }
                 }
             }
+            prune(known);
         }
-        orders
     }
 
     /// Keep an order if it fits, and no order that caches cannot tell from it has fewer moves.
@@ -306,7 +317,9 @@ impl Proposer<'_> {
             return;
         }
         let order = Order { align, ..order };
+        let expected = TASTES.map(|taste| self.expect.cost(&packed, align, taste));
         let proposal = Proposal {
+            expected,
             moves: order.moved().len(),
             packed,
             order,
@@ -317,23 +330,32 @@ impl Proposer<'_> {
             _ => drop(known.insert(key, proposal)),
         }
     }
+}
 
-    /// Orders by what they are expected to cost, the cheapest first.
-    fn best<'k>(&self, known: &'k BTreeMap<Key, Proposal>, taste: Taste) -> Vec<&'k Key> {
-        let cost = |proposal: &Proposal| {
-            self.expect
-                .cost(&proposal.packed, proposal.order.align, taste)
-        };
-        let mut costs: Vec<(f64, usize, usize, &Key)> = known
-            .iter()
-            .map(|(key, one)| (cost(one), one.moves, one.packed.bytes, key))
-            .collect();
-        costs.sort_by(|a, b| {
-            let rest = |of: &(f64, usize, usize, &'k Key)| (of.2, of.1, of.3);
-            a.0.total_cmp(&b.0).then_with(|| rest(a).cmp(&rest(b)))
-        });
-        costs.into_iter().map(|(_, _, _, key)| key).collect()
+/// Orders by what they are expected to cost by a taste, the cheapest first.
+fn best(known: &BTreeMap<Key, Proposal>, taste: usize) -> Vec<&Key> {
+    let mut all: Vec<(&Key, &Proposal)> = known.iter().collect();
+    all.sort_by(|(key, a), (other, b)| {
+        let rest = |of: &Proposal| (of.packed.bytes, of.moves);
+        a.expected[taste]
+            .total_cmp(&b.expected[taste])
+            .then_with(|| rest(a).cmp(&rest(b)))
+            .then_with(|| key.cmp(other))
+    });
+    all.into_iter().map(|(key, _)| key).collect()
+}
+
+/// Forget all but the best, where there are many.
+fn prune(known: &mut BTreeMap<Key, Proposal>) {
+    if known.len() <= MOST_KNOWN {
+        return;
     }
+    let tastes = (0..TASTES.len()).flat_map(|taste| {
+        let best = best(known, taste).into_iter();
+        best.take(MOST_KNOWN / 8).cloned().collect::<Vec<Key>>()
+    });
+    let kept: BTreeSet<Key> = tastes.collect();
+    known.retain(|key, _| kept.contains(key));
 }
 
 fn key(order: &Order, packed: &Packed, cold: &[bool]) -> Key {

@@ -46,19 +46,21 @@ pub struct Effort {
 pub type Times = Vec<Vec<Vec<f64>>>;
 
 /// Passes of one thread in a sample.
-const PASSES: std::ops::RangeInclusive<f64> = 6.0..=400.0;
+const PASSES: std::ops::RangeInclusive<f64> = 6.0..=2000.0;
 
 impl Scorer<'_> {
     /// Machine and thread count of each figure.
     pub fn points(&self, effort: &Effort) -> Vec<(usize, usize)> {
-        let machines = self.machines.iter().enumerate().take(effort.machines);
         let skip = self.threads.len().saturating_sub(effort.threads);
         let threads = &self.threads[skip..];
+        let fits = |machine: &Machine, count: usize| count <= machine.shape.cpus();
+        let machines = self.machines.iter().enumerate();
+        let machines = machines
+            .filter(|(_, machine)| threads.iter().any(|count| fits(machine, *count)))
+            .take(effort.machines);
         let points = machines.flat_map(|(number, machine)| {
-            let fits = threads
-                .iter()
-                .filter(|count| **count <= machine.shape.cpus());
-            fits.map(move |count| (number, *count))
+            let counts = threads.iter().filter(move |count| fits(machine, **count));
+            counts.map(move |count| (number, *count))
         });
         points.collect()
     }

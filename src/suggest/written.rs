@@ -3,14 +3,13 @@
 use super::Found;
 use crate::case::{Case, CaseField, CaseLayout};
 use crate::error::{Error, Result};
-use crate::layout::StructLayout;
 use std::fmt::Write as _;
 use toml::{Table, Value};
 
 /// The text of `case` with `found` behind its layouts, each a suggestion made from `baseline`.
 ///
 /// # Errors
-/// When the text would be no case, as where an import has a union and a part goes into the struct.
+/// When the text would be no case, as where a part goes into a struct that has a union.
 pub fn text(case: &Case, baseline: &CaseLayout, found: &[Found]) -> Result<String> {
     let mut text = case.text.clone();
     if !text.ends_with('\n') {
@@ -27,13 +26,14 @@ pub fn text(case: &Case, baseline: &CaseLayout, found: &[Found]) -> Result<Strin
             one.cost.ratio,
             quoted(&layout.name)
         );
-        match &baseline.imported {
-            Some(imported) if one.lumps.dissolved.is_empty() => {
+        match one.lumps.dissolved.is_empty() {
+            // It has the parts of the baseline, its parameters, and what was imported with it.
+            true => {
                 let _ = writeln!(text, "base = {}", quoted(&baseline.name));
                 let _ = writeln!(text, "size = {}\nalign = {}", layout.bytes, layout.align);
-                let _ = writeln!(text, "move = {{ {} }}", moves(imported, one));
+                let _ = writeln!(text, "move = {{ {} }}", moves(baseline, one));
             }
-            _ => {
+            false => {
                 let _ = writeln!(text, "size = {}\nalign = {}", layout.bytes, layout.align);
                 let _ = writeln!(text, "fields = {{ {} }}", fields(&layout.fields));
                 if !params.is_empty() {
@@ -84,16 +84,26 @@ fn fields(fields: &[CaseField]) -> String {
     all.join(", ")
 }
 
-/// Where members of an import go: a member takes those in it along.
-fn moves(imported: &StructLayout, found: &Found) -> String {
+/// Where members go: a member takes those in it along.
+fn moves(baseline: &CaseLayout, found: &Found) -> String {
     let packed = found.order.pack(&found.lumps);
-    let mut moves: Vec<(String, usize)> = Vec::new();
-    for member in imported.members.iter().filter(|member| member.bytes > 0) {
-        if member.name.is_empty() {
-            continue;
+    let mut members: Vec<(&str, usize)> = match &baseline.imported {
+        Some(imported) => {
+            let sized = imported.members.iter().filter(|member| member.bytes > 0);
+            let named = sized.filter(|member| !member.name.is_empty());
+            named.map(|one| (one.name.as_str(), one.offset)).collect()
         }
-        let goes_along = |(name, _): &(String, usize)| {
-            let inner = member.name.strip_prefix(name.as_str());
+        None => {
+            let fields = baseline.fields.iter();
+            fields.map(|one| (one.name.as_str(), one.offset)).collect()
+        }
+    };
+    // Aggregates before what is in them.
+    members.sort_by_key(|(name, _)| name.matches('.').count());
+    let mut moves: Vec<(&str, usize, usize)> = Vec::new();
+    for (member, from) in members {
+        let goes_along = |(name, ..): &(&str, usize, usize)| {
+            let inner = member.strip_prefix(*name);
             inner.is_some_and(|inner| inner.is_empty() || inner.starts_with('.'))
         };
         if moves.iter().any(goes_along) {
@@ -101,16 +111,17 @@ fn moves(imported: &StructLayout, found: &Found) -> String {
         }
         let lumps = found.lumps.all.iter().zip(&packed.offsets);
         let holds = |(lump, _): &(&super::lumps::Lump, &usize)| {
-            lump.from
-                .is_some_and(|from| (from..from + lump.bytes).contains(&member.offset))
+            let bytes = |start: usize| start..start + lump.bytes;
+            lump.from.is_some_and(|start| bytes(start).contains(&from))
         };
         if let Some((lump, offset)) = lumps.into_iter().find(holds) {
-            let to = offset + member.offset - lump.from.unwrap_or(0);
-            moves.push((member.name.clone(), to));
+            let to = offset + from - lump.from.unwrap_or(0);
+            moves.push((member, from, to));
         }
     }
-    let one = |(name, to): &(String, usize)| format!("{} = {to}", quoted(name));
-    let all: Vec<String> = moves.iter().map(one).collect();
+    let elsewhere = moves.into_iter().filter(|(_, from, to)| from != to);
+    let one = elsewhere.map(|(name, _, to)| format!("{} = {to}", quoted(name)));
+    let all: Vec<String> = one.collect();
     all.join(", ")
 }
 

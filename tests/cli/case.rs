@@ -123,3 +123,49 @@ fn a_struct_of_the_running_kernel_can_be_a_layout() {
     let output = run(dir.path(), "case check mine.toml");
     assert!(stderr(&output).contains("d_inode"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_case_that_guesses_says_how_much_hangs_on_the_guess() {
+    let dir = TempDir::new().unwrap();
+    let line = "sim --machine sapphire-rapids --case dentry --threads 2 --blocks 10 --out run";
+    let text = succeed(dir.path(), line);
+    let guesses = "Work that the case guesses: 80 to 300 ns of stat";
+    assert!(text.contains(guesses), "{text}");
+    let environment = fs::read_to_string(dir.path().join("run/environment.json")).unwrap();
+    assert!(
+        environment.contains("da549bdd15c2"),
+        "the case's text is kept"
+    );
+}
+
+#[test]
+fn several_roles_have_verdicts_of_their_own_and_rows_beside_the_others() {
+    let dir = TempDir::new().unwrap();
+    let line = "sim --machine zen4,graviton4 --case used_memory_thread --threads 3 --blocks 10 \
+                --format csv --out run";
+    let text = succeed(dir.path(), line);
+    for machine in ["zen4", "graviton4"] {
+        let folder = dir.path().join("run").join(machine);
+        let verdicts = fs::read_to_string(folder.join("verdicts.csv")).unwrap();
+        for role in [",io,", ",main,"] {
+            assert!(verdicts.contains(role), "{verdicts}");
+            let of_it = |row: &str| row.contains(machine) && row.contains(role);
+            assert!(text.lines().any(of_it), "{text}");
+        }
+        let roles = fs::read_to_string(folder.join("roles.csv")).unwrap();
+        // Two roles of three arms in ten blocks, and the header.
+        assert_eq!(roles.lines().count(), 61);
+    }
+}
+
+#[test]
+fn an_explanation_names_role_and_field_and_lies_beside_the_run() {
+    let dir = TempDir::new().unwrap();
+    let line = "sim --machine broadwell-ep --case mem_cgroup --threads 8 --blocks 1 --explain \
+                --out run";
+    succeed(dir.path(), line);
+    let rows = fs::read_to_string(dir.path().join("run/explanation.csv")).unwrap();
+    let waited = |row: &str| row.contains(",waited,fault,") && row.contains("moving_account");
+    assert!(rows.lines().any(waited), "{rows}");
+    assert!(dir.path().join("run/verdicts.csv").exists());
+}

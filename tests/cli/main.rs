@@ -13,6 +13,7 @@ mod layouts;
 mod output;
 mod refused;
 mod resume;
+mod suggest;
 mod verdicts;
 
 use assert_cmd::Command;

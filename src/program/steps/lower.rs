@@ -332,7 +332,7 @@ impl<'a> Lowerer<'a> {
             Step::Repeat { times, steps } => self.repeat(*times, steps, scope, out)?,
             Step::Work { from_ns, to_ns } => {
                 self.works += 1;
-                let nanos = self.guess(*from_ns, *to_ns);
+                let nanos = drawn_work(self.cx.seed, self.role, self.works, *from_ns, *to_ns);
                 if nanos > 0 {
                     out.push(Instr::Work { nanos });
                 }
@@ -465,17 +465,6 @@ impl<'a> Lowerer<'a> {
              would never end; add a follow step",
             self.cx.case.name, self.cx.case.roles[self.role].name
         ))
-    }
-
-    /// The work of this step in this block.
-    fn guess(&self, from_ns: u32, to_ns: u32) -> u32 {
-        if from_ns == to_ns {
-            return from_ns;
-        }
-        let stream = (self.role as u64) << 32 | self.works;
-        let mixed = self.cx.seed ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
-        let drawn = Pcg64Mcg::seed_from_u64(mixed).next_u32();
-        from_ns + ((u64::from(drawn) * u64::from(to_ns - from_ns)) >> 32) as u32
     }
 
     fn percpu(&self, name: &str) -> &'a [u32] {
@@ -630,6 +619,52 @@ impl<'a> Lowerer<'a> {
             ..whole
         })
     }
+}
+
+/// The nanoseconds of work step number `number` of a role in the block of that seed.
+fn drawn_work(seed: u64, role: usize, number: u64, from_ns: u32, to_ns: u32) -> u32 {
+    if from_ns == to_ns {
+        return from_ns;
+    }
+    let stream = (role as u64) << 32 | number;
+    let mixed = seed ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let drawn = Pcg64Mcg::seed_from_u64(mixed).next_u32();
+    from_ns + ((u64::from(drawn) * u64::from(to_ns - from_ns)) >> 32) as u32
+}
+
+/// A work step that is a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// Number of the role.
+    pub role: usize,
+    /// At least so many nanoseconds.
+    pub from_ns: u32,
+    /// At most so many.
+    pub to_ns: u32,
+    /// Those of the block.
+    pub drawn_ns: u32,
+}
+
+/// The guesses of `layout` as they are drawn for the block of that seed.
+pub fn guesses(layout: &CaseLayout, seed: u64) -> Vec<Guess> {
+    let mut guesses = Vec::new();
+    for (role, steps) in layout.steps.iter().enumerate() {
+        let mut number = 0;
+        each(steps, &mut |step| {
+            if let Step::Work { from_ns, to_ns } = *step {
+                number += 1;
+                if from_ns < to_ns {
+                    guesses.push(Guess {
+                        role,
+                        from_ns,
+                        to_ns,
+                        drawn_ns: drawn_work(seed, role, number, from_ns, to_ns),
+                    });
+                }
+            }
+        });
+    }
+    guesses
 }
 
 impl At {
