@@ -119,7 +119,7 @@ fn name(machine: &PublishedMachine) -> String {
             model,
             sockets,
             cores,
-        } => format!("{model} x {sockets} sockets x {cores} cores"),
+        } => format!("{model} {sockets}x{cores}"),
     }
 }
 
@@ -278,33 +278,30 @@ pub fn render(format: Format, rows: &[Reproduced]) -> String {
 }
 
 fn table(rows: &[Reproduced]) -> String {
-    let mut columns = Columns::new("<<<>>>>>>><");
+    let mut columns = Columns::new("<<<>>>>>><");
     columns.row([
         "case",
         "change",
         "machine",
         "threads",
-        "of",
         "published",
         "simulated",
         "interval",
         "residual",
         "native",
-        "",
+        "sign",
     ]);
     let percent = |value: f64| change(1.0 + value, 0.01);
     for row in rows {
-        let of = match &row.role {
-            Some(role) => format!("{} of {role}", row.quantity),
-            None => row.quantity.to_string(),
-        };
-        let model = match row.stands_in {
-            true => format!("{} (stands in)", row.machine),
-            false => row.machine.clone(),
-        };
+        let mut what = format!("{} to {}", row.from, row.to);
+        if row.quantity != Quantity::Throughput {
+            what += &format!(", {}", row.quantity);
+        }
+        if let Some(role) = &row.role {
+            what += &format!(", {role}");
+        }
         let sign = match row.is_right() {
-            Some(true) if row.null => "nothing, as published",
-            Some(true) => "sign right",
+            Some(true) => "right",
             Some(false) => "WRONG",
             None => &row.why,
         };
@@ -313,11 +310,10 @@ fn table(rows: &[Reproduced]) -> String {
             .map(|simulated| format!("{:+.1}", 100.0 * (simulated - row.published_change)));
         columns.row([
             row.case.clone(),
-            format!("{} to {}", row.from, row.to),
-            model,
+            what,
+            row.machine.clone() + if row.stands_in { "*" } else { "" },
             row.threads.to_string(),
-            of,
-            percent(row.published_change),
+            percent(row.published_change) + if row.null { " (null)" } else { "" },
             row.simulated_change.map_or("-".to_owned(), percent),
             match (row.simulated_low, row.simulated_high) {
                 (Some(low), Some(high)) => change_interval(1.0 + low, 1.0 + high),
@@ -332,9 +328,11 @@ fn table(rows: &[Reproduced]) -> String {
     let judged: Vec<bool> = rows.iter().filter_map(Reproduced::is_right).collect();
     let right = judged.iter().filter(|right| **right).count();
     text += &format!(
-        "\n{right} of {} published changes have the right sign in the simulator, with their whole \
-         interval; a change of nothing is right within {:.0} %.\nResiduals are in points. Nothing of the models was \
-         calibrated on these figures.\n\nsources\n",
+        "\nChanges are of throughput unless it says otherwise; residuals are in points. A machine with \
+         * stands in\nfor one that has no model; 4x18 is the model with 4 sockets of 18 cores.\n\
+         {right} of {} have the right sign: the whole interval is on the published side; where nothing \
+         changed\n(null), the estimate is within {:.0} %. Nothing of the models was calibrated on \
+         these figures.\n\nsources\n",
         judged.len(),
         100.0 * NULL
     );
