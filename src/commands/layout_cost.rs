@@ -47,7 +47,10 @@ impl CostArgs {
         match &self.machines[..] {
             [] => MACHINES.iter().map(|name| Machine::load(name)).collect(),
             [none] if none == NONE => Ok(Vec::new()),
-            names => names.iter().map(|name| Machine::load(name.trim())).collect(),
+            names => names
+                .iter()
+                .map(|name| Machine::load(name.trim()))
+                .collect(),
         }
     }
 }
@@ -80,7 +83,11 @@ pub fn rows(
         Err(why) if args.is_given() => return Err(Error::Input(why.to_owned())),
         Err(why) => return Ok(Err(why)),
     };
-    let asked = if threads.is_empty() { &THREADS } else { threads };
+    let asked = if threads.is_empty() {
+        &THREADS
+    } else {
+        threads
+    };
     let counts = change.threads(asked);
     let mut rows = Vec::new();
     for machine in &machines {
