@@ -113,7 +113,7 @@ fn mapped(args: &Args) -> Result<Vec<MappedLayout>> {
 }
 
 fn conflict_rows(mapped: &MappedLayout) -> impl Iterator<Item = ConflictRow> {
-    let MappedLayout { subject, map } = mapped;
+    let MappedLayout { subject, map, .. } = mapped;
     map.conflicts.iter().flat_map(move |conflict| {
         conflict
             .phases

@@ -2,9 +2,9 @@
 
 use crate::case::{Case, CaseLayout};
 use crate::error::{Error, Result};
-use crate::layout::{LayoutFile, StructLayout};
 use crate::layout::interference::Interference;
 use crate::layout::subject::Subject;
+use crate::layout::{LayoutFile, StructLayout};
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::mapped;
 use std::path::Path;

@@ -163,7 +163,9 @@ impl LayoutChange {
         };
         let of_role = role.and_then(|role| rows.roles.get(role));
         let judged = judge::verdicts(of_role.unwrap_or(&rows.all), &terms);
-        Ok(judged.into_iter().find(|row| Some(&row.arm) == design.arms.get(2)))
+        Ok(judged
+            .into_iter()
+            .find(|row| Some(&row.arm) == design.arms.get(2)))
     }
 }
 
@@ -218,11 +220,7 @@ fn hitm(counts: &Counts) -> f64 {
 }
 
 /// The rows of a short native run of `design`, which has one point.
-fn rows<A: Arms + Build>(
-    arms: A,
-    cpus: Vec<CpuId>,
-    design: &Design,
-) -> Result<Rows> {
+fn rows<A: Arms + Build>(arms: A, cpus: Vec<CpuId>, design: &Design) -> Result<Rows> {
     let mut backend = Native::new(arms, vec![cpus], Timing::default())?;
     let limits = Limits {
         budget: None,
