@@ -40,13 +40,17 @@ pub struct CostArgs {
 impl CostArgs {
     /// Whether anything was asked for expressly.
     pub fn is_given(&self) -> bool {
-        self.measure || !self.machines.is_empty()
+        self.measure || !(self.machines.is_empty() || self.is_none())
+    }
+
+    fn is_none(&self) -> bool {
+        self.machines == [NONE]
     }
 
     fn machines(&self) -> Result<Vec<Machine>> {
         match &self.machines[..] {
             [] => MACHINES.iter().map(|name| Machine::load(name)).collect(),
-            [none] if none == NONE => Ok(Vec::new()),
+            _ if self.is_none() => Ok(Vec::new()),
             names => names
                 .iter()
                 .map(|name| Machine::load(name.trim()))
@@ -78,6 +82,9 @@ pub fn rows(
     after: &MappedLayout,
 ) -> Result<std::result::Result<Vec<CostRow>, &'static str>> {
     let machines = args.machines()?;
+    if machines.is_empty() && !args.measure {
+        return Ok(Ok(Vec::new()));
+    }
     let change = match change_of(before, after) {
         Ok(change) => change,
         Err(why) if args.is_given() => return Err(Error::Input(why.to_owned())),
@@ -101,8 +108,7 @@ pub fn rows(
             rows.extend(measured(&change, threads)?);
         }
     }
-    let nothing_asked = machines.is_empty() && !args.measure;
-    if rows.is_empty() && !nothing_asked {
+    if rows.is_empty() && (args.is_given() || !threads.is_empty()) {
         return Err(Error::Input(format!(
             "no machine asked for has room for {}; give fewer --threads, or other --machines",
             count(counts.iter().min().copied().unwrap_or(0), "thread")

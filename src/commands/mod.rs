@@ -5,10 +5,12 @@ use clap::Subcommand;
 use output::{csv, first_error, json, print, rows};
 
 mod case;
+mod case_asm;
 mod case_new;
 mod case_show;
 mod case_trace;
 mod counters;
+mod dry_run;
 mod import;
 mod layout;
 mod layout_check;
