@@ -225,6 +225,19 @@ fn a_lock_in_an_object_of_its_own_comes_back_into_the_struct() {
 }
 
 #[test]
+fn a_smaller_layout_is_found_beside_a_faster_one() {
+    let case = split();
+    let found = search(&case, &request());
+    assert_eq!(found.max_bytes, 256);
+    let smallest = &found.front[0];
+    assert!(smallest.layout.bytes <= 192, "{}", smallest.layout.bytes);
+    for pair in found.front.windows(2) {
+        assert!(pair[0].footprint < pair[1].footprint);
+        assert!(pair[0].cost.ratio > pair[1].cost.ratio);
+    }
+}
+
+#[test]
 fn the_case_is_written_with_the_suggestions_in_it() {
     for case in [beside(), split()] {
         let found = search(&case, &request());

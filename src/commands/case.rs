@@ -1,5 +1,6 @@
 //! `hitm case`: the cases there are, what one says, whether a file is one, and a new one.
 
+use super::case_asm::listings;
 use super::case_new;
 use super::case_show::show;
 use super::case_trace::traces;
@@ -31,10 +32,15 @@ enum Action {
         #[arg(value_name = "NAME|FILE")]
         case: String,
         /// Instead: every access of a pass of each role, in order
-        #[arg(long)]
+        #[arg(long, group = "inside")]
         trace: bool,
+        /// Instead: the machine code that `run` makes for a thread of each role, and what each of its
+        /// accesses is. Addresses outside the code and turns of its loops that work are not those of a
+        /// run
+        #[arg(long, group = "inside")]
+        asm: bool,
         /// Of this layout only
-        #[arg(long, value_name = "LAYOUT", requires = "trace")]
+        #[arg(long, value_name = "LAYOUT", requires = "inside")]
         layout: Option<String>,
     },
     /// Read a case file, and say what is wrong with it: exit status 2
@@ -60,7 +66,14 @@ pub fn run(args: Args) -> Result<()> {
             case,
             trace: true,
             layout,
+            ..
         } => traces(Case::load(&case)?, layout.as_deref())?,
+        Action::Show {
+            case,
+            asm: true,
+            layout,
+            ..
+        } => listings(Case::load(&case)?, layout.as_deref())?,
         Action::Show { case, .. } => show(&Case::load(&case)?),
         Action::Check { case } => checked(&Case::load(&case)?),
         Action::New(args) => return case_new::run(&args),

@@ -15,6 +15,19 @@ use std::sync::Arc;
 /// The trace of one pass of every role under the layout of that name, as thread of the fewest that
 /// the case runs with; every layout if none is named.
 pub fn traces(case: Case, layout: Option<&str>) -> Result<String> {
+    of_each_role(case, layout, |spec, thread| {
+        let (map, accesses) = spec.with(Arena::new(spec.bytes())?, TraceOf { thread })?;
+        Ok(rows(&map, &accesses).to_string())
+    })
+}
+
+/// What `of` says of the first thread of every role under the layout of that name, or under every
+/// layout, each under a heading.
+pub fn of_each_role(
+    case: Case,
+    layout: Option<&str>,
+    of: impl Fn(&StepsSpec, usize) -> Result<String>,
+) -> Result<String> {
     let case = Arc::new(case);
     let layouts = match layout {
         Some(name) => case.layout_number(name)?..case.layout_number(name)? + 1,
@@ -40,8 +53,7 @@ pub fn traces(case: Case, layout: Option<&str>) -> Result<String> {
                 Duty::Role(role) => &case.roles[*role].name,
                 Duty::Shared => "one of those that share a thread",
             };
-            let (map, accesses) = spec.with(Arena::new(spec.bytes())?, TraceOf { thread })?;
-            text += &format!("{name}, role {role}\n{}\n", rows(&map, &accesses));
+            text += &format!("{name}, role {role}\n{}\n", of(&spec, thread)?);
         }
     }
     Ok(text)

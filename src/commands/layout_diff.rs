@@ -1,15 +1,17 @@
 //! `hitm layout diff`: what is different between two layouts.
 //!
-//! Not here: what the difference costs; that takes a simulator.
+//! Not here: what the difference costs (`layout_cost`).
 
+use super::layout_cost::{self, CostArgs, CostRow};
 use super::layout_named::{self, MappedLayout, THREADS};
 use super::options::Format;
 use crate::case::Case;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::diff::LayoutDiff;
 use crate::layout::subject::Subject;
 use crate::report::layout_diff;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Arguments of `hitm layout diff`.
 #[derive(clap::Args)]
@@ -23,9 +25,12 @@ pub struct Args {
     /// A and B are layouts of this case, by name or file
     #[arg(long, value_name = "NAME|FILE")]
     case: Option<String>,
-    /// Threads that the roles have together; more where the case needs more
-    #[arg(long, value_name = "N", default_value_t = THREADS, value_parser = layout_named::threads)]
-    threads: usize,
+    /// Threads that the roles have together, or several numbers of them; more where the case needs
+    /// more. Conflicts are those with the most of them [default: 16; costs with 2 and 16]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = layout_named::threads)]
+    threads: Vec<usize>,
+    #[command(flatten)]
+    cost: CostArgs,
     /// How the rows are printed; CSV has the fields alone
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -86,25 +91,39 @@ struct Whole<'d> {
     after: LayoutRow<'d>,
     fields: Vec<FieldRow<'d>>,
     conflicts: Vec<ConflictDiffRow<'d>>,
+    costs: Vec<CostRow>,
 }
 
 /// Run it.
 pub fn run(args: &Args) -> Result<String> {
+    if args.format == Format::Csv && args.cost.is_given() {
+        return Err(Error::Input(
+            "CSV has the fields alone; with --machines or --measure give --format table or json"
+                .to_owned(),
+        ));
+    }
+    let most = args.threads.iter().copied().max().unwrap_or(THREADS);
     let (before, after) = match &args.case {
         None => (
-            MappedLayout::named(&args.before, args.threads)?,
-            MappedLayout::named(&args.after, args.threads)?,
+            MappedLayout::named(&args.before, most)?,
+            MappedLayout::named(&args.after, most)?,
         ),
         Some(case) => {
-            let case = Case::load(case)?;
-            let mapped =
-                |name: &str| MappedLayout::of(case.subject(case.layout(name)?, args.threads)?);
+            let case = Arc::new(Case::load(case)?);
+            let mapped = |name: &str| MappedLayout::of_case(&case, name, most);
             (mapped(&args.before)?, mapped(&args.after)?)
         }
     };
     let diff = LayoutDiff::of((&before.subject, &before.map), (&after.subject, &after.map))?;
+    let costs = || layout_cost::rows(&args.cost, &args.threads, &before, &after);
     Ok(match args.format {
-        Format::Table => layout_diff::text(&before.subject, &after.subject, &diff),
+        Format::Table => {
+            let text = layout_diff::text(&before.subject, &after.subject, &diff);
+            match costs()? {
+                Ok(rows) => text + &layout_cost::text(&rows, &after),
+                Err(why) => format!("{text}\n{why}\n"),
+            }
+        }
         Format::Csv if diff.fields.is_empty() => HEADER.to_owned(),
         Format::Csv => super::csv(&field_rows(&diff)),
         Format::Json => super::json(&Whole {
@@ -112,6 +131,7 @@ pub fn run(args: &Args) -> Result<String> {
             after: layout_row(&after.subject),
             fields: field_rows(&diff),
             conflicts: conflict_rows(&diff),
+            costs: costs()?.unwrap_or_default(),
         }),
     })
 }

@@ -5,11 +5,11 @@ use super::layout_source::LayoutSource;
 use super::options::Format;
 use crate::case::Case;
 use crate::error::{Error, Result};
-use crate::layout::subject::Subject;
 use crate::report::{layout_map, layout_picture};
 use crate::results::write_whole;
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What the numbers mean.
 pub const HELP: &str = "A weight says how many accesses a pass, of both sides together, may find \
@@ -91,11 +91,11 @@ pub fn run(args: &Args) -> Result<String> {
 
 fn mapped(args: &Args) -> Result<Vec<MappedLayout>> {
     if let Some(name) = &args.case {
-        let case = Case::load(name)?;
+        let case = Arc::new(Case::load(name)?);
         let layouts = layout_named::of_case(&case, args.layout.as_deref())?;
         let mapped = layouts
             .into_iter()
-            .map(|layout| MappedLayout::of(case.subject(layout, args.threads)?));
+            .map(|layout| MappedLayout::of_case(&case, &layout.name, args.threads));
         return mapped.collect();
     }
     let one = match &args.name {
@@ -107,13 +107,13 @@ fn mapped(args: &Args) -> Result<Vec<MappedLayout>> {
                     .to_owned(),
             ));
         }
-        None => MappedLayout::of(Subject::of_struct(&args.source.read()?))?,
+        None => MappedLayout::of_struct(&args.source.read()?)?,
     };
     Ok(vec![one])
 }
 
 fn conflict_rows(mapped: &MappedLayout) -> impl Iterator<Item = ConflictRow> {
-    let MappedLayout { subject, map } = mapped;
+    let MappedLayout { subject, map, .. } = mapped;
     map.conflicts.iter().flat_map(move |conflict| {
         conflict
             .phases

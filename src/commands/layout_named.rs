@@ -2,12 +2,13 @@
 
 use crate::case::{Case, CaseLayout};
 use crate::error::{Error, Result};
-use crate::layout::LayoutFile;
 use crate::layout::interference::Interference;
 use crate::layout::subject::Subject;
+use crate::layout::{LayoutFile, StructLayout};
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::mapped;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Threads that are mapped where nobody says how many.
 pub const THREADS: usize = 16;
@@ -37,8 +38,20 @@ pub fn of_case<'c>(case: &'c Case, name: Option<&str>) -> Result<Vec<&'c CaseLay
     }
 }
 
+/// Where a layout comes from, as far as a program is known that runs on it.
+pub enum Named {
+    /// A built-in layout of the VMA.
+    BuiltIn(VmaLayout),
+    /// That number of a case.
+    OfCase(Arc<Case>, usize),
+    /// A struct: nobody knows who accesses it.
+    Struct,
+}
+
 /// A layout and its map.
 pub struct MappedLayout {
+    /// Where it comes from.
+    pub named: Named,
     /// The layout and who accesses it.
     pub subject: Subject,
     /// The map.
@@ -46,15 +59,31 @@ pub struct MappedLayout {
 }
 
 impl MappedLayout {
-    /// The map of `subject`.
-    pub fn of(subject: Subject) -> Result<MappedLayout> {
+    fn new(named: Named, subject: Subject) -> Result<MappedLayout> {
         let map = Interference::of(&subject)?;
-        Ok(MappedLayout { subject, map })
+        Ok(MappedLayout {
+            named,
+            subject,
+            map,
+        })
+    }
+
+    /// A struct that nobody is known to access.
+    pub fn of_struct(layout: &StructLayout) -> Result<MappedLayout> {
+        MappedLayout::new(Named::Struct, Subject::of_struct(layout))
+    }
+
+    /// A layout of `case`, with what its roles do.
+    pub fn of_case(case: &Arc<Case>, name: &str, threads: usize) -> Result<MappedLayout> {
+        let number = case.layout_number(name)?;
+        let subject = case.subject(case.layout(name)?, threads)?;
+        MappedLayout::new(Named::OfCase(Arc::clone(case), number), subject)
     }
 
     /// A built-in layout of the VMA.
     pub fn built_in(name: &str, threads: usize) -> Result<MappedLayout> {
-        MappedLayout::of(mapped::subject(VmaLayout::parse(name)?, threads)?)
+        let layout = VmaLayout::parse(name)?;
+        MappedLayout::new(Named::BuiltIn(layout), mapped::subject(layout, threads)?)
     }
 
     /// A layout by one of the [`FORMS`].
@@ -66,8 +95,8 @@ impl MappedLayout {
         let parts = rest.rsplit_once(':');
         let (file, name) = match (form, parts) {
             ("case", Some((case, layout))) => {
-                let case = Case::load(case)?;
-                return MappedLayout::of(case.subject(case.layout(layout)?, threads)?);
+                let case = Arc::new(Case::load(case)?);
+                return MappedLayout::of_case(&case, layout, threads);
             }
             ("btf", None) => (LayoutFile::running_kernel(), Some(rest)),
             ("btf", Some((file, name))) => {
@@ -91,6 +120,6 @@ impl MappedLayout {
                 return Err(Error::unknown("form of a layout", form, forms));
             }
         };
-        MappedLayout::of(Subject::of_struct(&file.read(name)?))
+        MappedLayout::of_struct(&file.read(name)?)
     }
 }

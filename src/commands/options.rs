@@ -105,6 +105,10 @@ pub struct Options {
     #[arg(long, value_name = "SLOT")]
     pub first_slot: Option<usize>,
 
+    /// Say what would be measured and how long it would take, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// Exit with status 1 if this verdict is among the results
     #[arg(long, value_enum, value_name = "VERDICT")]
     pub fail_on: Option<FailOn>,

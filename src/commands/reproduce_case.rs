@@ -2,36 +2,17 @@
 //! ones where their threads fit here.
 
 use super::options::Format;
-use crate::backend::native::made::MadeArms;
-use crate::backend::native::{Native, pool::Timing};
+use super::predict::LayoutChange;
 use crate::case::{Case, Published, PublishedMachine, Quantity};
-use crate::error::{Error, Result};
-use crate::experiment::{
-    BackendKind, CaseFile, Design, Ending, Limits, Point, Sample, Scenario, Watch, drive,
-};
-use crate::judge::{self, Terms};
-use crate::machine::{Placement, Topology};
-use crate::program::steps::{StepsSpec, places};
-use crate::program::totals::{Totals, by_role};
+use crate::error::Result;
 use crate::report::columns::Columns;
+use crate::sim::Machine;
 use crate::sim::machine::Shape;
-use crate::sim::{Counts, Machine, run};
 use crate::stats::Interval;
 use crate::units::{change, change_interval};
-use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-/// Seeds that each layout is simulated with, in each phase of its slots.
-const SEEDS: u64 = 8;
-/// How often the interval of a simulated change misses.
-const ERROR: f64 = 0.05;
-/// Passes of one thread, on average, in a simulated sample.
-const PASSES: u64 = 1000;
-/// Blocks of a native comparison: four more than an interval needs at least.
-const BLOCKS: u64 = 14;
 /// Where nothing changed, a change of this much at most is right.
 const NULL: f64 = 0.03;
 
@@ -80,9 +61,14 @@ pub fn reproduce(case: Case) -> Result<Vec<Reproduced>> {
 }
 
 fn one(case: &Arc<Case>, published: &Published) -> Result<Reproduced> {
+    let change = LayoutChange::Case {
+        case: case.clone(),
+        from: case.layout_number(&published.from)?,
+        to: case.layout_number(&published.to)?,
+    };
     let (machine, simulated) = match machine(&published.machine) {
         Ok(machine) => {
-            let simulated = simulated(case, published, &machine);
+            let simulated = simulated(&change, published, &machine);
             (name(&published.machine), simulated)
         }
         Err(error) => (name(&published.machine), Err(error)),
@@ -102,7 +88,7 @@ fn one(case: &Arc<Case>, published: &Published) -> Result<Reproduced> {
         simulated_change: end(|of| of.estimate),
         simulated_low: end(|of| of.low),
         simulated_high: end(|of| of.high),
-        native_change: native(case, published)?,
+        native_change: native(&change, published)?,
         quantity: published.quantity,
         role: published.role.clone(),
         null: published.null,
@@ -119,7 +105,7 @@ fn name(machine: &PublishedMachine) -> String {
             model,
             sockets,
             cores,
-        } => format!("{model} x {sockets} sockets x {cores} cores"),
+        } => format!("{model} {sockets}x{cores}"),
     }
 }
 
@@ -144,132 +130,23 @@ fn machine(published: &PublishedMachine) -> Result<Machine> {
 }
 
 /// How much more of the published quantity there is with the layout `to`, on `machine`: the
-/// logarithm of the ratio, over seeds and over all phases of the slots.
-fn simulated(case: &Arc<Case>, published: &Published, machine: &Machine) -> Result<Interval> {
-    let from = case.layout_number(&published.from)?;
-    let to = case.layout_number(&published.to)?;
-    let phases = [from, to].map(|layout| places::phases(case, &case.layouts[layout]));
-    let pairs: Vec<(usize, u64)> = (0..phases[0].max(phases[1]))
-        .flat_map(|slot| (0..SEEDS).map(move |seed| (slot, seed)))
-        .collect();
-    let log_ratio = |&(first_slot, seed): &(usize, u64)| {
-        let figure = |layout| {
-            let program = StepsSpec {
-                case: case.clone(),
-                layout,
-                threads: published.threads,
-                first_slot,
-                seed,
-            };
-            // Samples of two layouts differ in their chances, as samples of a machine do.
-            let chances = 2 * seed + u64::from(layout == to);
-            let spec = run::SampleSpec::new(program, Placement::Compact, chances, PASSES);
-            run::run(machine, &spec).map(|sample| figure(published, &sample))
-        };
-        Ok((figure(to)? / figure(from)?).ln())
-    };
-    let ratios: Vec<f64> = pairs.par_iter().map(log_ratio).collect::<Result<_>>()?;
-    if ratios.iter().any(|ratio| !ratio.is_finite()) {
-        return Err(Error::Input(
-            "there is none of it in a simulated sample, so that no ratio can be given".to_owned(),
-        ));
-    }
-    Interval::of(&ratios, 0.0, ERROR, 1)
-        .ok_or_else(|| Error::Input("too few simulated samples for an interval".to_owned()))
-}
-
-/// The published quantity of a sample.
-fn figure(published: &Published, sample: &run::Run) -> f64 {
-    let totals = match &published.role {
-        None => Totals::of(&sample.threads),
-        Some(role) => {
-            let roles = by_role(&sample.threads);
-            roles.get(role.as_str()).map_or_else(
-                || Totals::of(&sample.threads),
-                |threads| Totals::of(threads),
-            )
-        }
-    };
-    match published.quantity {
-        Quantity::Throughput => 1.0 / totals.ns_per_fault,
-        Quantity::Time => totals.ns_per_fault,
-        Quantity::Hitm => hitm(&sample.counts) / totals.faults as f64,
-    }
-}
-
-fn hitm(counts: &Counts) -> f64 {
-    let of =
-        |(role, count): (&str, u64)| matches!(role, "hitm_local" | "hitm_remote").then_some(count);
-    counts.iter().filter_map(of).sum::<u64>() as f64
+/// logarithm of the ratio.
+fn simulated(change: &LayoutChange, published: &Published, machine: &Machine) -> Result<Interval> {
+    let role = published.role.as_deref();
+    change.simulated(machine, published.threads, published.quantity, role)
 }
 
 /// The same on this machine; none where its threads do not fit, or no counter tells.
-fn native(case: &Arc<Case>, published: &Published) -> Result<Option<f64>> {
-    let topology = Topology::here()?;
-    let placement = Placement::Compact;
-    if published.quantity == Quantity::Hitm || placement.order(&topology)?.len() < published.threads
-    {
+fn native(change: &LayoutChange, published: &Published) -> Result<Option<f64>> {
+    if published.quantity == Quantity::Hitm {
         return Ok(None);
     }
-    let arms = [&published.from, &published.to].map(|name| name.parse());
-    let [from, to] = arms;
-    let point = Point {
-        scenario: Scenario::Case(case.name.clone()),
-        placement: placement.clone(),
-        threads: published.threads,
-    };
-    let arms = Design::with_again(vec![from?, to?]);
-    let design = Design {
-        case: Some(CaseFile::new((**case).clone())),
-        ..Design::new(BackendKind::Native, "", arms, vec![point])
-    };
-    design.check()?;
-    let cpus = placement.plan(&topology, published.threads, false)?.cpus;
-    let mut backend = Native::new(MadeArms::of(&design)?, vec![cpus], Timing::default())?;
-    let limits = Limits {
-        budget: None,
-        blocks: Some(BLOCKS),
-    };
-    let mut rows = Rows::default();
-    let never = AtomicBool::new(false);
-    drive(&design, limits, &mut [0], &mut backend, &mut rows, &never)?;
-    let terms = Terms {
-        baseline: design.arms[0].clone(),
-        margin: design.margin,
-        ending: Ending::BlocksTaken,
-    };
-    let judged = match &published.role {
-        Some(role) if rows.roles.contains_key(role) => judge::verdicts(&rows.roles[role], &terms),
-        _ => judge::verdicts(&rows.all, &terms),
-    };
-    let ratio = judged.iter().find(|row| row.arm == design.arms[2]);
-    let ratio = ratio.and_then(|row| row.ratio);
+    let row = change.measured(published.threads, published.role.as_deref())?;
+    let ratio = row.and_then(|row| row.ratio);
     Ok(ratio.map(|ratio| match published.quantity {
         Quantity::Time => ratio - 1.0,
         _ => 1.0 / ratio - 1.0,
     }))
-}
-
-/// Keeps the rows of a short run.
-#[derive(Default)]
-struct Rows {
-    all: Vec<Sample>,
-    roles: BTreeMap<String, Vec<Sample>>,
-}
-
-impl Watch for Rows {
-    fn block(&mut self, samples: Vec<Sample>, roles: Vec<Sample>) -> Result<()> {
-        self.all.extend(samples);
-        for row in roles {
-            let role = row.role.clone().unwrap_or_default();
-            self.roles.entry(role).or_default().push(row);
-        }
-        Ok(())
-    }
-
-    fn is_decided(&self, _point: &Point) -> bool {
-        false
-    }
 }
 
 /// The rows for people, or in another format.
@@ -278,33 +155,30 @@ pub fn render(format: Format, rows: &[Reproduced]) -> String {
 }
 
 fn table(rows: &[Reproduced]) -> String {
-    let mut columns = Columns::new("<<<>>>>>>><");
+    let mut columns = Columns::new("<<<>>>>>><");
     columns.row([
         "case",
         "change",
         "machine",
         "threads",
-        "of",
         "published",
         "simulated",
         "interval",
         "residual",
         "native",
-        "",
+        "sign",
     ]);
     let percent = |value: f64| change(1.0 + value, 0.01);
     for row in rows {
-        let of = match &row.role {
-            Some(role) => format!("{} of {role}", row.quantity),
-            None => row.quantity.to_string(),
-        };
-        let model = match row.stands_in {
-            true => format!("{} (stands in)", row.machine),
-            false => row.machine.clone(),
-        };
+        let mut what = format!("{} to {}", row.from, row.to);
+        if row.quantity != Quantity::Throughput {
+            what += &format!(", {}", row.quantity);
+        }
+        if let Some(role) = &row.role {
+            what += &format!(", {role}");
+        }
         let sign = match row.is_right() {
-            Some(true) if row.null => "nothing, as published",
-            Some(true) => "sign right",
+            Some(true) => "right",
             Some(false) => "WRONG",
             None => &row.why,
         };
@@ -313,11 +187,10 @@ fn table(rows: &[Reproduced]) -> String {
             .map(|simulated| format!("{:+.1}", 100.0 * (simulated - row.published_change)));
         columns.row([
             row.case.clone(),
-            format!("{} to {}", row.from, row.to),
-            model,
+            what,
+            row.machine.clone() + if row.stands_in { "*" } else { "" },
             row.threads.to_string(),
-            of,
-            percent(row.published_change),
+            percent(row.published_change) + if row.null { " (null)" } else { "" },
             row.simulated_change.map_or("-".to_owned(), percent),
             match (row.simulated_low, row.simulated_high) {
                 (Some(low), Some(high)) => change_interval(1.0 + low, 1.0 + high),
@@ -332,9 +205,11 @@ fn table(rows: &[Reproduced]) -> String {
     let judged: Vec<bool> = rows.iter().filter_map(Reproduced::is_right).collect();
     let right = judged.iter().filter(|right| **right).count();
     text += &format!(
-        "\n{right} of {} published changes have the right sign in the simulator, with their whole \
-         interval; a change of nothing is right within {:.0} %.\nResiduals are in points. Nothing of the models was \
-         calibrated on these figures.\n\nsources\n",
+        "\nChanges are of throughput unless it says otherwise; residuals are in points. A machine with \
+         * stands in\nfor one that has no model; 4x18 is the model with 4 sockets of 18 cores.\n\
+         {right} of {} have the right sign: the whole interval is on the published side; where nothing \
+         changed\n(null), the estimate is within {:.0} %. Nothing of the models was calibrated on \
+         these figures.\n\nsources\n",
         judged.len(),
         100.0 * NULL
     );

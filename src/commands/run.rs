@@ -1,5 +1,6 @@
 //! `hitm run`: measure on this machine.
 
+use super::dry_run;
 use super::first_error;
 use super::import::READ_AT_RUN_TIME;
 use super::options::Options;
@@ -55,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "layouts", "import", "case", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
         "page_work", "first_slot", "counters", "address_map", "label", "oversubscribe", "which",
-        "cpus", "unsafe_msr", "msr_root",
+        "cpus", "unsafe_msr", "msr_root", "dry_run",
     ])]
     resume: Option<PathBuf>,
 }
@@ -89,6 +90,9 @@ pub fn run(args: Args) -> Result<()> {
         Some(dir) => resumed(&args, dir, &machine.name())?,
         None => new(&args, &topology, &machine)?,
     };
+    if args.options.dry_run {
+        return dry_run(&args, &design, &settings, &topology);
+    }
     (design.host, design.boot_id) = (host(), boot_id().unwrap_or_default());
     if !design.imported.is_empty() {
         say(READ_AT_RUN_TIME);
@@ -98,6 +102,27 @@ pub fn run(args: Args) -> Result<()> {
         true => measure(&args, &topology, MadeArms::of(&request.1)?, request),
         false => measure(&args, &topology, FaultArms::of(&request.1)?, request),
     }
+}
+
+/// What would be measured, and how long it takes.
+fn dry_run(
+    args: &Args,
+    design: &Design,
+    settings: &RunSettings,
+    topology: &Topology,
+) -> Result<()> {
+    // Refused here as there.
+    cpus(design, topology, settings.oversubscribe)?;
+    let timing = Timing::default();
+    let sample = (timing.warm_up + timing.probe + timing.window).as_secs_f64();
+    let block = sample * design.samples_per_block() as f64;
+    super::print(&dry_run::text(
+        design,
+        settings.limits(),
+        &vec![block; design.points.len()],
+        "A sample warms up, probes and measures for as long as that; laying out memory comes on top.",
+        args.options.format,
+    ))
 }
 
 /// Measure the programs of `arms`.

@@ -1,5 +1,6 @@
 //! `hitm sim`: the same experiment on a machine model.
 
+use super::dry_run;
 use super::options::{Format, Options};
 use super::progress::{Progress, interrupted};
 use super::verdicts::{self, Said, conclude};
@@ -23,7 +24,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Arguments of `hitm sim`.
 #[derive(clap::Args)]
@@ -57,7 +58,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     timeline: Option<PathBuf>,
     /// Run accesses of a defined order instead of a scenario, to check the coherence model
-    #[arg(long, value_name = "PATTERN", requires = "cores")]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        requires = "cores",
+        conflicts_with = "dry_run"
+    )]
     pattern: Option<Pattern>,
     /// Cores that take part in a pattern
     #[arg(
@@ -177,6 +183,10 @@ fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<
         name,
         said,
     } = *asked;
+    if options.dry_run {
+        dry_run(design, &sim, options)?;
+        return Ok(None);
+    }
     let mut explained = Vec::new();
     if args.explain || args.timeline.is_some() {
         explained = look_inside(args, design, &sim)?;
@@ -215,6 +225,27 @@ fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<
     let concluded = conclude(folder, &environment, design, ending, options, said);
     first_error([ended.and_then(Ending::finished), concluded])?;
     Ok(Some(path))
+}
+
+/// What would be simulated, and how long it takes here: a sample of each design point is taken.
+fn dry_run<A: Arms>(design: &Design, sim: &Sim<A>, options: &Options) -> Result<()> {
+    let samples = design.samples_per_block();
+    let at_once = rayon::current_num_threads().max(1);
+    let block = |point| {
+        let first = &Block::of(design, point, 0).samples[0];
+        let start = Instant::now();
+        run::run(sim.machine(first.prefetch), &sim.spec(first))?;
+        Ok(start.elapsed().as_secs_f64() * samples.div_ceil(at_once) as f64)
+    };
+    let blocks: Vec<f64> = (0..design.points.len()).map(block).collect::<Result<_>>()?;
+    super::print(&dry_run::text(
+        design,
+        options.settings(DEFAULT_LIMITS).limits(),
+        &blocks,
+        "The time depends on this computer: it is that of one sample of each design point, \
+         multiplied.",
+        options.format,
+    ))
 }
 
 /// A row of `explanation.csv`: what a role waited for (`times`, `ns`), or took from another

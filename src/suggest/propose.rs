@@ -62,12 +62,14 @@ const TASTES: [Taste; 3] = [
         line: 0.1,
     },
 ];
-/// Orders that the next round of moves begins with, by each taste.
-const BEAM: usize = 4;
+/// Orders that the next round of moves begins with, of each size by each taste.
+const BEAM: usize = 3;
 /// Rounds of moves.
 const ROUNDS: usize = 3;
 /// Most classes whose orders are all tried.
 const MOST_CLASSES: usize = 4;
+/// Most sizes of the struct, in lines, that are looked at for themselves.
+const MOST_SIZES: usize = 4;
 /// Most orders that are remembered.
 const MOST_KNOWN: usize = 4096;
 /// Most places that a group is moved to.
@@ -79,7 +81,7 @@ const GROUPS: usize = 24;
 type Key = (Vec<usize>, usize, usize);
 
 impl Proposer<'_> {
-    /// The most promising orders: `most` by each taste at most, the best of each first.
+    /// The most promising orders: `most` of each size by each taste at most, the best of each first.
     pub fn propose(&self, most: usize) -> Result<Vec<Proposal>> {
         let cold = self.expect.cold(self.lumps);
         let mut known: BTreeMap<Key, Proposal> = BTreeMap::new();
@@ -108,8 +110,8 @@ impl Proposer<'_> {
                 }
             }
             let mut next: Vec<Order> = Vec::new();
-            for taste in 0..TASTES.len() {
-                for key in best(&known, taste).into_iter().take(BEAM) {
+            for (class, taste) in views(&known) {
+                for key in best(&known, taste, Some(class)).into_iter().take(BEAM) {
                     let order = &known[key].order;
                     if !next.contains(order) {
                         next.push(order.clone());
@@ -124,9 +126,9 @@ impl Proposer<'_> {
         let mut chosen: Vec<Proposal> = Vec::new();
         let mut seen: BTreeSet<&Key> = BTreeSet::new();
         let mut held: BTreeMap<&Key, bool> = BTreeMap::new();
-        for taste in 0..TASTES.len() {
+        for (class, taste) in views(&known) {
             let mut taken = 0;
-            let best = best(&known, taste);
+            let best = best(&known, taste, Some(class));
             // A rule is held against so many orders at most: those behind are no good anyway.
             for key in best.into_iter().take(most * 8) {
                 if taken == most {
@@ -160,7 +162,7 @@ impl Proposer<'_> {
             prune(&mut known);
         }
         let mut chosen = Vec::new();
-        for key in best(&known, 0).into_iter().take(most * 4) {
+        for key in best(&known, 0, None).into_iter().take(most * 4) {
             if chosen.len() < most && self.keeps_rules(&known[key])? {
                 chosen.push(known[key].clone());
             }
@@ -332,9 +334,28 @@ impl Proposer<'_> {
     }
 }
 
-/// Orders by what they are expected to cost by a taste, the cheapest first.
-fn best(known: &BTreeMap<Key, Proposal>, taste: usize) -> Vec<&Key> {
-    let mut all: Vec<(&Key, &Proposal)> = known.iter().collect();
+/// Lines that a struct takes: smaller ones are of interest though they cost more.
+fn lines(proposal: &Proposal) -> usize {
+    proposal.packed.bytes.div_ceil(LINE)
+}
+
+/// The sizes, each by each of the [`TASTES`]; of many sizes the smallest and the largest.
+fn views(known: &BTreeMap<Key, Proposal>) -> Vec<(usize, usize)> {
+    let sizes: BTreeSet<usize> = known.values().map(lines).collect();
+    let mut sizes: Vec<usize> = sizes.into_iter().collect();
+    if sizes.len() > MOST_SIZES {
+        sizes.drain(MOST_SIZES / 2..sizes.len() - MOST_SIZES / 2);
+    }
+    let tastes = |size| (0..TASTES.len()).map(move |taste| (size, taste));
+    sizes.into_iter().flat_map(tastes).collect()
+}
+
+/// Orders by what they are expected to cost by a taste, the cheapest first: of so many lines, or
+/// all.
+fn best(known: &BTreeMap<Key, Proposal>, taste: usize, size: Option<usize>) -> Vec<&Key> {
+    let all = known.iter();
+    let of_size = |(_, one): &(&Key, &Proposal)| size.is_none_or(|size| lines(one) == size);
+    let mut all: Vec<(&Key, &Proposal)> = all.filter(of_size).collect();
     all.sort_by(|(key, a), (other, b)| {
         let rest = |of: &Proposal| (of.packed.bytes, of.moves);
         a.expected[taste]
@@ -350,11 +371,13 @@ fn prune(known: &mut BTreeMap<Key, Proposal>) {
     if known.len() <= MOST_KNOWN {
         return;
     }
-    let tastes = (0..TASTES.len()).flat_map(|taste| {
-        let best = best(known, taste).into_iter();
-        best.take(MOST_KNOWN / 8).cloned().collect::<Vec<Key>>()
-    });
-    let kept: BTreeSet<Key> = tastes.collect();
+    let views = views(known);
+    let each = MOST_KNOWN / 2 / views.len().max(1);
+    let mut kept: BTreeSet<Key> = BTreeSet::new();
+    for (size, taste) in views {
+        let best = best(known, taste, Some(size)).into_iter();
+        kept.extend(best.take(each).cloned());
+    }
     known.retain(|key, _| kept.contains(key));
 }
 

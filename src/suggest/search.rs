@@ -58,7 +58,7 @@ impl Search<'_> {
     pub fn finalists(&mut self) -> Result<(Vec<Candidate>, usize)> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for (cut, proposer) in self.proposers.iter().enumerate() {
-            let most = self.some(48) / self.proposers.len().min(2);
+            let most = self.some(36) / self.proposers.len().min(2);
             let proposals = proposer.propose(most.max(4))?;
             candidates.extend(proposals.into_iter().map(|one| (cut, one)));
         }

@@ -71,6 +71,30 @@ fn steps_are_shown_in_order_and_once_for_layouts_that_agree() {
 }
 
 #[test]
+fn machine_code_is_shown_with_what_its_accesses_are() {
+    let dir = TempDir::new().unwrap();
+    let output = run(dir.path(), "case show page_counter --asm --layout v5.11");
+    if cfg!(not(target_arch = "x86_64")) {
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("v5.11, role "), "{text}");
+    let locked = text.lines().find(|line| line.contains("lock "));
+    assert!(
+        locked.is_some_and(|line| line.contains("; slot ") && line.ends_with("usage")),
+        "{text}"
+    );
+    for args in [
+        "case show dentry --asm --trace",
+        "case show dentry --layout v6.9",
+    ] {
+        assert_eq!(run(dir.path(), args).status.code(), Some(2), "{args}");
+    }
+}
+
+#[test]
 fn a_file_is_checked_with_its_name_line_and_key() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("thing.toml"), CASE).unwrap();

@@ -154,11 +154,55 @@ fn a_diff_says_who_parts_from_whom() {
     let json: serde_json::Value = serde_json::from_str(&succeed(dir.path(), json)).unwrap();
     assert_eq!(json["conflicts"].as_array().unwrap().len(), 2);
     assert_eq!(json["before"]["bytes"], 128);
-    let text = succeed(dir.path(), "layout diff split-packed embedded-refcount-192");
+    let text = succeed(
+        dir.path(),
+        "layout diff split-packed embedded-refcount-192 --machines broadwell-ep --threads 2",
+    );
+    assert!(text.contains("  broadwell-ep "), "{text}");
     assert!(
         text.contains("160 + 40") && text.contains("vm_lock"),
         "{text}"
     );
+}
+
+#[test]
+fn a_diff_of_one_case_says_what_the_change_costs() {
+    let dir = folder(CASE);
+    let diff = |rest: &str| run(dir.path(), &format!("layout diff --case stats.toml {rest}"));
+    let costs = |rest: &str| -> Vec<serde_json::Value> {
+        let output = diff(&format!("near far --format json {rest}"));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["costs"].as_array().unwrap().clone()
+    };
+    // More threads than any machine has are left out.
+    let rows = costs("--machines zen4,broadwell-ep --threads 2,60000");
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    for row in &rows {
+        assert_eq!(
+            (&row["kind"], &row["threads"]),
+            (&"simulated".into(), &2.into())
+        );
+        let part = |name: &str| row[name].as_f64().unwrap();
+        let (low, high) = (part("time_change_low"), part("time_change_high"));
+        assert!(low <= part("time_change") && part("time_change") <= high);
+        assert!(high < 0.0, "apart is faster: {row}");
+    }
+    assert!(costs("--machines none").is_empty());
+    for (rest, says) in [
+        ("near far --machines zen5 --threads 60000", "room"),
+        ("near far --machines zne4", "zen4"),
+        ("near near --machines zen4", "the same layout"),
+        ("near far --machines zen4 --format csv", "CSV"),
+    ] {
+        let output = diff(rest);
+        assert_eq!(output.status.code(), Some(2), "{rest}");
+        assert!(
+            stderr(&output).contains(says),
+            "{rest}: {}",
+            stderr(&output)
+        );
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod case;
 mod case_new;
+mod dry_run;
 mod folder;
 mod import;
 mod interrupted;

@@ -143,7 +143,7 @@ fn lock_of<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Slow paths of the locks over [`NativeMemory`].
-const SLOW: SlowPaths = SlowPaths {
+pub const SLOW: SlowPaths = SlowPaths {
     tas: {
         extern "C" fn tas(at: Addr) {
             lock::tas_slow(&memory(), at);
