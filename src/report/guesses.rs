@@ -6,7 +6,7 @@
 use crate::experiment::{Arm, Block, Design, Prefetch, Sample};
 use crate::program::steps::lower::guesses;
 use crate::stats::median;
-use crate::units::change;
+use crate::units::{change, count};
 use std::collections::BTreeMap;
 
 /// Blocks of each half at least.
@@ -72,8 +72,8 @@ pub fn text(design: &Design, samples: &[Sample]) -> String {
                 change(median(&effects).exp(), 0.01)
             };
             text += &format!(
-                "  {arm}, {} threads: {} in the blocks with less of it, {} in those with more\n",
-                point.threads,
+                "  {arm}, {}: {} in the blocks with less of it, {} in those with more\n",
+                count(point.threads, "thread"),
                 middle(less),
                 middle(more)
             );
