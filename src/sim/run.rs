@@ -25,6 +25,9 @@ use std::time::Instant;
 /// How often, in simulated time, the simulation is asked whether it has seen enough.
 const CHUNK: Picos = 20_000_000;
 
+/// Simulated time after which a sample is given up: the clock ends at 17 s.
+const LONGEST: Picos = 10_000_000_000_000;
+
 /// Everything that decides a sample, but for the machine.
 #[derive(Clone, Debug)]
 pub struct SampleSpec<B = fault::Spec> {
@@ -236,6 +239,14 @@ impl<B> WithProgram for Sampler<'_, B> {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
+                if now >= LONGEST {
+                    return Err(Error::Input(format!(
+                        "{} simulated seconds are over before {} threads have done {more} \
+                         operations each; make an operation shorter, or take fewer threads",
+                        LONGEST / 1_000_000_000_000,
+                        threads
+                    )));
+                }
                 now += CHUNK;
                 simulation.run(now);
             }
@@ -299,7 +310,12 @@ fn run_for_ever<P: Program>(
         if between_ns > 0 {
             m.compute(between_ns);
         }
+        let begun = m.now();
         program.run(m, &mut thread, &mut counts, 1);
+        // An operation without an access takes time as well, or nobody else would have a turn.
+        if m.now() == begun {
+            m.compute(1);
+        }
         progress.counts.set(counts);
         progress.at.set(m.now());
     }

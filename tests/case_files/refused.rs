@@ -383,3 +383,50 @@ fn what_would_not_fit_is_refused() {
     let many = Case::parse("thing", &"#\n".repeat(200_000)).unwrap_err();
     assert!(many.to_string().contains("more than 100000"), "{many}");
 }
+
+#[test]
+fn a_counter_is_not_written_where_its_readers_would_repeat_for_ever() {
+    let write = |counter: &str| format!("{{ seq_write = \"{counter}\", body = [] }}");
+    let read =
+        |counter: &str, inner: &str| format!("{{ seq_read = \"{counter}\", body = [{inner}] }}");
+    refused(
+        &role("threads = 1", &read("seq", &write("seq"))),
+        &["'seq'", "inside its own seq_read"],
+    );
+    let one = role("threads = 1", &read("seq", &write("mm.seq")));
+    parsed(&one);
+    let other = format!(
+        "\n[[role]]\nname = \"q\"\nthreads = 1\nsteps = [{}]\n",
+        read("mm.seq", &write("seq"))
+    );
+    refused(&(one + &other), &["in a circle", "'seq'"]);
+}
+
+#[test]
+fn a_round_begins_in_the_object_that_the_round_before_has_led_to() {
+    let steps = "{ lock = \"lock\", kind = \"queued\" }, { repeat = 2, steps = [\
+                 { seq_write = \"seq\", body = [] }, { pick = 1 }] }, { unlock = \"lock\" }";
+    step_refused(steps, &["'seq' may have several writers"]);
+    parsed(&with(&steps.replace(", { pick = 1 }", "")));
+}
+
+#[test]
+fn a_lock_in_the_low_half_of_a_swapped_field_is_free_at_0() {
+    let steps = "{ lock = \"LONG\", kind = \"ticket\" }, { unlock = \"LONG\" }, { cas = \"LONG\" }";
+    let steps = steps.replace("LONG", "count");
+    step_refused(&steps, &["'count'", "queued"]);
+    parsed(&with(&steps.replace("ticket", "queued")));
+}
+
+#[test]
+fn a_pass_ends_soon() {
+    let works = |times: usize| {
+        with(&format!(
+            "{{ repeat = {times}, steps = [{{ work = \"10ms\" }}] }}"
+        ))
+    };
+    parsed(&works(10));
+    refused(&works(11), &["110 ms", "100 ms"]);
+    let nothing = "{ repeat = 1000000, steps = [{ repeat = 1000000, steps = [] }] }";
+    step_refused(nothing, &["accesses in a pass"]);
+}

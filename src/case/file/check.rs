@@ -5,6 +5,7 @@
 //! wrong between roles (`conflicts`).
 
 use super::conflicts::{Among, Claim, Claims, Lock, SeqWrite, Use, Waiting};
+use super::cost::Cost;
 use super::objects::{ASSUMED_THREADS, Index, most, pieces};
 use super::source::{Source, clip};
 use super::steps::Steps;
@@ -17,6 +18,9 @@ use std::collections::BTreeSet;
 
 /// Most accesses of a pass.
 const ACCESSES: u64 = 4096;
+
+/// Most work of a pass, in nanoseconds: a window ends when the passes that have begun have.
+const WORK_NS: u64 = 100_000_000;
 
 /// Most locks that a thread holds at a time.
 const HELD: usize = 8;
@@ -64,21 +68,33 @@ pub fn check(checked: &Checked<'_>) -> Result<BTreeSet<(ObjectOf, String)>> {
             role,
             lines: steps.lines.iter().copied(),
             held: Vec::new(),
+            reading: Vec::new(),
             context: vec![Where::Fixed(0); case.companions.len() + 1],
             drawn: 0,
             claims: &mut claims,
             used: &mut used,
         };
-        let accesses = walk.list(&steps.steps)?;
-        if accesses > ACCESSES {
-            let line = steps.lines.first().copied().unwrap_or(checked.line);
+        let cost = walk.list(&steps.steps)?;
+        let line = steps.lines.first().copied().unwrap_or(checked.line);
+        let (name, layout) = (checked.role(role), &checked.layout.name);
+        if cost.accesses > ACCESSES {
             return Err(checked.source.wrong(
                 line,
                 format_args!(
-                    "role '{}' makes up to {accesses} accesses in a pass in layout '{}'; {ACCESSES} \
+                    "role '{name}' makes up to {} accesses in a pass in layout '{layout}'; \
+                     {ACCESSES} are the most",
+                    cost.accesses
+                ),
+            ));
+        }
+        if cost.work_ns > WORK_NS {
+            return Err(checked.source.wrong(
+                line,
+                format_args!(
+                    "role '{name}' works for up to {} ms in a pass in layout '{layout}'; {} ms \
                      are the most",
-                    checked.role(role),
-                    checked.layout.name
+                    cost.work_ns / 1_000_000,
+                    WORK_NS / 1_000_000
                 ),
             ));
         }
@@ -165,6 +181,8 @@ struct Walk<'c, 'w, L> {
     /// Lines of the steps that are still to come.
     lines: L,
     held: Vec<Held>,
+    /// Counters that the steps around are repeated for when they have changed.
+    reading: Vec<FieldRef>,
     /// Of the struct, then of each companion.
     context: Vec<Where>,
     /// Objects that steps have led to so far.
@@ -181,20 +199,33 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
         self.checked.source.wrong(line, what)
     }
 
-    /// Accesses of a list, at most.
-    fn list(&mut self, steps: &[Step]) -> Result<u64> {
+    /// What a list takes.
+    fn list(&mut self, steps: &[Step]) -> Result<Cost> {
         let context = self.context.clone();
-        let mut accesses = 0u64;
+        let mut cost = Cost::default();
         for step in steps {
             let line = self.lines.next().unwrap_or(self.checked.line);
-            // Every step counts, or a pass of empty steps could last for ever.
-            accesses = accesses.saturating_add(self.step(step, line)?.max(1));
+            cost = cost.and(self.step(step, line)?.at_least_one());
         }
         self.context = context;
-        Ok(accesses)
+        Ok(cost)
     }
 
-    fn step(&mut self, step: &Step, line: usize) -> Result<u64> {
+    /// What a round of a list takes. It begins in the object that the round before has led to.
+    fn round(&mut self, steps: &[Step]) -> Result<Cost> {
+        let context = self.context.clone();
+        for step in steps {
+            if let Step::Pick { of, .. } | Step::Follow { to: of, .. } = step {
+                self.drawn += 1;
+                self.lead(*of, Where::Led(self.drawn));
+            }
+        }
+        let cost = self.list(steps)?;
+        self.context = context;
+        Ok(cost.at_least_one())
+    }
+
+    fn step(&mut self, step: &Step, line: usize) -> Result<Cost> {
         Ok(match step {
             Step::Read { fields, bytes } => {
                 let reads = fields.iter();
@@ -203,15 +234,15 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
                     self.use_it(field);
                     accesses = accesses.saturating_add(self.loads(field, *bytes));
                 }
-                accesses
+                Cost::of(accesses)
             }
             Step::Write { field, if_changed } => {
                 self.claim(field, Use::Write("write"), line);
-                1 + u64::from(if_changed.is_some())
+                Cost::of(1 + u64::from(if_changed.is_some()))
             }
             Step::Rmw(field) => {
                 self.claim(field, Use::Write("rmw"), line);
-                1
+                Cost::of(1)
             }
             Step::Cas {
                 field, tries, then, ..
@@ -227,18 +258,22 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
                     self.order(field, line);
                 }
                 self.claim(field, Use::Cas, line);
-                2 + self.list(then)?
+                Cost::of(2).and(self.list(then)?)
             }
             Step::Lock { field, kind } => self.lock(field, *kind, line)?,
             Step::Unlock { field, .. } => self.unlock(field, line)?,
             Step::SeqRead { field, body } => {
                 self.seq(field, line)?;
                 self.order(field, line);
-                2 + self.list(body)?
+                self.reading.push(field.clone());
+                let body = self.list(body)?;
+                self.reading.pop();
+                Cost::of(2).and(body)
             }
             Step::SeqWrite { field, body } => {
                 self.seq(field, line)?;
                 self.order(field, line);
+                self.retried(field, line)?;
                 let guarded = self.guarded(field, line);
                 self.claims.seq_writes.push(guarded);
                 let at = self.at(field.of);
@@ -249,21 +284,21 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
                 });
                 let body = self.list(body)?;
                 self.held.pop();
-                4 + body
+                Cost::of(4).and(body)
             }
-            Step::Percpu { spill, .. } => 2 + self.list(spill)?,
+            Step::Percpu { spill, .. } => Cost::of(2).and(self.list(spill)?),
             Step::Sum(field) => {
                 self.use_it(field);
                 let objects = most(self.checked.objects(field.of).count) as u64;
-                objects.saturating_mul(self.loads(field, None))
+                Cost::of(objects.saturating_mul(self.loads(field, None)))
             }
-            Step::SumPercpu(_) => ASSUMED_THREADS as u64,
+            Step::SumPercpu(_) => Cost::of(ASSUMED_THREADS as u64),
             Step::Follow { field, to } => {
                 let pointer = Use::Pointer(target(self.checked.case, *to));
                 self.claim(field, pointer, line);
                 self.drawn += 1;
                 self.lead(*to, Where::Led(self.drawn));
-                1
+                Cost::of(1)
             }
             Step::Pick { which, of } => {
                 self.drawn += 1;
@@ -273,12 +308,12 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
                     Pick::Neighbour | Pick::Random | Pick::Leaf => Where::Led(self.drawn),
                 };
                 self.lead(*of, at);
-                1
+                Cost::of(1)
             }
             Step::Choose(branches) => {
-                let mut most = 0;
+                let mut most = Cost::default();
                 for (_, steps) in branches {
-                    most = self.list(steps)?.max(most);
+                    most = most.or(self.list(steps)?);
                 }
                 most
             }
@@ -288,9 +323,12 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
                     Times::Of(times) => *times,
                     Times::ToRoot => most(self.checked.case.objects.count),
                 };
-                self.list(steps)?.saturating_mul(times as u64)
+                self.round(steps)?.times(times as u64)
             }
-            Step::Work { .. } => 1,
+            Step::Work { to_ns, .. } => Cost {
+                accesses: 1,
+                work_ns: u64::from(*to_ns),
+            },
             Step::Wait(field) => {
                 if let Some(held) = self.held.first() {
                     let what = format_args!(
@@ -312,7 +350,7 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
                         line,
                     });
                 }
-                1
+                Cost::of(1)
             }
         })
     }
@@ -382,7 +420,7 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
         }
     }
 
-    fn lock(&mut self, field: &FieldRef, kind: LockKind, line: usize) -> Result<u64> {
+    fn lock(&mut self, field: &FieldRef, kind: LockKind, line: usize) -> Result<Cost> {
         if self.holds(field) {
             let what = format_args!(
                 "'{}' is locked while it is held, of this object or of another: threads would \
@@ -403,14 +441,14 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
             kind: Some(kind),
             at,
         });
-        Ok(2)
+        Ok(Cost::of(2))
     }
 
-    fn unlock(&mut self, field: &FieldRef, line: usize) -> Result<u64> {
+    fn unlock(&mut self, field: &FieldRef, line: usize) -> Result<Cost> {
         let at = self.at(field.of);
         let found = self.held.iter().rposition(|held| held.field == *field);
         match found.map(|n| self.held.remove(n)) {
-            Some(held) if held.at == at => Ok(1),
+            Some(held) if held.at == at => Ok(Cost::of(1)),
             _ => {
                 let what = format_args!(
                     "'{}' is unlocked in another object than it was locked in: there is a pick or \
@@ -431,6 +469,24 @@ impl<L: Iterator<Item = usize>> Walk<'_, '_, L> {
             return Err(self.wrong(line, what));
         }
         self.claim(field, Use::Seq, line);
+        Ok(())
+    }
+
+    /// The counter is written in steps that are repeated when others have changed: two threads that
+    /// change each other's would repeat for ever.
+    fn retried(&mut self, field: &FieldRef, line: usize) -> Result<()> {
+        let same = |one: &&FieldRef| one.of == field.of && one.name == field.name;
+        if self.reading.iter().any(|one| same(&one)) {
+            let what = format_args!(
+                "the counter '{}' is written inside its own seq_read, which would never end",
+                clip(&field.name)
+            );
+            return Err(self.wrong(line, what));
+        }
+        for one in &self.reading {
+            let pair = ((one.of, one.name.clone()), (field.of, field.name.clone()));
+            self.claims.orders.entry(pair).or_insert(line);
+        }
         Ok(())
     }
 

@@ -273,7 +273,7 @@ impl Among<'_> {
         Err(self.wrong(
             line,
             format_args!(
-                "locks are taken in a circle, {}: two threads could wait for each other for ever; \
+                "locks and counters are waited for in a circle, {}: two threads could wait for each other for ever; \
                  take them in one order",
                 names.join(" then ")
             ),

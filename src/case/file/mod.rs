@@ -7,6 +7,7 @@
 
 mod check;
 mod conflicts;
+mod cost;
 mod layouts;
 mod objects;
 mod published;

@@ -277,7 +277,16 @@ impl Reader<'_, '_> {
             LockKind::ALL.iter().map(|one| (one.name(), *one)).collect();
         let kind = self.scope.source.word("kind", value, &words)?;
         // The low half of a lockref; that it is one is seen when all roles are known.
-        if bytes != kind.bytes() && !(bytes == 8 && kind.bytes() == 4) {
+        if bytes == 8 && kind == LockKind::Ticket {
+            let what = format_args!(
+                "a ticket lock has 4 bytes, and '{}' has 8 in layout '{}'; the lock in the low \
+                 half of a field that is swapped has to be 0 when it is free, which queued is",
+                clip(&field.name),
+                self.scope.layout
+            );
+            return Err(keys.error_at("kind", what));
+        }
+        if bytes != kind.bytes() && !(bytes == 8 && kind == LockKind::Queued) {
             let what = format_args!(
                 "a {kind} lock has {} bytes, and '{}' has {bytes} in layout '{}'",
                 kind.bytes(),
