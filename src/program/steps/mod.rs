@@ -56,7 +56,8 @@ pub struct StepsSpec {
     pub threads: usize,
     /// Slab slot of the first object, where a slab is swept.
     pub first_slot: usize,
-    /// Draws the work that is a guess; the same for all arms of a block.
+    /// Draws everything that is random, the work that is a guess too; the same for all arms of a
+    /// block, so that they do the same.
     pub seed: u64,
 }
 
@@ -266,8 +267,10 @@ unsafe impl Program for Steps {
         }
     }
 
-    fn thread(&self, thread: usize, seed: u64) -> StepsThread {
-        let mut rng = Pcg64Mcg::seed_from_u64(seed ^ (thread as u64).wrapping_mul(0x9e37_79b9));
+    /// The seed of the program is what counts: the one of a sample may be another in each arm.
+    fn thread(&self, thread: usize, _seed: u64) -> StepsThread {
+        let stream = (thread as u64).wrapping_mul(0x9e37_79b9);
+        let mut rng = Pcg64Mcg::seed_from_u64(self.spec.seed ^ stream);
         let draws = (0..DRAWS).map(|_| rng.next_u32()).collect();
         let mut frame = Frame {
             // Threads store different values.
