@@ -328,3 +328,28 @@ unsafe impl Program for Steps {
         self.world.into_arena()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_draws_the_same_numbers_whatever_the_seed_of_its_sample() {
+        let case = Arc::new(Case::load("dentry").unwrap());
+        let steps = |layout| {
+            let spec = StepsSpec {
+                case: case.clone(),
+                layout,
+                threads: 2,
+                first_slot: 0,
+                seed: 5,
+            };
+            let arena = Arena::new(spec.bytes()).unwrap();
+            spec.steps(arena).unwrap()
+        };
+        let (one, other) = (steps(0), steps(1));
+        let draws = |steps: &Steps, thread, seed| steps.thread(thread, seed).draws;
+        assert_eq!(draws(&one, 1, 7), draws(&other, 1, 8));
+        assert_ne!(draws(&one, 0, 7), draws(&one, 1, 7));
+    }
+}

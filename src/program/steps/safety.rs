@@ -222,3 +222,57 @@ fn locked_low_half(layout: &CaseLayout, of: ObjectOf, name: &str, half: usize) -
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Threads;
+
+    /// A lock in the low half of `f`, which is swapped as well; beside it a plain word.
+    fn case() -> Case {
+        let text = r#"
+            case = 1
+            struct = "node"
+            about = "a lockref"
+            source = "none"
+            [[role]]
+            name = "all"
+            threads = "rest"
+            steps = [
+              { cas = "f", tries = 2 },
+              { lock = "f", kind = "queued" },
+              { write = "g" },
+              { unlock = "f" },
+            ]
+            [[layout]]
+            name = "only"
+            size = 64
+            fields = { f = [0, 8], g = [8, 8] }
+        "#;
+        let case = Case::parse("node", text).unwrap();
+        assert!(matches!(case.roles[0].threads, Threads::Rest));
+        case
+    }
+
+    fn refused(case: &Case) -> bool {
+        check(case, &case.layouts[0]).is_err()
+    }
+
+    #[test]
+    fn a_lock_that_shares_its_word_with_a_swap_is_written_by_nothing_else() {
+        let mut case = case();
+        assert!(!refused(&case));
+        let Step::Lock { field, .. } = case.layouts[0].steps[0][1].clone() else {
+            panic!("the second step locks");
+        };
+        case.layouts[0].steps[0].push(Step::Rmw(field));
+        assert!(refused(&case));
+    }
+
+    #[test]
+    fn a_field_behind_its_object_is_refused() {
+        let mut case = case();
+        case.layouts[0].bytes = 8;
+        assert!(refused(&case));
+    }
+}
