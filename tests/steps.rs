@@ -5,7 +5,7 @@ use hitm::error::Result;
 use hitm::machine::Placement;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::{self, scenario::BuiltIn};
-use hitm::program::steps::{StepsSpec, roles};
+use hitm::program::steps::StepsSpec;
 use hitm::program::totals::Totals;
 use hitm::program::trace::{Access, trace};
 use hitm::program::{Blueprint, Program, WithProgram};
@@ -87,7 +87,7 @@ fn every_built_in_case_runs_on_every_memory_that_its_layouts_ask_for() {
     for name in Case::names() {
         let case = Case::load(name).unwrap();
         for layout in &case.layouts {
-            let threads = roles::least_threads(&case).max(2);
+            let threads = case.least_threads().max(2);
             let spec = StepsSpec {
                 first_slot: 1,
                 ..spec(name, &layout.name, threads)

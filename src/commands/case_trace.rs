@@ -33,7 +33,7 @@ pub fn of_each_role(
         Some(name) => case.layout_number(name)?..case.layout_number(name)? + 1,
         None => 0..case.layouts.len(),
     };
-    let threads = roles::least_threads(&case);
+    let threads = case.least_threads();
     let duties = roles::duties(&case, threads)?;
     let mut text = String::new();
     for layout in layouts {

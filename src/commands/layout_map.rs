@@ -6,7 +6,7 @@ use super::options::Format;
 use crate::case::Case;
 use crate::error::{Error, Result};
 use crate::report::{layout_map, layout_picture};
-use crate::results::write_whole;
+use crate::results::{refuse_existing, write_whole};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,6 +70,7 @@ pub fn run(args: &Args) -> Result<String> {
             ));
         };
         let svg = layout_picture::svg(&one.subject, &one.map)?;
+        refuse_existing(file)?;
         write_whole(file, svg.as_bytes())?;
     }
     let rows: Vec<ConflictRow> = match args.format {

@@ -243,7 +243,7 @@ impl Options {
 
     /// The design points of a case: every thread count that its roles run with.
     fn points_of_case(&self, case: &Case, room: usize) -> Result<Vec<Point>> {
-        let least = roles::least_threads(case);
+        let least = case.least_threads();
         let counts = match (&self.threads[..], roles::has_rest(case)) {
             ([], false) => vec![least],
             ([], true) => {

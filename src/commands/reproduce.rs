@@ -45,7 +45,14 @@ pub fn run(args: Args) -> Result<()> {
         return super::print(&list.to_string());
     };
     if TABLES.iter().all(|table| table.name != name) {
-        let rows = reproduce_case::reproduce(find(name)?)?;
+        let case = find(name)?;
+        if case.published.is_empty() {
+            return Err(Error::Input(format!(
+                "case '{}' has no published changes to reproduce; add [[published]] to it",
+                case.name
+            )));
+        }
+        let rows = reproduce_case::reproduce(case)?;
         return super::print(&reproduce_case::render(args.format, &rows));
     }
     let table = published::find(name)?;

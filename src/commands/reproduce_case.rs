@@ -9,7 +9,7 @@ use crate::report::columns::Columns;
 use crate::sim::Machine;
 use crate::sim::machine::Shape;
 use crate::stats::Interval;
-use crate::units::{change, change_interval};
+use crate::units::{change, change_interval, count};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -42,13 +42,13 @@ pub struct Reproduced {
 
 impl Reproduced {
     /// Whether the simulated change is on the published side, its whole interval; of a null, near
-    /// enough to nothing.
+    /// enough to nothing. None where there is no change, or its interval is on both sides.
     fn is_right(&self) -> Option<bool> {
         let simulated = self.simulated_change?;
         Some(match self.null {
             true => simulated.abs() <= NULL,
-            false if self.published_change > 0.0 => self.simulated_low? > 0.0,
-            false => self.simulated_high? < 0.0,
+            false if self.simulated_low? <= 0.0 && self.simulated_high? >= 0.0 => return None,
+            false => simulated * self.published_change > 0.0,
         })
     }
 }
@@ -180,6 +180,7 @@ fn table(rows: &[Reproduced]) -> String {
         let sign = match row.is_right() {
             Some(true) => "right",
             Some(false) => "WRONG",
+            None if row.why.is_empty() => "undecided",
             None => &row.why,
         };
         let residual = row
@@ -204,14 +205,17 @@ fn table(rows: &[Reproduced]) -> String {
     let mut text = columns.to_string();
     let judged: Vec<bool> = rows.iter().filter_map(Reproduced::is_right).collect();
     let right = judged.iter().filter(|right| **right).count();
+    let simulated = rows.iter().filter(|row| row.simulated_change.is_some());
     text += &format!(
         "\nChanges are of throughput unless it says otherwise; residuals are in points. A machine with \
          * stands in\nfor one that has no model; 4x18 is the model with 4 sockets of 18 cores.\n\
-         {right} of {} have the right sign: the whole interval is on the published side; where nothing \
-         changed\n(null), the estimate is within {:.0} %. Nothing of the models was calibrated on \
-         these figures.\n\nsources\n",
-        judged.len(),
-        100.0 * NULL
+         Of {}, {right} have the right sign (the whole interval is on the published side; where \
+         nothing\nchanged, null, the estimate is within {:.0} %), {} the wrong one, {} are undecided. \
+         Nothing of\nthe models was calibrated on these figures.\n\nsources\n",
+        count(rows.len(), "change"),
+        100.0 * NULL,
+        judged.len() - right,
+        simulated.count() - judged.len()
     );
     for row in rows {
         text += &format!("  {}, {} threads: {}\n", row.case, row.threads, row.source);

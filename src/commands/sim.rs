@@ -4,7 +4,7 @@ use super::dry_run;
 use super::options::{Format, Options};
 use super::progress::{Progress, interrupted};
 use super::verdicts::{self, Said, conclude};
-use super::{csv, first_error};
+use super::{csv, first_error, json as json_rows};
 use crate::backend::arms::Arms;
 use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
@@ -339,7 +339,7 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<Ve
                 explained.extend(rows(&sample, design, planned));
                 let _ = writeln!(
                     text,
-                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns per fault\n{}",
+                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns per fault in one sample\n{}",
                     design.arms[planned.arm],
                     at.scenario,
                     at.threads,
@@ -355,7 +355,11 @@ fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<Ve
             }
         }
     }
-    super::print(&text)?;
+    match args.options.format {
+        Format::Table => super::print(&text)?,
+        Format::Csv => super::print(&csv(&explained))?,
+        Format::Json => super::print(&json_rows(&explained))?,
+    }
     Ok(explained)
 }
 

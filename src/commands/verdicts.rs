@@ -10,7 +10,7 @@ use crate::results::{
     EnvironmentFile, RunFolder, folder_of, read_roles, read_rows, read_samples, samples_path,
 };
 use crate::stats::Verdict;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `hitm verdicts`.
@@ -67,12 +67,16 @@ pub fn run(args: Args) -> Result<()> {
             .map_err(|why| Error::Input(format!("run {run}: {why}")))?;
         let mut judged = judge::verdicts(samples, &terms);
         let mut taken = arms(samples, &judged);
+        // The rows of a role may lie in several folders, as those of the run may.
+        let mut roles: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
         for folder in &folders {
-            let roles = read_roles(folder, samples)?;
-            judged.extend(judge::verdicts_of_roles(&roles, &terms));
-            for samples in roles.values() {
-                taken.extend(arms(samples, &judged));
+            for (role, rows) in read_roles(folder, samples)? {
+                roles.entry(role).or_default().extend(rows);
             }
+        }
+        judged.extend(judge::verdicts_of_roles(&roles, &terms));
+        for samples in roles.values() {
+            taken.extend(arms(samples, &judged));
         }
         // A table has a group for each design point; those of two runs are never one.
         if runs.len() > 1 {

@@ -48,7 +48,8 @@ pub struct Block {
 
 impl Block {
     /// Block `number` of `point`. Blocks come in couples with one slot parity each, in random
-    /// order, and couples go through the slots by turns; all else follows from the seed, what the point is, and the number.
+    /// order, and couples go through the slots by turns; all else follows from the seed, what the
+    /// point is, and the number.
     pub fn of(design: &Design, point: usize, number: u64) -> Block {
         let content = design.points[point].hash();
         let stream = |salt: u64| {

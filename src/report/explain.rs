@@ -140,6 +140,14 @@ pub fn explanation(run: &Run) -> (Vec<Waited>, Vec<Taken>) {
     (waited.collect(), taken.collect())
 }
 
+/// The objects of a line, or that there are none: padding behind the last one.
+fn some_name(line: &str) -> &str {
+    match line {
+        "" => "padding",
+        line => line,
+    }
+}
+
 /// The explanation of one sample for people.
 pub fn explain(run: &Run) -> String {
     let (waited, taken) = explanation(run);
@@ -174,7 +182,11 @@ pub fn explain(run: &Run) -> String {
     ]);
     for row in taken.into_iter().take(ROWS) {
         let kind = match row.sharing {
-            Sharing::Pair => format!("prefetch of {}, beside {}", row.line, row.partner),
+            Sharing::Pair => format!(
+                "prefetch of {}, beside {}",
+                some_name(&row.line),
+                some_name(&row.partner)
+            ),
             sharing => sharing.to_string(),
         };
         let kept = if row.kept { ", kept for reading" } else { "" };

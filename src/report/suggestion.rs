@@ -186,7 +186,8 @@ fn accesses(suggestions: &Suggestions) -> String {
             None => String::new(),
         };
         let says = format!(
-            "Changing the access would help: {what}: {} of the time in the old layout{both}.",
+            "Changing the access would help: {what}: at best {} of the time in the old \
+             layout{both}.",
             times(*alone)
         );
         text.push_str(&wrap(&says, ""));

@@ -25,9 +25,6 @@ use std::time::Instant;
 /// How often, in simulated time, the simulation is asked whether it has seen enough.
 const CHUNK: Picos = 20_000_000;
 
-/// Simulated time after which a sample is given up: the clock ends at 17 s.
-const LONGEST: Picos = 10_000_000_000_000;
-
 /// Everything that decides a sample, but for the machine.
 #[derive(Clone, Debug)]
 pub struct SampleSpec<B = fault::Spec> {
@@ -125,6 +122,11 @@ struct Sampler<'a, B> {
     cpus: Vec<usize>,
 }
 
+/// Simulated time in which some thread finishes a pass, or none ever will.
+const LONGEST_PASS: Picos = 1_000_000_000_000;
+/// Simulated time that a sample may take; clocks end a little later.
+const LONGEST_SAMPLE: Picos = 17 * LONGEST_PASS;
+
 /// See [`Run::roles`].
 fn roles_of_cores<P: Program>(
     program: &P,
@@ -161,6 +163,10 @@ impl Operations {
             }
         }
         Operations(roles)
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.values().map(|(operations, _)| operations).sum()
     }
 
     /// Whether each thread has done `more` operations since `from`, on average, in every role.
@@ -235,22 +241,36 @@ impl<B> WithProgram for Sampler<'_, B> {
         let mut now = 0;
         let mut until = |simulation: &mut Simulation, more: u64| -> Result<_> {
             let from = operations();
-            while !operations().is_enough(&from, more) {
+            let (mut done, mut since) = (from.sum(), now);
+            loop {
+                let so_far = operations();
+                if so_far.is_enough(&from, more) {
+                    return Ok(all());
+                }
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                if now >= LONGEST {
-                    return Err(Error::Input(format!(
-                        "{} simulated seconds are over before {} threads have done {more} \
-                         operations each; make an operation shorter, or take fewer threads",
-                        LONGEST / 1_000_000_000_000,
-                        threads
-                    )));
+                if so_far.sum() != done {
+                    (done, since) = (so_far.sum(), now);
+                }
+                if now - since > LONGEST_PASS {
+                    return Err(Error::Input(
+                        "no thread finishes a pass in a simulated second: the threads wait for \
+                         each other, or a pass is too long; look at its wait and work steps"
+                            .to_owned(),
+                    ));
+                }
+                if now > LONGEST_SAMPLE {
+                    return Err(Error::Input(
+                        "a role does not finish enough passes in 17 simulated seconds: it is held \
+                         up by the others, or its passes are too long; give it less work, or fewer \
+                         threads beside it"
+                            .to_owned(),
+                    ));
                 }
                 now += CHUNK;
                 simulation.run(now);
             }
-            Ok(all())
         };
         let before = until(&mut simulation, window / 4)?;
         let counts_before = simulation.state().coherence.counts;
@@ -341,5 +361,41 @@ mod tests {
         stop.store(true, Ordering::Relaxed);
         let stopped = run_unless(&stop, &machine, &spec);
         assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
+
+    #[test]
+    fn threads_that_wait_for_each_other_are_an_error_and_no_endless_sample() {
+        let case = r#"
+            case = 1
+            struct = "pair"
+            about = "each waits for the other"
+            source = "none"
+            [[role]]
+            name = "one"
+            threads = 1
+            steps = [{ wait = "f" }, { write = "g" }]
+            [[role]]
+            name = "other"
+            threads = 1
+            steps = [{ wait = "g" }, { write = "f" }]
+            [[layout]]
+            name = "apart"
+            size = 128
+            fields = { f = [0, 8], g = [64, 8] }
+        "#;
+        let program = crate::program::steps::StepsSpec {
+            case: Arc::new(crate::case::Case::parse("pair", case).unwrap()),
+            layout: 0,
+            threads: 2,
+            first_slot: 0,
+            seed: 1,
+        };
+        let machine = Machine::load("skylake-sp").unwrap();
+        let error = run(
+            &machine,
+            &SampleSpec::new(program, Placement::Compact, 1, 4),
+        );
+        let why = error.err().unwrap().to_string();
+        assert!(why.contains("wait for each other"), "{why}");
     }
 }

@@ -7,7 +7,7 @@ use crate::case::{Case, CaseField, CaseLayout, ObjectOf, Part, Place, Step};
 use crate::error::{Error, Result};
 use crate::program::steps::lower::each;
 use crate::space::LINE;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Members that keep their places relative to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,9 @@ impl Lumps {
             to: field.end(),
         }));
         spans.extend(kept);
+        if layout.imported.is_none() {
+            spans.extend(structs(&own));
+        }
         // The place of a dropped pointer is free.
         let gone: Vec<Span> = layout
             .fields
@@ -341,6 +344,21 @@ pub fn named(step: &Step) -> Vec<&crate::case::FieldRef> {
         | Step::Wait(field) => vec![field],
         _ => Vec::new(),
     }
+}
+
+/// What structs within the struct take up, as far as dotted names tell: `d_name.len` and
+/// `d_name.name` are of one.
+fn structs(fields: &[&CaseField]) -> Vec<Span> {
+    let mut spans: BTreeMap<&str, Span> = BTreeMap::new();
+    for field in fields {
+        let Some((outer, _)) = field.name.split_once('.') else {
+            continue;
+        };
+        let (from, to) = (field.offset, field.end());
+        let span = spans.entry(outer).or_insert(Span { from, to });
+        (span.from, span.to) = (span.from.min(from), span.to.max(to));
+    }
+    spans.into_values().collect()
 }
 
 /// The bytes from the first to the last of the fields that are kept.

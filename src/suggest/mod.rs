@@ -294,7 +294,7 @@ fn max_bytes(case: &Case, baseline: &CaseLayout, asked: Option<usize>) -> usize 
 
 /// The thread counts, in ascending order.
 fn threads(case: &Case, asked: &[usize]) -> Result<Vec<usize>> {
-    let least = roles::least_threads(case);
+    let least = case.least_threads();
     let mut threads = match (asked, roles::has_rest(case)) {
         ([], false) => vec![least],
         ([], true) => vec![least.max(4), least.max(16)],

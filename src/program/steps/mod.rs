@@ -56,7 +56,8 @@ pub struct StepsSpec {
     pub threads: usize,
     /// Slab slot of the first object, where a slab is swept.
     pub first_slot: usize,
-    /// Draws the work that is a guess; the same for all arms of a block.
+    /// Draws everything that is random, the work that is a guess too; the same for all arms of a
+    /// block, so that they do the same.
     pub seed: u64,
 }
 
@@ -266,8 +267,10 @@ unsafe impl Program for Steps {
         }
     }
 
-    fn thread(&self, thread: usize, seed: u64) -> StepsThread {
-        let mut rng = Pcg64Mcg::seed_from_u64(seed ^ (thread as u64).wrapping_mul(0x9e37_79b9));
+    /// The seed of the program is what counts: the one of a sample may be another in each arm.
+    fn thread(&self, thread: usize, _seed: u64) -> StepsThread {
+        let stream = (thread as u64).wrapping_mul(0x9e37_79b9);
+        let mut rng = Pcg64Mcg::seed_from_u64(self.spec.seed ^ stream);
         let draws = (0..DRAWS).map(|_| rng.next_u32()).collect();
         let mut frame = Frame {
             // Threads store different values.
@@ -323,5 +326,30 @@ unsafe impl Program for Steps {
 
     fn into_arena(self) -> Arena {
         self.world.into_arena()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_draws_the_same_numbers_whatever_the_seed_of_its_sample() {
+        let case = Arc::new(Case::load("dentry").unwrap());
+        let steps = |layout| {
+            let spec = StepsSpec {
+                case: case.clone(),
+                layout,
+                threads: 2,
+                first_slot: 0,
+                seed: 5,
+            };
+            let arena = Arena::new(spec.bytes()).unwrap();
+            spec.steps(arena).unwrap()
+        };
+        let (one, other) = (steps(0), steps(1));
+        let draws = |steps: &Steps, thread, seed| steps.thread(thread, seed).draws;
+        assert_eq!(draws(&one, 1, 7), draws(&other, 1, 8));
+        assert_ne!(draws(&one, 0, 7), draws(&one, 1, 7));
     }
 }

@@ -47,17 +47,7 @@ pub fn duties(case: &Case, threads: usize) -> Result<Vec<Duty>> {
     )))
 }
 
-/// The fewest threads that a case runs with.
-pub fn least_threads(case: &Case) -> usize {
-    let named = case.roles.iter().map(|role| match role.threads {
-        Threads::Of(count) => count,
-        Threads::Rest | Threads::Share(_) => 0,
-    });
-    let named: usize = named.sum();
-    named + usize::from(has_rest(case))
-}
-
-/// Whether it runs with more threads than [`least_threads`].
+/// Whether it runs with more threads than [`Case::least_threads`].
 pub fn has_rest(case: &Case) -> bool {
     let threads = case.roles.iter().map(|role| role.threads);
     threads.into_iter().any(|of| !matches!(of, Threads::Of(_)))

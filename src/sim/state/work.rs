@@ -107,8 +107,8 @@ impl State {
     }
 
     /// One turn of a loop that polls the line of the thread's last access. While its core holds
-    /// the line only a sibling can change it: it sleeps until the line is lost or written, or for [`TURNS`] turns, and
-    /// goes on where a turn would have ended.
+    /// the line, only a sibling can change it: the thread sleeps until the line is lost or written,
+    /// or for [`TURNS`] turns, and goes on where a turn would have ended.
     pub fn pause(&mut self, thread: usize) -> Attempt {
         let t = &mut self.threads[thread];
         let (core, line) = (t.core, t.last_line);

@@ -1,8 +1,8 @@
 //! Machine code made of a thread's pass at run time: one instruction an access, nothing between.
 //!
-//! Here: the way from a pass to bytes (`assembler`, and an instruction set each, to `code`), what
-//! code works on (`context`), and memory that it can be executed in (`executable`). Not here: which pass a
-//! thread has (`lower`), and when it runs (`backend`).
+//! Here: the way from a pass to bytes (`assembler`, and a module for each instruction set, to
+//! `code`), what code works on (`context`), and memory that it can be executed in (`executable`).
+//! Not here: which pass a thread has (`lower`), and when it runs (`backend`).
 
 mod assembler;
 mod code;
