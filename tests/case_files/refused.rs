@@ -404,7 +404,7 @@ fn a_counter_is_not_written_where_its_readers_would_repeat_for_ever() {
 
 #[test]
 fn a_round_begins_in_the_object_that_the_round_before_has_led_to() {
-    let steps = "{ lock = \"lock\", kind = \"queued\" }, { repeat = 2, steps = [\
+    let steps = "{ pick = \"random\" }, { lock = \"lock\", kind = \"queued\" }, { repeat = 2, steps = [\
                  { seq_write = \"seq\", body = [] }, { pick = 1 }] }, { unlock = \"lock\" }";
     step_refused(steps, &["'seq' may have several writers"]);
     parsed(&with(&steps.replace(", { pick = 1 }", "")));
