@@ -114,3 +114,30 @@ fn a_thread_that_polls_takes_the_lock_when_it_is_given_back() {
         assert!(run.threads.iter().all(|thread| thread.faults > 0));
     }
 }
+
+#[test]
+fn a_pass_without_an_access_takes_time_and_ends() {
+    let machine = Machine::load("zen4").unwrap();
+    for steps in ["", "{ work = \"0ns\" }", "{ work = \"5ns\" }"] {
+        let text = format!(
+            "case = 1\nstruct = \"s\"\n[[layout]]\nname = \"a\"\nsize = 64\nfields = {{ f = [0, 8] }}\n\
+             [[role]]\nname = \"idle\"\nthreads = \"rest\"\nsteps = [{steps}]\n"
+        );
+        let Ok(case) = Case::parse("idle", &text) else {
+            continue;
+        };
+        let program = StepsSpec {
+            case: Arc::new(case),
+            layout: 0,
+            threads: 2,
+            first_slot: 0,
+            seed: 1,
+        };
+        let spec = run::SampleSpec::new(program, Placement::Compact, 1, 100);
+        let run = run::run(&machine, &spec).unwrap();
+        assert!(
+            run.threads.iter().all(|thread| thread.faults > 0),
+            "{steps}"
+        );
+    }
+}

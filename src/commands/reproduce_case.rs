@@ -4,7 +4,7 @@
 use super::options::Format;
 use super::predict::LayoutChange;
 use crate::case::{Case, Published, PublishedMachine, Quantity};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::columns::Columns;
 use crate::sim::Machine;
 use crate::sim::machine::Shape;
@@ -88,7 +88,11 @@ fn one(case: &Arc<Case>, published: &Published) -> Result<Reproduced> {
         simulated_change: end(|of| of.estimate),
         simulated_low: end(|of| of.low),
         simulated_high: end(|of| of.high),
-        native_change: native(&change, published)?,
+        native_change: match native(&change, published) {
+            // Of this machine alone: the model's figure stands without.
+            Err(Error::Refused(_)) => None,
+            native => native?,
+        },
         quantity: published.quantity,
         role: published.role.clone(),
         null: published.null,

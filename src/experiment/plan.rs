@@ -48,7 +48,7 @@ pub struct Block {
 
 impl Block {
     /// Block `number` of `point`. Blocks come in couples with one slot parity each, in random
-    /// order, and couples go through the slots by turns; all else follows from the seed, what the
+    /// order, and couples go through the slots in rounds; all else follows from the seed, what the
     /// point is, and the number.
     pub fn of(design: &Design, point: usize, number: u64) -> Block {
         let content = design.points[point].hash();
@@ -58,8 +58,12 @@ impl Block {
         };
         use rand::Rng;
         let odd_first = stream(number / 2 * 2 + 1).next_u32() & 1;
-        let couples = design.first_slots() as u64 / 2;
-        let couple = (number / 2 % couples.max(1)) as usize;
+        let couples = (design.first_slots() / 2).max(1);
+        // All of them in each round, in an order of its own: a run may end within one.
+        let (round, turn) = (number / 2 / couples as u64, number / 2 % couples as u64);
+        let mut order: Vec<usize> = (0..couples).collect();
+        order.shuffle(&mut stream(!round));
+        let couple = order[turn as usize];
         let parity = ((number & 1) as usize) ^ odd_first as usize;
         let first_slot = design.first_slot.unwrap_or(2 * couple + parity);
         let mut rng = stream(number * 2 + 2);

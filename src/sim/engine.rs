@@ -8,7 +8,7 @@ use super::value::{Kind, Op};
 use crate::space::memory::{Addr, Memory, NodeKind, Word};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -21,6 +21,7 @@ pub struct SimMemory<'y> {
     state: Rc<RefCell<State>>,
     yielder: &'y Yielder<(), ()>,
     thread: usize,
+    accesses: Cell<u64>,
 }
 
 impl SimMemory<'_> {
@@ -29,8 +30,21 @@ impl SimMemory<'_> {
         self.state.borrow().clock(self.thread)
     }
 
+    /// Accesses so far.
+    pub fn accesses(&self) -> u64 {
+        self.accesses.get()
+    }
+
+    /// Let others go on until it is this thread's turn again: what a thread without accesses has to
+    /// do, as an access does it by itself.
+    pub fn give_way(&self) {
+        self.state.borrow_mut().give_way(self.thread);
+        self.yielder.suspend(());
+    }
+
     #[inline]
     fn access(&self, at: Addr, bytes: usize, kind: Kind) -> u64 {
+        self.accesses.set(self.accesses.get() + 1);
         let op: Op = {
             let mut state = self.state.borrow_mut();
             let op = state.op(at.0, bytes, kind);
@@ -174,6 +188,7 @@ impl Simulation {
                     state,
                     yielder,
                     thread,
+                    accesses: Cell::new(0),
                 });
             }));
     }

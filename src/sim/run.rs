@@ -330,7 +330,15 @@ fn run_for_ever<P: Program>(
         if between_ns > 0 {
             m.compute(between_ns);
         }
+        let (accesses, began) = (m.accesses(), m.now());
         program.run(m, &mut thread, &mut counts, 1);
+        if m.accesses() == accesses {
+            // Even an empty loop takes its time.
+            if m.now() == began {
+                m.compute(1);
+            }
+            m.give_way();
+        }
         progress.counts.set(counts);
         progress.at.set(m.now());
     }

@@ -118,13 +118,16 @@ impl Places {
     }
 }
 
-/// Starting slots that make every phase of the objects of `layout` in a pair: 1 where every slot
-/// begins a pair, or nothing is swept.
+/// Starting slots that make every phase of the objects of `layout`, and of its parts, in a pair: 1
+/// where every slot begins a pair, or nothing is swept.
 pub fn phases(case: &Case, layout: &CaseLayout) -> usize {
     match (&case.objects.place, case.objects.sweep) {
         (Place::Slab, true) => {
             let slot = slot(&case.objects, (layout.bytes, layout.align));
-            PAIR / gcd(cache(slot, layout.align).slot, PAIR)
+            let of = |slot, align| PAIR / gcd(cache(slot, align).slot, PAIR);
+            let parts = layout.parts.iter().map(|part| of(part.bytes, part.align));
+            // Powers of two: the most of them go through all of the others.
+            parts.fold(of(slot, layout.align), usize::max)
         }
         _ => 1,
     }

@@ -100,6 +100,11 @@ impl State {
         t.wait(t.clock + (f64::from(nanos) * 1000.0 * factor) as Picos);
     }
 
+    /// The thread goes on at its own time, after others have.
+    pub fn give_way(&mut self, thread: usize) {
+        self.resume(thread, self.threads[thread].clock);
+    }
+
     /// One turn of a spin-wait loop.
     pub fn relax(&mut self, thread: usize) {
         let t = &mut self.threads[thread];
