@@ -3,6 +3,7 @@
 //! Here: memory, frames and surroundings that tests share.
 #![cfg(target_arch = "x86_64")]
 
+mod aarch64;
 mod cases;
 mod random;
 mod shape;

@@ -7,7 +7,7 @@ use hitm::program::steps::machine_code::{Code, assemble, listing};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
 /// What a pass of every kind of instruction accesses, at offsets that begin at `first`.
-fn of_every_kind(first: u32) -> Vec<Instr> {
+pub fn of_every_kind(first: u32) -> Vec<Instr> {
     let at = |n: u32| arena(first + n * 8);
     let in_slot = |n: u32| At {
         base: Base::Slot(0),
