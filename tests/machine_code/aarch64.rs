@@ -24,7 +24,9 @@ fn made(instrs: &[Instr], lse: bool) -> Code {
 
 fn words(code: &Code) -> Vec<u32> {
     let words = code.bytes[..code.instructions].chunks_exact(4);
-    words.map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
+    words
+        .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -117,7 +119,10 @@ fn a_read_under_a_sequence_counter_of_aarch64_has_the_barriers_of_the_kernel() {
             0xb830_6a77 | 0xb830_6a62 => Some("str"),
             _ => None,
         };
-        words(&made(&[instr], true)).into_iter().filter_map(named).collect()
+        words(&made(&[instr], true))
+            .into_iter()
+            .filter_map(named)
+            .collect()
     };
     assert_eq!(barriers(read), ["ldar", "ldr", "dmb ishld", "ldr"]);
     let stores = ["str", "dmb ishst", "str", "dmb ishst", "str"];
@@ -144,7 +149,8 @@ impl Exported {
     }
 
     fn words32(&mut self, words: &[u32]) {
-        self.0.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        self.0
+            .extend(words.iter().flat_map(|word| word.to_le_bytes()));
         self.0.resize(self.0.len().next_multiple_of(8), 0);
     }
 
@@ -157,7 +163,11 @@ impl Exported {
             passes,
             counters,
         } = frame;
-        for word in [fresh, drawn, lost, retries].into_iter().chain(passes).chain(counters) {
+        for word in [fresh, drawn, lost, retries]
+            .into_iter()
+            .chain(passes)
+            .chain(counters)
+        {
             self.word(*word);
         }
     }
@@ -220,7 +230,9 @@ fn export(to: &mut Vec<u8>, instrs: &[Instr], passes: u32, lse: bool, held: Opti
     out.word(at.into());
     out.word(taken);
     // The interpreter counts `Repeat` elsewhere.
-    let apart = repeats(instrs).iter().fold(0, |mask: u64, counter| mask | 1 << counter);
+    let apart = repeats(instrs)
+        .iter()
+        .fold(0, |mask: u64, counter| mask | 1 << counter);
     out.word(apart);
     let words: Vec<u32> = code
         .bytes
@@ -253,7 +265,11 @@ fn loads() -> Vec<Instr> {
         width: Width::B8,
     };
     let wait = Instr::Work { nanos: 10 };
-    (0..1200).map(load).chain([wait]).chain((0..20).map(load)).collect()
+    (0..1200)
+        .map(load)
+        .chain([wait])
+        .chain((0..20).map(load))
+        .collect()
 }
 
 /// A lock taken between uses of the slots that a function called may lose.

@@ -64,7 +64,10 @@ impl Executable {
         }
         self.protect(MprotectFlags::READ | MprotectFlags::EXEC)?;
         for (code, start) in codes.iter().zip(&functions) {
-            write_back(self.base.cast::<u8>().wrapping_add(*start), code.bytes.len());
+            write_back(
+                self.base.cast::<u8>().wrapping_add(*start),
+                code.bytes.len(),
+            );
         }
         self.functions = functions;
         Ok(())

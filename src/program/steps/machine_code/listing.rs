@@ -42,7 +42,11 @@ pub fn listing(code: &Code, name: impl Fn(At) -> String) -> String {
     let mut lines = String::new();
     let words = code.bytes[..code.instructions].chunks_exact(4);
     for (start, word) in (0..).step_by(4).zip(words) {
-        let text = word.iter().rev().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let text = word
+            .iter()
+            .rev()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
         let _ = match accesses.next_if(|(offset, _)| *offset == start) {
             Some((_, at)) => writeln!(lines, "{start:6x}  {text}  ; {}", name(*at)),
             None => writeln!(lines, "{start:6x}  {text}"),

@@ -58,7 +58,11 @@ impl Assembler for Aarch64<'_> {
             self.put(words::pair(how, one, two));
         }
         // Context, first byte of the arena, passes.
-        for (to, from) in [(CONTEXT, words::R(0)), (ARENA, words::R(1)), (PASSES, words::R(2))] {
+        for (to, from) in [
+            (CONTEXT, words::R(0)),
+            (ARENA, words::R(1)),
+            (PASSES, words::R(2)),
+        ] {
             self.put(words::mov(to, from));
         }
         for (register, offset) in CARRIED {
