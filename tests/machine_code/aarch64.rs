@@ -175,7 +175,16 @@ impl Exported {
 
 /// `passes` passes of `instrs`. Where `held` is a lock's word, the interpreter finds it free, and
 /// code finds that value in it: the slow path of the harness then puts there what taking leaves.
-fn export(to: &mut Vec<u8>, instrs: &[Instr], passes: u32, lse: bool, held: Option<Held>) {
+/// Where `seen` is a counter, code finds in it what it waits to change, and the harness says that the
+/// time is over: of `passes` one is done.
+fn export(
+    to: &mut Vec<u8>,
+    instrs: &[Instr],
+    passes: u32,
+    lse: bool,
+    held: Option<Held>,
+    seen: Option<(usize, u64)>,
+) {
     let tables: Vec<Vec<u32>> = vec![(0..256).map(|n| n * 8).collect(), vec![64, 1024]];
     let memory = memory();
     let before = |memory: &Arena| bytes(memory);
@@ -193,8 +202,12 @@ fn export(to: &mut Vec<u8>, instrs: &[Instr], passes: u32, lse: bool, held: Opti
         waiter: waiter(&memory),
     };
     let mut thread = StepsThread::new(3, frame(), draws().into());
-    for _ in 0..passes {
+    for _ in 0..seen.map_or(passes, |_| 1) {
         interpreter.run(instrs, &mut thread);
+    }
+    let mut begin = frame();
+    if let Some((counter, value)) = seen {
+        begin.counters[counter] = value;
     }
     let around = surroundings(&tables);
     let code = assemble_aarch64(&pass(instrs), &around, lse).unwrap();
@@ -229,6 +242,7 @@ fn export(to: &mut Vec<u8>, instrs: &[Instr], passes: u32, lse: bool, held: Opti
     let (at, taken) = held.map_or((0, 0), |held| (held.at, held.taken));
     out.word(at.into());
     out.word(taken);
+    out.word(seen.map_or(0, |_| u64::from(passes) - 1));
     // The interpreter counts `Repeat` elsewhere.
     let apart = repeats(instrs)
         .iter()
@@ -240,7 +254,7 @@ fn export(to: &mut Vec<u8>, instrs: &[Instr], passes: u32, lse: bool, held: Opti
         .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
         .collect();
     out.words32(&words);
-    out.frame(&frame());
+    out.frame(&begin);
     out.words32(&draws());
     // Pointers count from the arena.
     start.iter().for_each(|word| out.word(*word));
@@ -318,9 +332,24 @@ fn export_passes_for_a_harness() {
                 to,
             });
             let instrs: Vec<Instr> = begin.chain(body).collect();
-            export(file, &instrs, passes, lse, None);
+            export(file, &instrs, passes, lse, None, None);
         }
-        export(file, &loads(), 3, lse, None);
+        export(file, &loads(), 3, lse, None, None);
+        // Counter 48 is 0 at first, and no word of these is.
+        for (width, value) in [(Width::B4, 0x7f4a_7c15), (Width::B8, 0x9e37_79b9_7f4a_7c15)] {
+            let at = arena(8);
+            let store = Instr::Store {
+                at: arena(64),
+                width,
+            };
+            let wait = Instr::Wait {
+                at,
+                width,
+                seen: 48,
+            };
+            let instrs = [store.clone(), wait, store];
+            export(file, &instrs, 5, lse, None, Some((48, value)));
+        }
         for (kind, found, free, taken) in locks {
             let held = Held {
                 at,
@@ -328,7 +357,14 @@ fn export_passes_for_a_harness() {
                 free,
                 taken,
             };
-            export(file, &around_a_lock(arena(at), kind), 1, lse, Some(held));
+            export(
+                file,
+                &around_a_lock(arena(at), kind),
+                1,
+                lse,
+                Some(held),
+                None,
+            );
         }
     }
     let [lse, exclusive] = files;
