@@ -1,8 +1,8 @@
 //! Code for aarch64: what it looks like, and files of it for `scripts/check-aarch64`, which executes
 //! it.
 
+use crate::every::of_every_kind;
 use crate::random::body;
-use crate::shape::of_every_kind;
 use crate::{
     BYTES, NODES, arena, bytes, draws, frame, memory, pass, repeats, surroundings, waiter,
 };
