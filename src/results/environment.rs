@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::experiment::{BackendKind, Design, Ending, Flaw, Limits, Remarks, Unmeasured};
 use crate::machine::{Vendor, environment::command_line};
+use crate::program::steps::machine_code::atomics;
 use crate::units::LONGEST_SECONDS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,6 +46,9 @@ pub struct RunRecord {
     pub unmeasured: Vec<Unmeasured>,
     /// Counters of which some value was scaled up to the whole window, having counted a part.
     pub scaled: Vec<String>,
+    /// What atomic steps of a case were made of, on machines that leave a choice: `LSE` or `LL/SC`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub atomics: Option<String>,
 }
 
 /// How a run is measured.
@@ -159,8 +163,12 @@ impl RunRecord {
 impl EnvironmentFile {
     /// That of a run of `design` that begins now.
     pub fn begin(design: Design, settings: RunSettings, machine: Value) -> EnvironmentFile {
+        let made = design.backend == BackendKind::Native && design.case.is_some();
         EnvironmentFile {
-            run: RunRecord::begin(),
+            run: RunRecord {
+                atomics: atomics().filter(|_| made).map(str::to_owned),
+                ..RunRecord::begin()
+            },
             design: Some(design),
             settings: Some(settings),
             machine: Some(machine),

@@ -1,10 +1,13 @@
 //! Machine code made of passes, held against the interpreter, and read back.
 //!
 //! Here: memory, frames and surroundings that tests share.
-#![cfg(target_arch = "x86_64")]
+#![cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 
+mod aarch64;
 mod cases;
+mod every;
 mod random;
+#[cfg(target_arch = "x86_64")]
 mod shape;
 mod waiting;
 

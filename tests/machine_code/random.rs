@@ -108,7 +108,7 @@ fn one() -> impl Strategy<Value = Vec<Instr>> {
     ]
 }
 
-fn body() -> impl Strategy<Value = Vec<Instr>> {
+pub fn body() -> impl Strategy<Value = Vec<Instr>> {
     let leaf = prop::collection::vec(one(), 1..6).prop_map(|lists| lists.concat());
     leaf.prop_recursive(3, 24, 4, |inner| {
         let part = prop_oneof![

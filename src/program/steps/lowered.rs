@@ -83,8 +83,9 @@ impl Width {
     }
 }
 
-/// One instruction. Every access is one of the machine's; orders are those of x86, where a plain
-/// load acquires and a plain store releases.
+/// One instruction. Every access is one of the machine's. On x86 a plain load acquires and a plain
+/// store releases; machine code of aarch64 orders locks and sequence counters only, as the kernel
+/// does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Instr {
     /// Load a word whose value nobody looks at, but [`Instr::Work`].
@@ -108,7 +109,7 @@ pub enum Instr {
         /// Its size.
         width: Width,
     },
-    /// Add 1 without a lock: one instruction, a load and a store.
+    /// Add 1 without a lock: a load and a store, which x86 has as one instruction.
     Bump {
         /// The word.
         at: At,

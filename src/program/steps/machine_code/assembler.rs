@@ -48,6 +48,23 @@ pub trait Assembler {
     /// The same for an 8-byte word; go to `zero` where that makes it 0.
     fn bump_to_zero(&mut self, at: At, zero: Self::Label);
 
+    /// Load a sequence counter before what it guards is read.
+    fn read_begin(&mut self, at: At, width: Width) {
+        self.load(at, width);
+    }
+    /// Load it again after that.
+    fn read_retry(&mut self, at: At, width: Width) {
+        self.load(at, width);
+    }
+    /// Bump a sequence counter before what it guards is written.
+    fn write_begin(&mut self, at: At, width: Width) {
+        self.bump(at, width);
+    }
+    /// Bump it again after that.
+    fn write_end(&mut self, at: At, width: Width) {
+        self.bump(at, width);
+    }
+
     /// The core pauses, as in loops that wait.
     fn pause(&mut self);
     /// Begin to count `tries`.
@@ -196,11 +213,11 @@ fn one<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {
         } => {
             let (again, odd, changed) = (a.label(), a.label(), a.label());
             a.bind(again);
-            a.load(*at, *width);
+            a.read_begin(*at, *width);
             a.if_any(1, odd);
             a.save(*saved);
             list(a, body, loops);
-            a.load(*at, *width);
+            a.read_retry(*at, *width);
             a.if_not_saved(*saved, changed);
             a.aside(|a| {
                 a.bind(odd);
@@ -212,9 +229,9 @@ fn one<A: Assembler>(a: &mut A, instr: &Instr, loops: bool) {
             });
         }
         Instr::SeqWrite { at, width, body } => {
-            a.bump(*at, *width);
+            a.write_begin(*at, *width);
             list(a, body, loops);
-            a.bump(*at, *width);
+            a.write_end(*at, *width);
         }
         Instr::LoadPointer { at, to } => a.load_pointer(*at, *to),
         Instr::SetPointer { offset, to } => a.set_pointer(*offset, *to),

@@ -3,6 +3,7 @@
 use super::super::lock::Waiter;
 use super::super::lowered::{DRAWS, Frame};
 use crate::space::memory::Addr;
+use std::mem::offset_of;
 use std::time::Instant;
 
 /// The private memory of a thread; its code has the address in a register.
@@ -23,6 +24,9 @@ pub struct Context {
 }
 
 impl Context {
+    /// Where in it the numbers lie that the thread draws: for those who lay one out elsewhere.
+    pub const DRAWS_AT: usize = offset_of!(Context, draws);
+
     /// A context whose thread draws these numbers.
     ///
     /// # Panics

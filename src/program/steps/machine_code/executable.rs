@@ -63,6 +63,12 @@ impl Executable {
             }
         }
         self.protect(MprotectFlags::READ | MprotectFlags::EXEC)?;
+        for (code, start) in codes.iter().zip(&functions) {
+            write_back(
+                self.base.cast::<u8>().wrapping_add(*start),
+                code.bytes.len(),
+            );
+        }
         self.functions = functions;
         Ok(())
     }
@@ -156,4 +162,46 @@ pub fn synchronize() {
     // "Handling Self- and Cross-Modifying Code": a serializing instruction.
     #[cfg(target_arch = "x86_64")]
     std::hint::black_box(std::arch::x86_64::__cpuid(0));
+    // SAFETY: it only has what follows be fetched again.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("isb", options(nostack, preserves_flags));
+    }
 }
+
+/// See to it that instructions are fetched as they have been written: caches for instructions do
+/// not follow stores. Each thread that executes them has to [`synchronize`] then.
+#[cfg(target_arch = "aarch64")]
+fn write_back(start: *mut u8, bytes: usize) {
+    // "Arm Architecture Reference Manual for A-profile architecture", B2.7.4.2 "Cache maintenance
+    // of instruction and data": clean the data to where both meet, then invalidate instructions.
+    let cache_type: usize;
+    // SAFETY: Linux lets user space read this register.
+    unsafe {
+        std::arch::asm!("mrs {}, ctr_el0", out(reg) cache_type, options(nomem, nostack));
+    }
+    // Lines, as the logarithm of their words.
+    let data_line = 4 << (cache_type >> 16 & 15);
+    let instruction_line = 4 << (cache_type & 15);
+    let (start, end) = (start as usize, start as usize + bytes);
+    for line in (start / data_line * data_line..end).step_by(data_line) {
+        // SAFETY: a line of memory that is mapped and readable; its contents stay.
+        unsafe {
+            std::arch::asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags));
+        }
+    }
+    // SAFETY: a barrier.
+    unsafe { std::arch::asm!("dsb ish", options(nostack, preserves_flags)) };
+    for line in (start / instruction_line * instruction_line..end).step_by(instruction_line) {
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags));
+        }
+    }
+    // SAFETY: barriers.
+    unsafe { std::arch::asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+}
+
+/// Where caches for instructions follow stores, there is nothing to do.
+#[cfg(not(target_arch = "aarch64"))]
+fn write_back(_: *mut u8, _: usize) {}

@@ -34,8 +34,23 @@ pub fn listing(code: &Code, name: impl Fn(At) -> String) -> String {
     lines
 }
 
-/// As above; no code is ever made here.
+/// The instructions of `code` as words, a line each: there is no disassembler for them here.
 #[cfg(not(target_arch = "x86_64"))]
-pub fn listing(_: &Code, _: impl Fn(At) -> String) -> String {
-    String::new()
+pub fn listing(code: &Code, name: impl Fn(At) -> String) -> String {
+    use std::fmt::Write;
+    let mut accesses = code.accesses.iter().peekable();
+    let mut lines = String::new();
+    let words = code.bytes[..code.instructions].chunks_exact(4);
+    for (start, word) in (0..).step_by(4).zip(words) {
+        let text = word
+            .iter()
+            .rev()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        let _ = match accesses.next_if(|(offset, _)| *offset == start) {
+            Some((_, at)) => writeln!(lines, "{start:6x}  {text}  ; {}", name(*at)),
+            None => writeln!(lines, "{start:6x}  {text}"),
+        };
+    }
+    lines
 }

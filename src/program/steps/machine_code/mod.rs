@@ -1,9 +1,11 @@
-//! Machine code made of a thread's pass at run time: one instruction an access, nothing between.
+//! Machine code made of a thread's pass at run time: one instruction an access, nothing between;
+//! aarch64 has two instructions for an offset before each, and loads and stores for what it counts.
 //!
 //! Here: the way from a pass to bytes (`assembler`, and a module for each instruction set, to
 //! `code`), what code works on (`context`), and memory that it can be executed in (`executable`).
 //! Not here: which pass a thread has (`lower`), and when it runs (`backend`).
 
+mod aarch64;
 mod assembler;
 mod code;
 mod context;
@@ -32,11 +34,46 @@ pub fn assemble(pass: &Pass, surroundings: &Surroundings) -> Result<Code> {
 }
 
 /// As above.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+pub fn assemble(pass: &Pass, surroundings: &Surroundings) -> Result<Code> {
+    assemble_aarch64(pass, surroundings, has_lse())
+}
+
+/// As above.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub fn assemble(_: &Pass, _: &Surroundings) -> Result<Code> {
     Err(crate::error::Error::Refused(format!(
-        "no machine code is made for {} yet, only for x86_64; hitm sim --case runs the same steps on \
-         a machine model",
+        "no machine code is made for {} yet, only for x86_64 and aarch64; hitm sim --case runs the \
+         same steps on a machine model",
         std::env::consts::ARCH
     )))
+}
+
+/// Make code of `pass` for aarch64, with the atomic instructions of Armv8.1 (`lse`) or with loops
+/// of exclusive loads and stores. It can be made anywhere, to look at it.
+///
+/// # Panics
+/// As [`assemble`].
+pub fn assemble_aarch64(pass: &Pass, surroundings: &Surroundings, lse: bool) -> Result<Code> {
+    let mut aarch64 = aarch64::Aarch64::new(surroundings, lse);
+    assembler::pass(&mut aarch64, pass);
+    aarch64.code()
+}
+
+/// Whether the kernel says (`HWCAP_ATOMICS`) that this machine has the atomic instructions of
+/// Armv8.1.
+#[cfg(target_arch = "aarch64")]
+fn has_lse() -> bool {
+    std::arch::is_aarch64_feature_detected!("lse")
+}
+
+/// The instructions that atomic steps are made of on this machine, where it has a choice.
+pub fn atomics() -> Option<&'static str> {
+    #[cfg(target_arch = "aarch64")]
+    return Some(match has_lse() {
+        true => "LSE",
+        false => "LL/SC",
+    });
+    #[cfg(not(target_arch = "aarch64"))]
+    None
 }
