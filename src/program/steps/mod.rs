@@ -116,11 +116,10 @@ impl Blueprint for StepsSpec {
                 self.threads
             )));
         }
-        roles::duties(&self.case, self.threads)?;
+        let duties = roles::duties(&self.case, self.threads)?;
         safety::check(&self.case, self.layout())?;
         let places = self.places()?;
         // Every role, on its first thread.
-        let duties = roles::duties(&self.case, self.threads)?;
         for (thread, duty) in duties.iter().enumerate() {
             if thread == 0 || duties[thread - 1] != *duty {
                 self.pass(&places, thread)?;
