@@ -35,12 +35,11 @@ pub fn tables(places: &Places) -> Vec<Vec<u32>> {
     all.cloned().collect()
 }
 
-/// The pass of thread number `thread`.
+/// The pass of thread number `thread`, which has that duty.
 ///
 /// # Errors
 /// When it needs more slots or counters than there are.
-pub fn pass(cx: Context, thread: usize) -> Result<Pass> {
-    let duty = roles::duties(cx.case, cx.threads)?[thread];
+pub fn pass(cx: Context, thread: usize, duty: Duty) -> Result<Pass> {
     let mut lowerer = Lowerer {
         cx,
         thread,

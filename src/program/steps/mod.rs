@@ -81,7 +81,7 @@ impl StepsSpec {
     }
 
     /// The pass of thread number `thread`.
-    pub fn pass(&self, places: &Places, thread: usize) -> Result<Pass> {
+    pub fn pass(&self, places: &Places, thread: usize, duty: Duty) -> Result<Pass> {
         let context = Context {
             case: &self.case,
             layout: self.layout(),
@@ -89,7 +89,7 @@ impl StepsSpec {
             threads: self.threads,
             seed: self.seed,
         };
-        lower::pass(context, thread)
+        lower::pass(context, thread, duty)
     }
 }
 
@@ -122,7 +122,7 @@ impl Blueprint for StepsSpec {
         // Every role, on its first thread.
         for (thread, duty) in duties.iter().enumerate() {
             if thread == 0 || duties[thread - 1] != *duty {
-                self.pass(&places, thread)?;
+                self.pass(&places, thread, *duty)?;
             }
         }
         Ok(())
@@ -156,12 +156,14 @@ impl Steps {
     /// `spec` is checked.
     fn new(spec: &StepsSpec, arena: Arena) -> Result<Steps> {
         let places = spec.places()?;
-        let passes = (0..spec.threads).map(|thread| spec.pass(&places, thread));
+        let duties = roles::duties(&spec.case, spec.threads)?;
+        let passes = duties.iter().enumerate();
+        let passes = passes.map(|(thread, duty)| spec.pass(&places, thread, *duty));
         Ok(Steps {
             spec: spec.clone(),
             world: World::new(arena, &spec.case, spec.layout(), &places),
             passes: passes.collect::<Result<_>>()?,
-            duties: roles::duties(&spec.case, spec.threads)?,
+            duties,
             tables: lower::tables(&places),
             roles: spec
                 .case
