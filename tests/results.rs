@@ -84,7 +84,7 @@ fn the_header_is_the_contract_then_the_counters() {
         "run,backend,machine,layout,scenario,placement,threads,prefetch,block,order,faults,seconds,\
          faults_per_second,ns_per_fault,slowest_thread_faults,fastest_thread_faults,probe_ns,valid,\
          invalid_reason,accesses,wall_seconds,first_slot,schema,host,label,boot_id,baseline,\
-         margin,blocks_planned,slot,transfer_ns,pace,role,invalid_code,context_switches,hitm_local"
+         margin,blocks_planned,slot,transfer_ns,pace,attempts,role,invalid_code,context_switches,hitm_local"
     );
 }
 
@@ -93,7 +93,7 @@ fn what_was_not_measured_is_an_empty_cell() {
     let (_dir, file) = edited(|text| text);
     let text = fs::read_to_string(&file).unwrap();
     let row = text.lines().nth(1).unwrap();
-    assert!(row.ends_with(",27.25,true,,,,3,2,,,,,,,,,,,,0,"), "{row}");
+    assert!(row.ends_with(",27.25,true,,,,3,3,,,,,,,,,,,,,0,"), "{row}");
     let read = read_samples(&file).unwrap();
     assert_eq!(read.samples[0].counters.get("hitm_local"), None);
     assert_eq!(read.samples[0].counters.get("context_switches"), Some(&0.0));
