@@ -426,7 +426,7 @@ prop_compose! {
 prop_compose! {
     fn any_verdict()(
         [machine, run, label] in prop::array::uniform3(text()),
-        role in maybe(text()),
+        (role, depends_on) in (maybe(text()), text()),
         (arm, baseline, point, stratum) in (arm(), arm(), point(), stratum()),
         (backend, prefetch) in (word(BackendKind::ALL), word(Compared::ALL)),
         verdict in word(Verdict::ALL),
@@ -436,7 +436,7 @@ prop_compose! {
         let [ratio, ratio_low, ratio_high] = ratios;
         VerdictRow {
             backend, machine, point, prefetch, baseline, arm, ratio, ratio_low, ratio_high,
-            verdict, blocks, blocks_invalid, stratum, role, run, label,
+            verdict, blocks, blocks_invalid, stratum, role, run, label, depends_on,
         }
     }
 }

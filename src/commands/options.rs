@@ -109,9 +109,10 @@ pub struct Options {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Exit with status 1 if this verdict is among the results
-    #[arg(long, value_enum, value_name = "VERDICT")]
-    pub fail_on: Option<FailOn>,
+    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive or
+    /// depends), or both; or if the A/A arm or the placebo fails
+    #[arg(long, value_enum, value_name = "VERDICT,…", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
 }
 
 /// `--prefetch`.
@@ -128,6 +129,8 @@ pub enum PrefetchMode {
 pub enum FailOn {
     /// A regression.
     Regression,
+    /// A comparison without one answer.
+    Undecided,
 }
 
 fn default_layouts() -> Vec<String> {

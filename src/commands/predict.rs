@@ -195,7 +195,7 @@ fn interval<B: Blueprint>(
             "there is none of it in a simulated sample, so that no ratio can be given".to_owned(),
         ));
     }
-    Interval::of(&ratios, 0.0, ERROR, 1)
+    Interval::of(&ratios, 0.0, ERROR)
         .ok_or_else(|| Error::Input("too few simulated samples for an interval".to_owned()))
 }
 

@@ -127,7 +127,7 @@ fn on_several(args: &Args, names: &[String]) -> Result<()> {
     for name in names {
         let mut options = args.options.clone();
         options.out = options.out.map(|dir| dir.join(slug(name)));
-        options.fail_on = None;
+        options.fail_on.clear();
         folders.extend(on(args, name, &options, Said::Nothing)?);
     }
     if folders.is_empty() {
@@ -138,7 +138,7 @@ fn on_several(args: &Args, names: &[String]) -> Result<()> {
         format: args.options.format,
         margin: None,
         baseline: None,
-        fail_on: args.options.fail_on,
+        fail_on: args.options.fail_on.clone(),
     })
 }
 

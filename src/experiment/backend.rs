@@ -55,6 +55,9 @@ pub struct Measured {
     pub threads: Vec<ThreadFaults>,
     /// One-way line-transfer latency between the threads, in nanoseconds.
     pub probe_ns: Option<f64>,
+    /// The machine code that was executed, but for displacements; see
+    /// [`Sample::code`](super::Sample::code).
+    pub code: String,
     /// Pace of the cores, if it is known.
     pub pace: Option<Pace>,
     /// Why the sample may not be used, whatever the others of its block are like; empty if it may.

@@ -73,13 +73,16 @@ pub struct Sample {
     pub attempts: Option<u32>,
     /// The role whose threads are counted; empty for all.
     pub role: Option<String>,
+    /// The machine code of the arm but for displacements: arms of one design point with the same
+    /// text differ in displacements alone. Empty where no machine code of ours was executed.
+    pub code: String,
     /// Counters by role, totals over all threads in the window.
     pub counters: BTreeMap<String, f64>,
 }
 
 /// A state of the machine that samples are told apart by; a part that is empty is not known, or,
 /// in a verdict, not told apart.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Stratum {
     /// Phase of the slab slot: for VMAs the parity of the first slot.
     pub slot: Option<u32>,
@@ -275,6 +278,7 @@ impl Sample {
             stratum: Stratum::default(),
             attempts: None,
             role: None,
+            code: String::new(),
             counters: BTreeMap::new(),
         }
     }

@@ -87,6 +87,7 @@ columns! {
         "attempts" attempts,
         "role" role,
         "invalid_code" invalid_code,
+        "code" code,
     }
 }
 
@@ -119,6 +120,7 @@ columns! {
         "role" role,
         "run" run,
         "label" label,
+        "depends_on" depends_on,
     }
 }
 
@@ -287,6 +289,7 @@ pub fn read_verdicts(path: &Path) -> Result<Vec<VerdictRow>> {
             ratio_low: None,
             ratio_high: None,
             verdict: Verdict::Inconclusive,
+            depends_on: String::new(),
             blocks: 0,
             blocks_invalid: 0,
             stratum: Stratum::default(),
