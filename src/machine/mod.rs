@@ -14,6 +14,7 @@ pub mod pairs;
 pub mod pin;
 mod placement;
 pub mod preflight;
+pub mod real_time;
 mod topology;
 pub mod transfer;
 
