@@ -15,6 +15,7 @@ pub mod pin;
 mod placement;
 pub mod preflight;
 pub mod real_time;
+pub mod threads;
 mod topology;
 pub mod transfer;
 

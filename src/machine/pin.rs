@@ -1,9 +1,8 @@
 //! Pinning a thread to a CPU, and the proof that it is there.
 
-use super::CpuId;
+use super::{CpuId, threads};
 use crate::error::{Error, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
-use std::thread::ScopedJoinHandle;
 
 /// Pin the calling thread to `cpu`, and read back from the kernel that it is there.
 pub fn pin_current_thread(cpu: CpuId) -> Result<()> {
@@ -49,30 +48,7 @@ pub fn verify(cpu: CpuId) -> Result<()> {
 
 /// What `work` returns on a thread of its own that is pinned to `cpu`: a pin outlives the work.
 pub fn on<T: Send>(cpu: CpuId, work: impl FnOnce() -> T + Send) -> Result<T> {
-    run_apart(|| pin_current_thread(cpu).map(|()| work()))?
-}
-
-/// What `work` returns on a thread of its own.
-pub fn run_apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, work);
-        thread.map(join).map_err(no_thread)
-    })
-}
-
-/// The error of a thread that the system does not start.
-pub fn no_thread(why: std::io::Error) -> Error {
-    Error::Refused(format!(
-        "cannot start a thread: {why}; raise the limit on processes (ulimit -u, or pids.max of the \
-         cgroup)"
-    ))
-}
-
-/// What the thread returns; a panic of it goes on in this one.
-pub fn join<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    threads::apart(|| pin_current_thread(cpu).map(|()| work()))?
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! and when (`backend`).
 
 use super::files::describe;
-use super::pin::run_apart;
+use super::threads;
 use crate::text::words;
 use std::io;
 
@@ -45,7 +45,7 @@ pub fn permission() -> Permission {
                 .to_owned(),
         );
     }
-    let tried = run_apart(|| Turn::begin().map(drop).map_err(|why| describe(&why)));
+    let tried = threads::apart(|| Turn::begin().map(drop).map_err(|why| describe(&why)));
     match tried {
         Ok(Ok(())) => Permission::Granted,
         Ok(Err(why)) => Permission::Denied(format!("SCHED_FIFO: {why}")),

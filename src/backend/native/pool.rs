@@ -9,7 +9,7 @@ use crate::counters::{Open, Readings, Rotation};
 use crate::error::{Error, Result};
 use crate::machine::accounting::{ThreadCounts, ThreadWatch};
 use crate::machine::transfer::Ring;
-use crate::machine::{CpuId, pace, pin, real_time};
+use crate::machine::{CpuId, pace, pin, real_time, threads};
 use crate::program::Role;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -201,7 +201,7 @@ impl Worker {
                     serve(cpu, &inbox);
                 }
             })
-            .map_err(pin::no_thread)?;
+            .map_err(threads::refused)?;
         pinned.recv().unwrap_or_else(|_| {
             Err(Error::Refused(format!(
                 "the thread for CPU {} ended at once",
