@@ -2,7 +2,7 @@
 
 use hitm::error::Error;
 use hitm::experiment::{
-    Arm, BackendKind, Code, Point, Prefetch, Sample, Scenario, Stratum, TransferBin,
+    Arm, BackendKind, Code, Pace, Point, Prefetch, Sample, Scenario, Stratum, TransferBin,
 };
 use hitm::judge::{Compared, VerdictRow};
 use hitm::machine::{CpuId, Placement};
@@ -379,12 +379,11 @@ fn maybe(text: impl Strategy<Value = String>) -> impl Strategy<Value = Option<St
 
 fn stratum() -> impl Strategy<Value = Stratum> {
     let bin = prop::option::of(word(TransferBin::ALL));
-    (prop::option::of(any::<u32>()), bin, maybe(text())).prop_map(|(slot, transfer_ns, pace)| {
-        Stratum {
-            slot,
-            transfer_ns,
-            pace,
-        }
+    let pace = prop::option::of(word(Pace::ALL));
+    (prop::option::of(any::<u32>()), bin, pace).prop_map(|(slot, transfer_ns, pace)| Stratum {
+        slot,
+        transfer_ns,
+        pace,
     })
 }
 
@@ -400,6 +399,7 @@ prop_compose! {
         measured in prop::array::uniform2(prop::option::of(figure())),
         counted in prop::array::uniform2(prop::option::of(any::<u64>())),
         first_slot in prop::option::of(any::<usize>()),
+        attempts in prop::option::of(any::<u32>()),
         margin in prop::option::of(0.0..=1.0f64),
         valid in any::<bool>(),
         counters in prop::collection::btree_map("hitm_local|rfo,\"x\"", figure(), 0..3),
@@ -411,7 +411,7 @@ prop_compose! {
         Sample {
             run, backend, machine, arm, point, prefetch, seconds, probe_ns, valid, invalid_reason,
             invalid_code, accesses, wall_seconds, first_slot, host, label, boot_id, baseline,
-            margin, blocks_planned, stratum, role, counters,
+            margin, blocks_planned, stratum, attempts, role, counters,
             block: whole[0],
             order: whole[1] as usize,
             faults: whole[2],

@@ -105,6 +105,10 @@ pub struct Options {
     #[arg(long, value_name = "SLOT")]
     pub first_slot: Option<usize>,
 
+    /// Say nothing of how a run gets on: only errors, results, and what is to be known of them
+    #[arg(long, short)]
+    pub quiet: bool,
+
     /// Say what would be measured and how long it would take, and write nothing
     #[arg(long)]
     pub dry_run: bool,

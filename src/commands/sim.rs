@@ -208,7 +208,7 @@ fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<
     if args.explain {
         folder.write("explanation.csv", csv(&explained).as_bytes())?;
     }
-    let mut progress = Progress::new(design, folder, &[]);
+    let mut progress = Progress::new(design, folder, &[], options.quiet);
     let mut taken = vec![0; design.points.len()];
     let ended = drive(
         design,
