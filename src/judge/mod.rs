@@ -4,6 +4,7 @@
 //! run has measured enough and what `hitm verdicts` says of its rows. Not here: what an interval
 //! is (`stats`), and where rows come from (`results`).
 
+mod judged;
 mod placebo;
 mod row;
 mod strata;
@@ -14,52 +15,10 @@ pub use strata::Factor;
 use crate::experiment::{Arm, Ending, Point, Prefetch, Sample, Stratum};
 use crate::program::fault::layouts::VmaLayout;
 use crate::stats::{Comparison, Effect, Interval, Look, Pairing, Parity, Rule, Verdict};
+use judged::{Judged, Said};
 use placebo::Placebo;
 use std::collections::BTreeMap;
-use strata::{Seen, Strata, look_of};
-
-/// One arm against the baseline.
-struct Judged {
-    arm: Arm,
-    compared: Compared,
-    /// Whether its machine code differs from the baseline's in more than displacements.
-    other_code: bool,
-    seen: Vec<Seen>,
-    /// Over all strata.
-    comparison: Comparison,
-    /// Whether there was an answer at the latest look.
-    decided: bool,
-}
-
-/// What is said of a comparison.
-struct Said {
-    look: Option<Look>,
-    verdict: Verdict,
-    strata: Strata,
-}
-
-impl Judged {
-    /// What the blocks say of a run that ended so, but for the placebo.
-    fn said(&self, rule: Rule, ending: Ending) -> Said {
-        let effects = self.seen.iter().map(|one| one.effect);
-        let look = look_of(effects, Pairing::Slots, rule, ending);
-        let strata = Strata::of(&self.seen, rule, ending);
-        let verdict = match (look, strata.depends_on.is_empty()) {
-            (Some(_), false) => Verdict::Depends,
-            (Some(look), true) => look.verdict,
-            (None, _) => Verdict::Inconclusive,
-        };
-        Said {
-            look,
-            verdict,
-            strata,
-        }
-    }
-
-    fn is_placebo(&self) -> bool {
-        self.arm == Arm::Recompiled
-    }
-}
+use strata::Seen;
 
 /// The comparisons of one run, as its blocks come in.
 pub struct Judge {

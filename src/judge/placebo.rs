@@ -1,9 +1,9 @@
 //! What other machine code of the same accesses makes: the baseline's placebo, and the gate that
 //! keeps verdicts on layouts from being verdicts on code.
 
-use super::{Judged, Said};
+use super::judged::{Judged, Said};
+use super::row::Compared;
 use crate::experiment::Stratum;
-use crate::judge::Compared;
 use crate::stats::{Look, Verdict};
 use std::collections::BTreeMap;
 
