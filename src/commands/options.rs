@@ -63,7 +63,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "as-is")]
     pub prefetch: PrefetchMode,
 
-    /// Stop after so long (60s, 2m, 500ms) [default: `run` stops after 60s, `sim` after 10 blocks]
+    /// Stop after so long (60s, 2m, 500ms) [default: `run` stops after 60s, `sim` after 16 blocks]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<Duration>,
 

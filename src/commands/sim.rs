@@ -82,7 +82,7 @@ pub struct Args {
 /// blocks.
 const DEFAULT_LIMITS: Limits = Limits {
     budget: None,
-    blocks: Some(10),
+    blocks: Some(16),
 };
 /// Accesses of a pattern where none are given.
 const DEFAULT_ACCESSES: u64 = 1_000_000;

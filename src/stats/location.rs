@@ -89,12 +89,12 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 /// at `trim`, or one outlier would hide what the others do.
 pub(super) fn widening(values: &[f64], trim: f64) -> f64 {
     let (low, high) = Ordered::new(values, trim).limits();
+    if low == high {
+        return 1.0;
+    }
     let values: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
     let centre = mean(&values);
     let square: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
-    if square == 0.0 {
-        return 1.0;
-    }
     let product: f64 = values
         .windows(2)
         .map(|pair| (pair[0] - centre) * (pair[1] - centre))
