@@ -12,7 +12,7 @@ use hitm::machine::{CpuId, Placement, Topology};
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::program::fault::vma::{Field, mm, rwsem};
+use hitm::program::fault::vma::{Field, Pointer, mm, rwsem};
 use hitm::program::fault::{Spec, world::World};
 use hitm::program::{Blueprint, Program, WithProgram};
 use hitm::space::PAGE;
@@ -172,10 +172,10 @@ fn churn_leaves_the_address_space_as_it_found_it() {
             for slot in 0..mapped + before.size().spare_slots {
                 let entry: u64 = after.read(moved(&before, before.tree_slot(slot), &after));
                 let expected = match slot < mapped {
-                    true => moved(&before, before.vma(slot), &after),
-                    false => Addr::NULL,
+                    true => Pointer::to(moved(&before, before.vma(slot), &after)),
+                    false => Pointer::held(0),
                 };
-                assert_eq!(Addr(entry), expected, "{what}, slot {slot}");
+                assert_eq!(Pointer::held(entry), expected, "{what}, slot {slot}");
             }
         }
     }

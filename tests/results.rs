@@ -84,7 +84,8 @@ fn the_header_is_the_contract_then_the_counters() {
         "run,backend,machine,layout,scenario,placement,threads,prefetch,block,order,faults,seconds,\
          faults_per_second,ns_per_fault,slowest_thread_faults,fastest_thread_faults,probe_ns,valid,\
          invalid_reason,accesses,wall_seconds,first_slot,schema,host,label,boot_id,baseline,\
-         margin,blocks_planned,slot,transfer_ns,pace,role,invalid_code,context_switches,hitm_local"
+         margin,blocks_planned,slot,transfer_ns,pace,role,invalid_code,code,context_switches,\
+         hitm_local"
     );
 }
 
@@ -93,7 +94,7 @@ fn what_was_not_measured_is_an_empty_cell() {
     let (_dir, file) = edited(|text| text);
     let text = fs::read_to_string(&file).unwrap();
     let row = text.lines().nth(1).unwrap();
-    assert!(row.ends_with(",27.25,true,,,,3,2,,,,,,,,,,,,0,"), "{row}");
+    assert!(row.ends_with(",27.25,true,,,,3,3,,,,,,,,,,,,,0,"), "{row}");
     let read = read_samples(&file).unwrap();
     assert_eq!(read.samples[0].counters.get("hitm_local"), None);
     assert_eq!(read.samples[0].counters.get("context_switches"), Some(&0.0));
@@ -351,7 +352,7 @@ fn word<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy
 }
 
 fn arm() -> impl Strategy<Value = Arm> {
-    "baseline-again|[#\"' a-zA-Z0-9µ<&/-]{1,12}(@all)?(\\+[1-9][0-9]?%)?"
+    "baseline-again|baseline-recompiled|[#\"' a-zA-Z0-9µ<&/-]{1,12}(@all)?(\\+[1-9][0-9]?%)?"
         .prop_filter_map("the name of another kind of arm", |name| name.parse().ok())
 }
 
@@ -390,7 +391,7 @@ fn stratum() -> impl Strategy<Value = Stratum> {
 
 prop_compose! {
     fn any_sample()(
-        names in prop::array::uniform7(text()),
+        names in prop::array::uniform8(text()),
         (arm, baseline, point, stratum) in (arm(), prop::option::of(arm()), point(), stratum()),
         (backend, prefetch) in (word(BackendKind::ALL), word(Prefetch::ALL)),
         invalid_code in prop::collection::vec(word(Code::ALL), 0..4),
@@ -404,14 +405,14 @@ prop_compose! {
         valid in any::<bool>(),
         counters in prop::collection::btree_map("hitm_local|rfo,\"x\"", figure(), 0..3),
     ) -> Sample {
-        let [run, machine, invalid_reason, host, label, boot_id, role] = names;
+        let [run, machine, invalid_reason, host, label, boot_id, role, code] = names;
         let role = Some(role).filter(|role| !role.is_empty());
         let [probe_ns, wall_seconds] = measured;
         let [accesses, blocks_planned] = counted;
         Sample {
             run, backend, machine, arm, point, prefetch, seconds, probe_ns, valid, invalid_reason,
             invalid_code, accesses, wall_seconds, first_slot, host, label, boot_id, baseline,
-            margin, blocks_planned, stratum, role, counters,
+            margin, blocks_planned, stratum, role, code, counters,
             block: whole[0],
             order: whole[1] as usize,
             faults: whole[2],

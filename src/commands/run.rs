@@ -140,6 +140,9 @@ fn measure<A: Arms + Build>(
         None => None,
     };
     let mut backend = Native::new(arms, cpus, Timing::default())?;
+    for why in backend.unplaced() {
+        say(why);
+    }
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
         design.prefetcher = Some(*which);

@@ -274,7 +274,7 @@ fn fail_on(fail_on: Option<FailOn>, rows: &[VerdictRow]) -> Result<()> {
     // The attribution is no comparison of layouts: it tells what the prefetcher adds to one.
     let slower = |row: &&VerdictRow| {
         row.verdict == Verdict::Regression
-            && row.arm != Arm::Again
+            && matches!(row.arm, Arm::Layout { .. })
             && row.prefetch != Compared::OnOverOff
     };
     let names = rows.iter().filter(slower).map(|row| {

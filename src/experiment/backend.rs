@@ -55,6 +55,9 @@ pub struct Measured {
     pub threads: Vec<ThreadFaults>,
     /// One-way line-transfer latency between the threads, in nanoseconds.
     pub probe_ns: Option<f64>,
+    /// The machine code that was executed, but for displacements; see
+    /// [`Sample::code`](super::Sample::code).
+    pub code: String,
     /// Why the sample may not be used; empty if it may.
     pub invalid: Vec<Invalid>,
     /// Counters by role: totals over all threads.

@@ -76,7 +76,8 @@ pub struct Design {
     pub imported: Vec<ImportedLayout>,
     /// The design points.
     pub points: Vec<Point>,
-    /// The arms. The first is the baseline; [`Arm::Again`] is among the others.
+    /// The arms. The first is the baseline; [`Arm::Again`] is among the others, and so is
+    /// [`Arm::Recompiled`] in a native run, unless an earlier version of `hitm` began it.
     pub arms: Vec<Arm>,
     /// Prefetcher states each arm is measured in: as it is, or on and off.
     pub prefetch: Vec<Prefetch>,
@@ -147,6 +148,16 @@ impl Design {
     /// The arms as asked for, with the A/A arm after the baseline.
     pub fn with_again(mut arms: Vec<Arm>) -> Vec<Arm> {
         arms.insert(1.min(arms.len()), Arm::Again);
+        arms
+    }
+
+    /// The arms as asked for, with those after the baseline that every run has: the A/A arm, and the
+    /// placebo where machine code of ours is executed.
+    pub fn with_controls(backend: BackendKind, arms: Vec<Arm>) -> Vec<Arm> {
+        let mut arms = Design::with_again(arms);
+        if backend == BackendKind::Native {
+            arms.insert(2.min(arms.len()), Arm::Recompiled);
+        }
         arms
     }
 
@@ -282,6 +293,14 @@ impl Design {
                 let why = format!(
                     "layout '{arm}' is named twice; the baseline is measured twice anyway, as {}",
                     Arm::Again
+                );
+                return Err(flaw(at, &why));
+            }
+            if *arm == Arm::Recompiled && self.backend != BackendKind::Native {
+                let why = format!(
+                    "{arm} is measured where machine code is executed, and a {} run executes none; \
+                     leave it out",
+                    self.backend
                 );
                 return Err(flaw(at, &why));
             }

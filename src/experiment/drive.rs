@@ -174,6 +174,7 @@ fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Me
             transfer_ns: measured.probe_ns.map(TransferBin::of),
             pace: None,
         },
+        code: measured.code,
         counters: measured.counters,
         ..Sample::new(
             design.arms[planned.arm].clone(),

@@ -71,6 +71,9 @@ pub struct Sample {
     pub stratum: Stratum,
     /// The role whose threads are counted; empty for all.
     pub role: Option<String>,
+    /// The machine code of the arm but for displacements: arms of one design point with the same
+    /// text differ in displacements alone. Empty where no machine code of ours was executed.
+    pub code: String,
     /// Counters by role, totals over all threads in the window.
     pub counters: BTreeMap<String, f64>,
 }
@@ -231,6 +234,7 @@ impl Sample {
             blocks_planned: None,
             stratum: Stratum::default(),
             role: None,
+            code: String::new(),
             counters: BTreeMap::new(),
         }
     }

@@ -211,8 +211,8 @@ impl Judge {
     }
 }
 
-/// Where an arm stands among others: the baseline, its second measurement, the built-in layouts by
-/// age, all others by name.
+/// Where an arm stands among others: the baseline, its second measurement, the placebo, the built-in
+/// layouts by age, all others by name.
 pub fn rank(arm: &Arm, baseline: Option<&Arm>) -> impl Ord + use<> {
     let layout = arm.measured(arm).map(|(layout, _)| layout.as_str());
     let age = match arm {
@@ -224,7 +224,11 @@ pub fn rank(arm: &Arm, baseline: Option<&Arm>) -> impl Ord + use<> {
     };
     (
         Some(arm) != baseline,
-        *arm != Arm::Again,
+        match arm {
+            Arm::Again => 0,
+            Arm::Recompiled => 1,
+            Arm::Layout { .. } => 2,
+        },
         age.unwrap_or(usize::MAX),
         arm.to_string(),
     )

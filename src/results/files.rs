@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Version of `samples.csv`, in its column `schema`. A file without that column is of version 1,
 /// and ends its fixed columns with `first_slot`. A new column, or a new word in one that has fixed
 /// words, makes a new version.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Columns in their order, each with the field that it shows: names, cells, and cells read.
 macro_rules! columns {
@@ -86,6 +86,7 @@ columns! {
         "pace" stratum.pace,
         "role" role,
         "invalid_code" invalid_code,
+        "code" code,
     }
 }
 

@@ -143,8 +143,8 @@ fn a_file_of_a_later_version_is_refused_by_name() {
     let at = header.split(',').position(|name| name == "schema").unwrap();
     let later = lines.map(|line| {
         let mut cells: Vec<&str> = line.split(',').collect();
-        assert_eq!(cells[at], "2");
-        cells[at] = "3";
+        assert_eq!(cells[at], "3");
+        cells[at] = "4";
         cells.join(",") + "\n"
     });
     let text = format!("{header}\n{}", later.collect::<String>());
@@ -378,7 +378,7 @@ fn rows_say_where_they_come_from_and_what_they_are_compared_with() {
     for row in rows(&dir.path().join("native/samples.csv")) {
         assert_eq!(
             (row["schema"].as_str(), row["label"].as_str()),
-            ("2", "tuned")
+            ("3", "tuned")
         );
         assert_eq!(row["boot_id"].len(), 36);
         assert!(!row["host"].is_empty());
