@@ -135,12 +135,28 @@ fn fastest(program: &dyn Loaded) -> f64 {
 
 /// What is timed: a layout and the shape of its loop.
 const LOOPS: [(VmaLayout, Shape, &str); 6] = [
-    (VmaLayout::EmbeddedUnaligned, Shape::Plain, "embedded-unaligned"),
-    (VmaLayout::EmbeddedRwsem256, Shape::Plain, "embedded-rwsem-256"),
+    (
+        VmaLayout::EmbeddedUnaligned,
+        Shape::Plain,
+        "embedded-unaligned",
+    ),
+    (
+        VmaLayout::EmbeddedRwsem256,
+        Shape::Plain,
+        "embedded-rwsem-256",
+    ),
     (VmaLayout::SplitPacked, Shape::Plain, "split-packed"),
     (VmaLayout::SplitAligned, Shape::Plain, "split-aligned"),
-    (VmaLayout::SplitPacked, Shape::Unrolled, "split-packed, recompiled"),
-    (VmaLayout::EmbeddedRefcount192, Shape::Plain, "embedded-refcount-192"),
+    (
+        VmaLayout::SplitPacked,
+        Shape::Unrolled,
+        "split-packed, recompiled",
+    ),
+    (
+        VmaLayout::EmbeddedRefcount192,
+        Shape::Plain,
+        "embedded-refcount-192",
+    ),
 ];
 /// What is divided by what in it.
 const RATIOS: [(usize, usize); 4] = [(1, 0), (3, 2), (4, 2), (5, 2)];

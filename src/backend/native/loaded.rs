@@ -162,7 +162,8 @@ impl<P: Program> Typed<P> {
         // SAFETY: a whole copy of this very function begins there, in memory that may be executed
         // and that stays as it is as long as `self` has its placer.
         self.batch = unsafe { std::mem::transmute::<usize, Batch<P>>(placed.at) };
-        self.code.push_str(&format!("-{:08x}", placed.content as u32));
+        self.code
+            .push_str(&format!("-{:08x}", placed.content as u32));
     }
 }
 

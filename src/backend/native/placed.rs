@@ -28,7 +28,7 @@ const LEVELS: usize = 2;
 /// Functions that are copied together at most.
 const MOST_FUNCTIONS: usize = 24;
 /// Bytes of them all at most.
-const MOST_BYTES: usize = 64 << 10;
+const MOST_BYTES: usize = 256 << 10;
 /// Bytes in which copies have room wherever they begin.
 const ROOM: usize = PLACES * PLACE + MOST_BYTES + MOST_FUNCTIONS * (GAPS + 1) * PLACE;
 
@@ -61,9 +61,8 @@ impl Placer {
         }
         let image = Image::here(Placer::new as *const () as usize)
             .ok_or_else(|| refused("the table of the functions of this program cannot be read"))?;
-        let mut pages = near(&image.text).map_err(|e| {
-            refused(&format!("there is no memory beside the program's own: {e}"))
-        })?;
+        let mut pages = near(&image.text)
+            .map_err(|e| refused(&format!("there is no memory beside the program's own: {e}")))?;
         pages.write(|_| ()).map_err(|errno| {
             refused(&format!(
                 "memory of this process may not be made executable (mprotect: {errno}): {}; allow it",
@@ -109,8 +108,9 @@ impl Placer {
                     let target = copied.map_or(reference.target, |begin| base + begin);
                     let from = base + begin + reference.end;
                     match i32::try_from(target.wrapping_sub(from) as isize) {
-                        Ok(distance) => to[reference.field..][..4]
-                            .copy_from_slice(&distance.to_le_bytes()),
+                        Ok(distance) => {
+                            to[reference.field..][..4].copy_from_slice(&distance.to_le_bytes())
+                        }
                         Err(_) => reached = false,
                     }
                 }
@@ -122,7 +122,9 @@ impl Placer {
                 at: base + begins[&function],
                 content: set.content,
             }),
-            false => Err(refused("there is no memory near enough to the program's own")),
+            false => Err(refused(
+                "there is no memory near enough to the program's own",
+            )),
         }
     }
 }
@@ -138,7 +140,9 @@ fn refused(why: &str) -> Error {
 fn near(text: &Range<usize>) -> std::result::Result<CodePages, Errno> {
     const MIB: usize = 1 << 20;
     let apart = [64, 128, 256, 512, 1024].map(|mib| mib * MIB);
-    let below = apart.iter().filter_map(|apart| text.start.checked_sub(*apart));
+    let below = apart
+        .iter()
+        .filter_map(|apart| text.start.checked_sub(*apart));
     let above = apart.iter().map(|apart| text.end + apart);
     let hints = below.filter(|at| *at >= MIB).chain(above);
     for hint in hints {
@@ -226,7 +230,10 @@ impl Function {
         while decoder.can_decode() {
             let instruction = decoder.decode();
             if instruction.is_invalid() {
-                return Err(format!("there is no instruction at {:#x}", instruction.ip()));
+                return Err(format!(
+                    "there is no instruction at {:#x}",
+                    instruction.ip()
+                ));
             }
             let end = instruction.next_ip() as usize - start;
             let mut refer = |field: usize, target: usize, branch: bool| {
@@ -320,7 +327,9 @@ impl Image {
         }
         let start = self.table.as_ptr() as u64;
         let bases = BaseAddresses::default().set_eh_frame_hdr(start);
-        let header = EhFrameHdr::new(self.table, LittleEndian).parse(&bases, 8).ok()?;
+        let header = EhFrameHdr::new(self.table, LittleEndian)
+            .parse(&bases, 8)
+            .ok()?;
         let Pointer::Direct(frames) = header.eh_frame_ptr() else {
             return None;
         };
@@ -342,9 +351,8 @@ impl Image {
         let inside = self.text.start <= range.start && range.end <= self.text.end;
         // SAFETY: a part of the segment of code of this program, which is mapped and readable as
         // long as it runs, and which nothing writes.
-        (inside && range.start < range.end).then(|| unsafe {
-            std::slice::from_raw_parts(range.start as *const u8, range.len())
-        })
+        (inside && range.start < range.end)
+            .then(|| unsafe { std::slice::from_raw_parts(range.start as *const u8, range.len()) })
     }
 }
 
@@ -359,7 +367,11 @@ unsafe extern "C" fn visit(
     let (wanted, base, headers) = unsafe {
         let info = &*info;
         let headers = std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into());
-        (&mut *wanted.cast::<Wanted>(), info.dlpi_addr as usize, headers)
+        (
+            &mut *wanted.cast::<Wanted>(),
+            info.dlpi_addr as usize,
+            headers,
+        )
     };
     let range = |header: &libc::Elf64_Phdr| {
         let start = base.wrapping_add(header.p_vaddr as usize);
@@ -383,4 +395,88 @@ unsafe extern "C" fn visit(
     // What it leads to lies behind it in the same segment.
     wanted.table = table.and_then(|start| Some(start..segment(start, libc::PF_R)?.end));
     1
+}
+
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::program::steps::machine_code::synchronize;
+    use std::arch::asm;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+    /// Where it is executed.
+    #[inline(never)]
+    extern "C" fn here(add: usize) -> usize {
+        count(add);
+        let at: usize;
+        // SAFETY: a call to the next instruction, whose return address is taken from the stack.
+        unsafe { asm!("call 2f", "2: pop {}", out(reg) at) };
+        at
+    }
+
+    #[inline(never)]
+    fn count(add: usize) {
+        CALLS.fetch_add(add, Relaxed);
+    }
+
+    #[test]
+    fn a_copy_is_executed_where_it_was_placed_with_the_variables_of_the_program() {
+        let mut placer = Placer::new().unwrap();
+        let mut places = BTreeSet::new();
+        let mut residues = BTreeSet::new();
+        for seed in 0..200 {
+            let placed = placer.place(here as *const () as usize, seed).unwrap();
+            assert_eq!(
+                placed,
+                placer.place(here as *const () as usize, seed).unwrap()
+            );
+            synchronize();
+            // SAFETY: a whole copy of `here`, which this thread has synchronized with.
+            let copy: extern "C" fn(usize) -> usize = unsafe { std::mem::transmute(placed.at) };
+            let before = CALLS.load(Relaxed);
+            let inside = copy(2).wrapping_sub(placed.at);
+            assert_eq!(CALLS.load(Relaxed), before + 2);
+            let length = placer.sets[&(here as *const () as usize)].functions[0]
+                .bytes
+                .len();
+            assert!(inside < length, "{inside}");
+            assert_eq!(placed.at % PLACE, 0);
+            places.insert(placed.at);
+            residues.insert(placed.at % 64);
+        }
+        assert!(places.len() > 150, "{}", places.len());
+        assert_eq!(residues.len(), 4);
+    }
+
+    #[test]
+    fn what_is_called_is_copied_too_and_the_content_does_not_depend_on_the_place() {
+        let mut placer = Placer::new().unwrap();
+        let first = placer.place(here as *const () as usize, 1).unwrap();
+        let second = placer.place(here as *const () as usize, 2).unwrap();
+        assert_ne!(first.at, second.at);
+        assert_eq!(first.content, second.content);
+        let functions = &placer.sets[&(here as *const () as usize)].functions;
+        assert!(
+            functions
+                .iter()
+                .any(|f| f.start == count as *const () as usize)
+        );
+        let other = placer.place(count as *const () as usize, 1).unwrap();
+        assert_ne!(first.content, other.content);
+    }
+
+    #[test]
+    fn what_is_no_function_of_this_program_is_refused() {
+        let mut placer = Placer::new().unwrap();
+        for at in [
+            0,
+            16,
+            CALLS.as_ptr() as usize,
+            libc::getpid as *const () as usize,
+        ] {
+            assert!(matches!(placer.place(at, 1), Err(Error::Refused(_))));
+        }
+    }
 }

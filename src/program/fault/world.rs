@@ -127,7 +127,11 @@ impl World {
                 entry: 0,
             });
             let mapped = i < self.size.vmas;
-            let entry = if mapped { self.vma_pointer(i).word() } else { 0 };
+            let entry = if mapped {
+                self.vma_pointer(i).word()
+            } else {
+                0
+            };
             ranges.push(Range {
                 last: start_of(i) + VMA_SPAN - 1,
                 entry,

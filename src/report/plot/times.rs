@@ -89,7 +89,13 @@ fn as_lines(frame: &Frame, arms: &[&ArmTime], threads: &BTreeSet<usize>) -> Draw
                     ((x, y.px(arm.median_ns)), *arm)
                 })
                 .collect();
-            series(canvas, &y, &points, colour, !matches!(layout, Arm::Layout { .. }));
+            series(
+                canvas,
+                &y,
+                &points,
+                colour,
+                !matches!(layout, Arm::Layout { .. }),
+            );
             if let Some((end, arm)) = points.last() {
                 let (name, time) = (short(&layout.to_string()), units::time(arm.median_ns));
                 labels.push((*end, format!("{name}  {time}"), colour));

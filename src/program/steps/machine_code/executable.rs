@@ -55,10 +55,7 @@ impl Executable {
             ))
         })?;
         for (code, start) in codes.iter().zip(&functions) {
-            write_back(
-                (self.pages.start() + start) as *mut u8,
-                code.bytes.len(),
-            );
+            write_back((self.pages.start() + start) as *mut u8, code.bytes.len());
         }
         self.functions = functions;
         Ok(())
