@@ -5,14 +5,19 @@
 //! the fastest turn of each at each place. Before that it compares the machine code of all layouts in
 //! all scenarios, and fails if two of one lock protocol differ in more than displacements.
 
-use hitm::backend::native::loaded::{Load, LoadPlaced, Loaded, Placing, Shape};
+use hitm::backend::faults::FaultArms;
+use hitm::backend::native::Build;
+use hitm::backend::native::loaded::{Loaded, Placing};
 use hitm::backend::native::placed::Placer;
 use hitm::error::{Error, Result};
+use hitm::experiment::{Arm, PlannedSample};
 use hitm::machine::{Placement, Topology, pin};
 use hitm::program::Blueprint;
 use hitm::program::fault::Spec;
 use hitm::program::fault::layouts::VmaLayout;
+use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario::BuiltIn;
+use hitm::space::PAGE;
 use hitm::space::arena::Arena;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +42,9 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let places = numbers.first().map_or(64, |n| n.parse().unwrap_or(64));
-    match compare().and_then(|()| time(places)) {
+    // What is compared is known at once, but the figures are wanted all the same.
+    let compared = compare();
+    match time(places).and(compared) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hitm: {error}");
@@ -46,61 +53,63 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-/// A program of `spec`, whose code is placed by `placing`.
+/// `faults` with their code placed anew.
+fn placed(mut faults: FaultArms) -> Result<FaultArms> {
+    let placing = Arc::<Placing>::default();
+    placing.give_back(Placer::new()?);
+    faults.place_by(&placing);
+    Ok(faults)
+}
+
+/// The program of an arm at a point, at the place of `seed`.
 fn load(
-    spec: &Spec,
+    faults: &FaultArms,
+    (point, arm): (usize, usize),
     arena: Arena,
-    shape: Shape,
-    placing: &Arc<Placing>,
     seed: u64,
 ) -> Result<Box<dyn Loaded>> {
-    let placed = LoadPlaced {
-        handicap_permille: 0,
-        code: String::new(),
-        shape,
-        placing: Arc::clone(placing),
+    let planned = PlannedSample {
         seed,
+        ..PlannedSample::first(point, arm)
     };
-    let program = spec.with(arena, placed)?;
+    let program = faults.build(&planned, arena)?;
     match program.unplaced() {
         Some(why) => Err(Error::Refused(why.to_owned())),
         None => Ok(program),
     }
 }
 
-fn placing() -> Result<Arc<Placing>> {
-    let placing = Arc::<Placing>::default();
-    placing.give_back(Placer::new()?);
-    Ok(placing)
-}
-
 /// Which layouts have the same code but for displacements.
 fn compare() -> Result<()> {
-    let placing = placing()?;
-    let mut apart = Vec::new();
-    for &scenario in BuiltIn::ALL {
-        let mut kinds: BTreeMap<String, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
-        for &layout in VmaLayout::EVERY {
-            let spec = Spec::new(layout, scenario, scenario.min_threads());
-            if spec.check().is_err() {
-                continue;
-            }
-            for (shape, named) in [(Shape::Plain, ""), (Shape::Unrolled, "-recompiled")] {
-                let program = load(&spec, Arena::new(spec.bytes())?, shape, &placing, 1)?;
-                let table = layout.table();
-                let split = table.lock_cache().map_or("", |_| "-split");
-                let kind = format!("{}{split}{named}", table.protocol.name());
-                let same = kinds.entry(kind).or_default().entry(program.code());
-                same.or_default().push(layout.name());
-                program.into_arena();
+    let mut kinds: BTreeMap<(&str, String), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+    for &layout in VmaLayout::EVERY {
+        let scenarios = BuiltIn::ALL.iter().copied();
+        let points = scenarios.map(|scenario| (scenario, scenario.min_threads()));
+        let fits = |(scenario, threads): &(BuiltIn, usize)| {
+            Spec::new(layout, *scenario, *threads).check().is_ok()
+        };
+        let points: Vec<(BuiltIn, usize)> = points.filter(fits).collect();
+        let arms = [layout.name().parse()?, Arm::Recompiled];
+        let faults = placed(FaultArms::new(&arms, points.clone(), PageWork::None)?)?;
+        let mut arena = Arena::new(faults.bytes())?;
+        for (point, (scenario, _)) in points.iter().enumerate() {
+            for arm in [0, 1] {
+                arena.reset(0);
+                let program = load(&faults, (point, arm), arena, 1)?;
+                let kind = kinds
+                    .entry((scenario.name(), faults.code(arm)))
+                    .or_default();
+                kind.entry(program.code()).or_default().push(layout.name());
+                arena = program.into_arena();
             }
         }
-        for (kind, codes) in kinds {
-            let groups: Vec<String> = codes.values().map(|names| names.join(" = ")).collect();
-            println!("{:16} {kind:24} {}", scenario.name(), groups.join(" | "));
-            if codes.len() > 1 {
-                apart.push(format!("{kind} in {}", scenario.name()));
-            }
+    }
+    let mut apart = Vec::new();
+    for ((scenario, kind), codes) in kinds {
+        let groups: Vec<String> = codes.values().map(|names| names.join(" = ")).collect();
+        println!("{scenario:16} {kind:24} {}", groups.join(" | "));
+        if codes.len() > 1 {
+            apart.push(format!("{kind} in {scenario}"));
         }
     }
     match apart.is_empty() {
@@ -133,97 +142,91 @@ fn fastest(program: &dyn Loaded) -> f64 {
     (0..TURNS).map(turn).fold(f64::INFINITY, f64::min)
 }
 
-/// What is timed: a layout and the shape of its loop.
-const LOOPS: [(VmaLayout, Shape, &str); 6] = [
-    (
-        VmaLayout::EmbeddedUnaligned,
-        Shape::Plain,
-        "embedded-unaligned",
-    ),
-    (
-        VmaLayout::EmbeddedRwsem256,
-        Shape::Plain,
-        "embedded-rwsem-256",
-    ),
-    (VmaLayout::SplitPacked, Shape::Plain, "split-packed"),
-    (VmaLayout::SplitAligned, Shape::Plain, "split-aligned"),
-    (
-        VmaLayout::SplitPacked,
-        Shape::Unrolled,
-        "split-packed, recompiled",
-    ),
-    (
-        VmaLayout::EmbeddedRefcount192,
-        Shape::Plain,
-        "embedded-refcount-192",
-    ),
+/// The arms that are timed; the first is the baseline.
+const ARMS: [&str; 6] = [
+    "split-packed",
+    "baseline-recompiled",
+    "split-aligned",
+    "embedded-unaligned",
+    "embedded-rwsem-256",
+    "embedded-refcount-192",
 ];
-/// What is divided by what in it.
-const RATIOS: [(usize, usize); 4] = [(1, 0), (3, 2), (4, 2), (5, 2)];
+/// What is divided by what of them.
+const RATIOS: [(usize, usize); 4] = [(1, 0), (2, 0), (4, 3), (5, 0)];
 
 fn time(places: u64) -> Result<()> {
     let cpus = Placement::Compact.plan(&Topology::here()?, 1, false)?.cpus;
     pin::pin_current_thread(cpus[0])?;
-    let placing = placing()?;
+    let arms = ARMS
+        .map(str::parse)
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
     for scenario in [BuiltIn::OneVma, BuiltIn::VmaPerThread] {
-        let specs = LOOPS.map(|(layout, ..)| Spec::new(layout, scenario, 1));
-        let bytes = specs.iter().map(|spec| spec.bytes()).max().unwrap_or(0);
-        let mut arena = Arena::new(bytes)?;
-        let mut linked = Vec::new();
-        for spec in &specs {
-            arena.reset(0);
-            let handicap_permille = 0;
-            let program = spec.with(arena, Load { handicap_permille })?;
-            linked.push(fastest(&*program));
-            arena = program.into_arena();
-        }
-        let mut times: Vec<Vec<f64>> = vec![Vec::new(); LOOPS.len()];
-        let (mut made_ns, mut made) = (0, 0);
+        let faults = || FaultArms::new(&arms, vec![(scenario, 1)], PageWork::None);
+        let (as_linked, placed) = (faults()?, placed(faults()?)?);
+        let mut arena = Arena::new(placed.bytes())?;
+        let (mut linked, mut times) = (
+            vec![f64::INFINITY; arms.len()],
+            vec![Vec::new(); arms.len()],
+        );
+        let mut copying = Duration::ZERO;
         for seed in 0..places {
-            for (at, (_, shape, _)) in LOOPS.iter().enumerate() {
-                arena.reset(0);
-                let start = Instant::now();
-                let program = load(&specs[at], arena, *shape, &placing, seed)?;
-                let whole = start.elapsed();
-                times[at].push(fastest(&*program));
-                arena = program.into_arena();
-                arena.reset(0);
-                let start = Instant::now();
-                let handicap_permille = 0;
-                let program = specs[at].with(arena, Load { handicap_permille })?;
-                let without = start.elapsed();
-                arena = program.into_arena();
-                made_ns += whole.saturating_sub(without).as_nanos();
-                made += 1;
+            for arm in 0..arms.len() {
+                let mut took = [Duration::ZERO; 2];
+                for (faults, took) in [&as_linked, &placed].into_iter().zip(&mut took) {
+                    arena.reset(0);
+                    let start = Instant::now();
+                    let program = load(faults, (0, arm), arena, seed)?;
+                    *took = start.elapsed();
+                    let ns = fastest(&*program);
+                    match std::ptr::eq(faults, &placed) {
+                        true => times[arm].push(ns),
+                        false => linked[arm] = linked[arm].min(ns),
+                    }
+                    arena = program.into_arena();
+                }
+                copying += took[1].saturating_sub(took[0]);
             }
         }
         println!("{} at {places} places, ns a fault:", scenario.name());
-        for ((_, _, name), (times, linked)) in LOOPS.iter().zip(times.iter().zip(&linked)) {
+        for (name, (times, linked)) in ARMS.iter().zip(times.iter().zip(&linked)) {
             let least = times.iter().copied().fold(f64::INFINITY, f64::min);
             let most = times.iter().copied().fold(0.0, f64::max);
             println!(
-                "  {name:26} {least:7.2} to {most:7.2} (+{:4.1} %), where the linker put it {linked:7.2}",
+                "  {name:22} {least:7.2} to {most:7.2} (+{:4.1} %), where the linker put it {linked:7.2}",
                 (most / least - 1.0) * 100.0
             );
         }
         for (one, other) in RATIOS {
             let ratios = times[one].iter().zip(&times[other]);
-            let logs: Vec<f64> = ratios.map(|(one, other)| (one / other).ln()).collect();
+            let logs: Vec<f64> = ratios.map(|(one, other)| f64::ln(one / other)).collect();
             let mean = logs.iter().sum::<f64>() / logs.len() as f64;
             let spread = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>();
             println!(
-                "  {:26} over {:22} {:+6.2} % (one place {:4.2} %), where the linker put them {:+6.2} %",
-                LOOPS[one].2,
-                LOOPS[other].2,
+                "  {:22} over {:18} {:+6.2} % (one place: +- {:4.2} %), where the linker put them {:+6.2} %",
+                ARMS[one],
+                ARMS[other],
                 mean.exp_m1() * 100.0,
                 (spread / (logs.len() - 1).max(1) as f64).sqrt() * 100.0,
                 (linked[one] / linked[other] - 1.0) * 100.0
             );
         }
+        let copies = f64::from(places as u32) * arms.len() as f64;
         println!(
             "  a copy takes {:.1} µs",
-            made_ns as f64 / f64::from(made.max(1)) / 1000.0
+            copying.as_secs_f64() * 1e6 / copies
         );
+        let (start, bytes) = (Instant::now(), placed.bytes());
+        for seed in 0..places {
+            // As in a run: the one before is given back when the next is there.
+            arena = Arena::fresh(bytes, seed)?;
+        }
+        println!(
+            "  {} fresh pages take {:.1} µs",
+            bytes.div_ceil(PAGE),
+            start.elapsed().as_secs_f64() * 1e6 / places.max(1) as f64
+        );
+        drop(arena);
     }
     Ok(())
 }
