@@ -231,12 +231,31 @@ fn every_missing_or_misplaced_column_is_named() {
 }
 
 #[test]
+fn a_file_of_version_2_has_no_code_and_still_reads() {
+    let (_dir, file) = edited(|text| {
+        let lines = text.lines().map(|line| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            let counters = cells.split_off(cells.len() - 2);
+            let code = cells.pop().unwrap();
+            assert!(code == "code" || code.is_empty());
+            let line = [cells, counters].concat().join(",");
+            line.replace(",,,,3,3,", ",,,,3,2,") + "\n"
+        });
+        lines.collect()
+    });
+    let read = read_samples(&file).unwrap();
+    assert_eq!(read.samples.len(), 2);
+    assert!(read.samples.iter().all(|sample| sample.code.is_empty()));
+    assert_eq!(read.counters.len(), 2);
+}
+
+#[test]
 fn unknown_columns_are_counters_only_at_the_end() {
     let (_dir, file) = edited(|text| text.replacen("hitm_local", "something_else", 1));
     assert_eq!(read_samples(&file).unwrap().counters[1], "something_else");
     let (_dir, file) = edited(|text| {
         text.replacen("accesses,", "surprise,accesses,", 1)
-            .replace(",,,,3,2,", ",,,,,3,2,")
+            .replace(",,,,3,3,", ",,,,,3,3,")
     });
     let message = input_message(read_samples(&file));
     assert!(
@@ -293,7 +312,7 @@ fn a_wrong_cell_is_named_by_file_line_and_column() {
             "line 4, column valid: 'yes' found, true or false expected",
         ),
         (",27.25,", ",fast,", "line 4, column probe_ns: 'fast' found"),
-        (",27.25,", ",", "line 4: 35 cells found, 36 expected"),
+        (",27.25,", ",", "line 4: 36 cells found, 37 expected"),
         ("\nr1,", "\nr\u{1},", "line 4, column run"),
     ];
     for line_end in ["\n", "\r\n"] {

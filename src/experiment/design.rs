@@ -395,3 +395,39 @@ pub struct Limits {
     /// Take exactly so many blocks at every point, decided or not.
     pub blocks: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(backend: BackendKind, arms: &[&str]) -> bool {
+        let arms = arms.iter().map(|arm| arm.parse().unwrap()).collect();
+        let point = Point {
+            scenario: "one-vma".parse().unwrap(),
+            placement: "compact".parse().unwrap(),
+            threads: 1,
+        };
+        Design::new(backend, "m", arms, vec![point]).check().is_ok()
+    }
+
+    #[test]
+    fn a_native_run_has_the_placebo_unless_it_was_begun_without() {
+        let arms = vec![
+            "split-packed".parse().unwrap(),
+            "mmap-lock".parse().unwrap(),
+        ];
+        let native = Design::with_controls(BackendKind::Native, arms.clone());
+        let native: Vec<String> = native.iter().map(Arm::to_string).collect();
+        let expected = ["split-packed", Arm::AGAIN, Arm::RECOMPILED, "mmap-lock"];
+        assert_eq!(native, expected);
+        assert!(checked(BackendKind::Native, &expected));
+        assert!(checked(BackendKind::Native, &["split-packed", Arm::AGAIN]));
+        let sim = Design::with_controls(BackendKind::Sim, arms);
+        assert!(!sim.contains(&Arm::Recompiled));
+        assert!(!checked(BackendKind::Sim, &expected));
+        assert!(!checked(
+            BackendKind::Native,
+            &["split-packed", Arm::RECOMPILED]
+        ));
+    }
+}
