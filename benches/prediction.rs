@@ -220,7 +220,7 @@ struct Case {
 impl Case {
     fn of(sample: &Sample) -> Case {
         let layout = match &sample.arm {
-            Arm::Again => VmaLayout::SplitPacked.name().to_owned(),
+            Arm::Again | Arm::Recompiled => VmaLayout::SplitPacked.name().to_owned(),
             arm => arm.to_string(),
         };
         let probe = sample

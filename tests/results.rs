@@ -230,6 +230,25 @@ fn every_missing_or_misplaced_column_is_named() {
 }
 
 #[test]
+fn a_file_of_version_2_has_no_code_and_still_reads() {
+    let (_dir, file) = edited(|text| {
+        let lines = text.lines().map(|line| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            let counters = cells.split_off(cells.len() - 2);
+            let code = cells.pop().unwrap();
+            assert!(code == "code" || code.is_empty());
+            let line = [cells, counters].concat().join(",");
+            line.replace(",,,,3,3,", ",,,,3,2,") + "\n"
+        });
+        lines.collect()
+    });
+    let read = read_samples(&file).unwrap();
+    assert_eq!(read.samples.len(), 2);
+    assert!(read.samples.iter().all(|sample| sample.code.is_empty()));
+    assert_eq!(read.counters.len(), 2);
+}
+
+#[test]
 fn unknown_columns_are_counters_only_at_the_end() {
     let (_dir, file) = edited(|text| text.replacen("hitm_local", "something_else", 1));
     assert_eq!(read_samples(&file).unwrap().counters[1], "something_else");
@@ -351,7 +370,7 @@ fn word<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy
 }
 
 fn arm() -> impl Strategy<Value = Arm> {
-    "baseline-again|[#\"' a-zA-Z0-9µ<&/-]{1,12}(@all)?(\\+[1-9][0-9]?%)?"
+    "baseline-again|baseline-recompiled|[#\"' a-zA-Z0-9µ<&/-]{1,12}(@all)?(\\+[1-9][0-9]?%)?"
         .prop_filter_map("the name of another kind of arm", |name| name.parse().ok())
 }
 
@@ -389,7 +408,7 @@ fn stratum() -> impl Strategy<Value = Stratum> {
 
 prop_compose! {
     fn any_sample()(
-        names in prop::array::uniform7(text()),
+        names in prop::array::uniform8(text()),
         (arm, baseline, point, stratum) in (arm(), prop::option::of(arm()), point(), stratum()),
         (backend, prefetch) in (word(BackendKind::ALL), word(Prefetch::ALL)),
         invalid_code in prop::collection::vec(word(Code::ALL), 0..4),
@@ -399,12 +418,12 @@ prop_compose! {
         measured in prop::array::uniform2(prop::option::of(figure())),
         counted in prop::array::uniform2(prop::option::of(any::<u64>())),
         first_slot in prop::option::of(any::<usize>()),
-        (attempts, code) in (prop::option::of(any::<u32>()), text()),
+        attempts in prop::option::of(any::<u32>()),
         margin in prop::option::of(0.0..=1.0f64),
         valid in any::<bool>(),
         counters in prop::collection::btree_map("hitm_local|rfo,\"x\"", figure(), 0..3),
     ) -> Sample {
-        let [run, machine, invalid_reason, host, label, boot_id, role] = names;
+        let [run, machine, invalid_reason, host, label, boot_id, role, code] = names;
         let role = Some(role).filter(|role| !role.is_empty());
         let [probe_ns, wall_seconds] = measured;
         let [accesses, blocks_planned] = counted;

@@ -178,7 +178,7 @@ impl Options {
             ..Design::new(
                 backend,
                 machine,
-                self.arms(case.as_ref())?,
+                self.arms(backend, case.as_ref())?,
                 self.of_shard(points)?,
             )
         };
@@ -196,8 +196,8 @@ impl Options {
         self.placement.trim().parse()
     }
 
-    /// The arms: the baseline, the A/A arm, the others.
-    fn arms(&self, case: Option<&CaseFile>) -> Result<Vec<Arm>> {
+    /// The arms: the baseline, its controls, the others.
+    fn arms(&self, backend: BackendKind, case: Option<&CaseFile>) -> Result<Vec<Arm>> {
         let names = match (&self.layouts[..], case) {
             ([], Some(case)) => {
                 let layouts = case.get().layouts.iter();
@@ -210,7 +210,7 @@ impl Options {
             (names, _) => names.to_vec(),
         };
         let arms = names.iter().map(|name| name.trim().parse());
-        Ok(Design::with_again(arms.collect::<Result<_>>()?))
+        Ok(Design::with_controls(backend, arms.collect::<Result<_>>()?))
     }
 
     /// The scenarios asked for, `churn` and `all` spelled out.

@@ -158,6 +158,9 @@ fn measure<A: Arms + Build>(
         true => Arc::default(),
         false => backend.may_use_real_time(&permission),
     };
+    for why in backend.unplaced() {
+        say(why);
+    }
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
         design.prefetcher = Some(*which);

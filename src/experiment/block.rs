@@ -198,6 +198,7 @@ fn sample(
             transfer_ns: state.probe_ns.map(TransferBin::of),
             pace: state.pace,
         },
+        code: measured.code.clone(),
         counters: measured.counters,
         ..Sample::new(
             design.arms[planned.arm].clone(),

@@ -200,8 +200,8 @@ fn decide(entries: &mut [Judged], rule: Rule) {
     }
 }
 
-/// Where an arm stands among others: the baseline, its second measurement, the built-in layouts by
-/// age, all others by name.
+/// Where an arm stands among others: the baseline, its second measurement, the placebo, the built-in
+/// layouts by age, all others by name.
 pub fn rank(arm: &Arm, baseline: Option<&Arm>) -> impl Ord + use<> {
     let layout = arm.measured(arm).map(|(layout, _)| layout.as_str());
     let age = match arm {

@@ -56,12 +56,12 @@ fn is_dead<M: Memory>(m: &M, node: Addr) -> bool {
     m.load::<u64>(node.at(PARENT), Relaxed) & NODE_MASK == node.0
 }
 
-/// `mas_walk`: the entry that covers `index`, or [`Addr::NULL`] in a gap.
+/// `mas_walk`: the entry that covers `index`, or 0 in a gap.
 ///
 /// Per level: the dead check, the end of the data, the pivots in order, the slot, the dead check
 /// again. Loads only.
 #[inline(always)]
-pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> Addr {
+pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> u64 {
     'restart: loop {
         let mut entry: u64 = m.load(mm.at(MA_ROOT), Acquire);
         loop {
@@ -97,23 +97,23 @@ pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> Addr {
                 continue 'restart;
             }
             if is_leaf {
-                return Addr(entry);
+                return entry;
             }
         }
     }
 }
 
 /// Store `entry` into the leaf slot at `slot`, as an exact-fit map or unmap does.
-pub fn store<M: Memory>(m: &M, slot: Addr, entry: Addr) {
-    m.store(slot, entry.0, Release);
+pub fn store<M: Memory>(m: &M, slot: Addr, entry: u64) {
+    m.store(slot, entry, Release);
 }
 
 /// One range of a tree to build: its last index and what it maps to.
 pub struct Range {
     /// Last index covered, inclusive.
     pub last: u64,
-    /// The entry, or [`Addr::NULL`] for a gap.
-    pub entry: Addr,
+    /// The entry, or 0 for a gap.
+    pub entry: u64,
 }
 
 /// Bytes that [`build`] takes from the arena for `ranges` ranges, alignment included.
@@ -192,8 +192,8 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
         }
         level = parents;
     }
-    let root = level.first().map_or(Addr::NULL, |root| root.entry);
-    arena.write(mm.at(MA_ROOT), root.0);
+    let root = level.first().map_or(0, |root| root.entry);
+    arena.write(mm.at(MA_ROOT), root);
     Tree { slots, nodes }
 }
 
@@ -205,11 +205,11 @@ fn fill(arena: &Arena, node: Addr, shape: &NodeShape, kind: u64, children: &[Ran
         if i < end {
             arena.write(node.at(PIVOTS + 8 * i), child.last);
         }
-        arena.write(node.at(shape.slots + 8 * i), child.entry.0);
+        arena.write(node.at(shape.slots + 8 * i), child.entry);
     }
     arena.write(node.at(shape.meta), end as u8);
     Range {
         last: children[end].last,
-        entry: Addr(node.0 | kind << TYPE_SHIFT),
+        entry: node.0 | kind << TYPE_SHIFT,
     }
 }
