@@ -233,14 +233,13 @@ pub fn explain(run: &Run) -> String {
     let time = ns_per_fault(run);
     let in_them = waited.iter().filter(|row| row.counted);
     let waiting: f64 = in_them.map(|row| row.ns).sum();
-    let mut waits = Columns::new("<<>>>><");
+    let mut waits = Columns::new("<<>>><");
     waits.row([
         "  role",
-        "access to",
+        "waits for",
         "requests",
-        "waits",
         "ns per fault",
-        "after a prefetch",
+        "after prefetch",
         "in line",
     ]);
     for row in waited.into_iter().take(ROWS) {
@@ -249,9 +248,8 @@ pub fn explain(run: &Run) -> String {
             format!("  {}{beside}", row.role),
             row.field,
             format!("{:.3}", row.requests),
-            format!("{:.3}", row.waits),
             format!("{:.2}", row.ns),
-            format!("{:.2} ns", row.ns_after_prefetch),
+            format!("{:.2}", row.ns_after_prefetch),
             row.line,
         ]);
     }
@@ -262,8 +260,8 @@ pub fn explain(run: &Run) -> String {
         "from",
         "that used",
         "per fault",
-        "other socket",
-        "kind",
+        "far",
+        "sharing",
     ]);
     for row in taken.into_iter().take(ROWS) {
         let kind = match row.sharing {
@@ -272,10 +270,12 @@ pub fn explain(run: &Run) -> String {
                 some_name(&row.line),
                 some_name(&row.partner)
             ),
-            sharing => sharing.to_string(),
+            Sharing::True => "true".to_owned(),
+            Sharing::False => "false".to_owned(),
+            Sharing::Unused => "unused".to_owned(),
         };
         let hitm = if row.hitm { ", HITM" } else { "" };
-        let kept = if row.kept { ", kept for reading" } else { "" };
+        let kept = if row.kept { ", kept" } else { "" };
         table.row([
             format!("  {}", row.by),
             row.field.unwrap_or("(pair)".to_owned()),

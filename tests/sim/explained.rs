@@ -106,7 +106,11 @@ fn an_explanation_adds_up_to_the_counters_of_its_sample() {
             ("local", sum(&|t| load(t) && !far(t)), counts.hitm_local),
             ("remote", sum(&|t| load(t) && far(t)), counts.hitm_remote),
             ("rfo", sum(&rfo), counts.rfo_hitm),
-            ("far rfo", sum(&|t| rfo(t) && far(t)), counts.rfo_hitm_remote),
+            (
+                "far rfo",
+                sum(&|t| rfo(t) && far(t)),
+                counts.rfo_hitm_remote,
+            ),
             (
                 "prefetch rfo",
                 sum(&|t| t.hitm && by_prefetch(t) && t.want == Want::Own),
