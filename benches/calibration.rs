@@ -6,7 +6,9 @@
 
 use std::f64::consts::TAU;
 
-use hitm::stats::{Comparison, Effect, Interval, Look, Parity, Rule, TRIM, Units, Verdict, median};
+use hitm::stats::{
+    Comparison, Effect, Interval, Look, Pairing, Parity, Rule, TRIM, Units, Verdict, median,
+};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
@@ -180,7 +182,7 @@ impl Noise {
     }
 
     fn units(&mut self, count: usize) -> Vec<f64> {
-        let mut units = Units::default();
+        let mut units = Units::new(Pairing::Slots);
         (0..2 * count).for_each(|_| units.push(self.block(0.0)));
         units.values().to_vec()
     }
@@ -209,7 +211,7 @@ fn estimators(comparisons: u64) {
     println!("One look at 8, 16 and 64 units: misses in %, nominal 5 (median width in %).");
     println!("Block noise 5 %, {comparisons} comparisons a cell.\n");
     print!("{:<14}", "");
-    let trims = [0.0, 0.1, TRIM, 0.25, 0.5];
+    let trims = [0.0, 0.1, TRIM, 0.25];
     for trim in trims {
         print!(" |{:^36}", format!("trim {trim}"));
     }
@@ -224,7 +226,7 @@ fn estimators(comparisons: u64) {
                     .into_par_iter()
                     .filter_map(|seed| {
                         let units = Noise::new(shape, 0.05, seed).units(count);
-                        Interval::of(&units, trim, 0.05, seed)
+                        Interval::of(&units, trim, 0.05)
                     })
                     .collect();
                 let width = |i: &Interval| i.high - i.low;
@@ -295,7 +297,7 @@ fn compare(shape: Shape, case: &Case, truth: f64, seed: u64) -> Outcome {
     let effect = case.ratio.ln();
     let misses = |look: &Look| look.interval.low > effect || look.interval.high < effect;
     let mut noise = Noise::new(shape, case.sd, seed);
-    let mut comparison = Comparison::new(rule, seed);
+    let mut comparison = Comparison::new(rule, Pairing::Slots);
     let mut missed = false;
     for _ in 0..2 * case.units {
         if comparison.push(noise.block(effect - truth)) {

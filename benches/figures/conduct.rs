@@ -7,7 +7,7 @@ use hitm::experiment::{
 };
 use hitm::judge::{self, Judge, Terms, VerdictRow};
 use hitm::machine::{CpuId, Placement, Topology};
-use hitm::stats::{Effect, Look, Parity, Rule, Summary};
+use hitm::stats::{Effect, Look, Pairing, Parity, Rule, Summary};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
@@ -81,7 +81,7 @@ impl Figure {
             log_ratio: (arm.ns_per_fault / baseline.ns_per_fault).ln(),
             valid: arm.valid && baseline.valid,
         });
-        match Look::once(blocks, Rule::default(), 1) {
+        match Look::once(blocks, Pairing::Slots, Rule::default()) {
             Some(Look { interval, .. }) => format!(
                 "{:.4} [{:.4} to {:.4}]",
                 interval.ratio(),

@@ -105,13 +105,18 @@ pub struct Options {
     #[arg(long, value_name = "SLOT")]
     pub first_slot: Option<usize>,
 
+    /// Say nothing of how a run gets on: only errors, results, and what is to be known of them
+    #[arg(long, short)]
+    pub quiet: bool,
+
     /// Say what would be measured and how long it would take, and write nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Exit with status 1 if this verdict is among the results
-    #[arg(long, value_enum, value_name = "VERDICT")]
-    pub fail_on: Option<FailOn>,
+    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive or
+    /// depends), or both; or if the A/A arm or the placebo fails
+    #[arg(long, value_enum, value_name = "VERDICT,…", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
 }
 
 /// `--prefetch`.
@@ -128,6 +133,8 @@ pub enum PrefetchMode {
 pub enum FailOn {
     /// A regression.
     Regression,
+    /// A comparison without one answer.
+    Undecided,
 }
 
 fn default_layouts() -> Vec<String> {

@@ -148,12 +148,12 @@ fn on_several(args: &Args, names: &[String], explained: &mut Vec<Explained>) -> 
         let mut options = args.options.clone();
         options.out = options.out.map(|dir| dir.join(slug(name)));
         if !args.is_one_document() {
-            options.fail_on = None;
+            options.fail_on.clear();
         }
         match on(args, name, &options, Said::Nothing, explained) {
             Ok(folder) => folders.extend(folder),
             // Verdicts that are not printed together are those of each run.
-            Err(error @ Error::Regression(_)) => failed.push(Err(error)),
+            Err(error @ Error::Found(_)) => failed.push(Err(error)),
             Err(error) => return Err(error),
         }
     }
@@ -165,7 +165,7 @@ fn on_several(args: &Args, names: &[String], explained: &mut Vec<Explained>) -> 
         format: args.options.format,
         margin: None,
         baseline: None,
-        fail_on: args.options.fail_on,
+        fail_on: args.options.fail_on.clone(),
     })
 }
 
@@ -269,7 +269,7 @@ fn simulate<A: Arms>(
         explained.extend(rows);
     }
     folder.write_environment(&environment)?;
-    let mut progress = Progress::new(design, folder, &[]);
+    let mut progress = Progress::new(design, folder, &[], options.quiet);
     let mut taken = vec![0; design.points.len()];
     let ended = drive(
         design,

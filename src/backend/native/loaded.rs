@@ -104,7 +104,7 @@ struct TypedSeat<'p, P: Program> {
     counts: P::Counts,
     handicap_permille: u32,
     /// Thousandths of an uncounted step that have fallen due.
-    due: u32,
+    due: u64,
 }
 
 /// A view of the program's arena, for the program alone.
@@ -145,8 +145,9 @@ impl<P: Program> Seat for TypedSeat<'_, P> {
     }
 
     fn run(&mut self, steps: u32) {
-        self.due += steps * self.handicap_permille;
-        let extra = self.due / 1000;
+        self.due += u64::from(steps) * u64::from(self.handicap_permille);
+        // At most `steps`: a handicap is at most a whole step.
+        let extra = (self.due / 1000) as u32;
         self.due %= 1000;
         batch(
             self.program,

@@ -228,7 +228,7 @@ struct MadeSeat<'p> {
     context: Box<Context>,
     counts: StepsCounts,
     /// Thousandths of an uncounted pass that have fallen due.
-    due: u32,
+    due: u64,
 }
 
 impl MadeSeat<'_> {
@@ -252,8 +252,9 @@ impl Seat for MadeSeat<'_> {
     }
 
     fn run(&mut self, steps: u32) {
-        self.due += steps * self.made.handicap_permille;
-        let extra = self.due / 1000;
+        self.due += u64::from(steps) * u64::from(self.made.handicap_permille);
+        // At most `steps`: a handicap is at most a whole step.
+        let extra = (self.due / 1000) as u32;
         self.due %= 1000;
         self.passes_done(extra);
         let before = self.context.frame.clone();

@@ -6,6 +6,7 @@
 pub mod loaded;
 pub mod made;
 pub mod memory;
+pub mod paces;
 pub mod pool;
 mod rendezvous;
 
@@ -18,6 +19,7 @@ use crate::experiment::{
 };
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
+use crate::machine::real_time::Permission;
 use crate::prefetch;
 use crate::program::Blueprint;
 use crate::program::totals::ThreadFaults;
@@ -25,9 +27,11 @@ use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
 use crate::space::arena::Arena;
 use loaded::{Load, Loaded};
-use pool::{Job, Pool, Timing, WindowReport};
+use paces::Paces;
+use pool::{Job, Pool, Timing, WindowReport, is_oversubscribed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
 const START_PAGES: u64 = 64;
@@ -99,6 +103,11 @@ pub struct Native<'g, B> {
     missing: BTreeSet<Missing>,
     scaled: BTreeSet<&'static str>,
     prefetchers: Option<prefetch::Guard<'g>>,
+    paces: Option<Paces>,
+    /// Whether threads may have a real-time policy in samples, once one was disturbed.
+    may_have_real_time: bool,
+    /// Whether they have: to be seen by others while a run goes on.
+    has_real_time: Arc<AtomicBool>,
 }
 
 impl<'g, B: Build> Native<'g, B> {
@@ -117,7 +126,22 @@ impl<'g, B: Build> Native<'g, B> {
             missing: BTreeSet::new(),
             scaled: BTreeSet::new(),
             prefetchers: None,
+            paces: None,
+            may_have_real_time: false,
+            has_real_time: Arc::default(),
         })
+    }
+
+    /// Judge the pace of the cores in every sample by these.
+    pub fn judge_pace(&mut self, paces: Paces) {
+        self.paces = Some(paces);
+    }
+
+    /// From the first sample on in which a thread is switched out, give threads a real-time policy
+    /// while they take a sample, if that is permitted. The flag says whether it came to that.
+    pub fn may_use_real_time(&mut self, permission: &Permission) -> Arc<AtomicBool> {
+        self.may_have_real_time = *permission == Permission::Granted;
+        Arc::clone(&self.has_real_time)
     }
 
     /// Count these in every window.
@@ -239,6 +263,19 @@ impl<B: Build> Backend for Native<'_, B> {
             .map(|(role, reading)| (role, reading.value))
             .collect();
         let mut measured = measured(&reports, stolen, values);
+        if let Some(paces) = &mut self.paces {
+            let (pace, changed) = paces.judge(planned.point, &reports);
+            measured.pace = pace;
+            measured.invalid.extend(changed);
+        }
+        let is_switched = |why: &Invalid| matches!(why, Invalid::Switched(_));
+        if self.may_have_real_time
+            && !is_oversubscribed(cpus)
+            && measured.invalid.iter().any(is_switched)
+        {
+            self.pool.use_real_time();
+            self.has_real_time.store(true, Ordering::Relaxed);
+        }
         if let Some(guard) = &self.prefetchers {
             let drift = guard.verify()?;
             if !drift.is_none() {
@@ -292,7 +329,7 @@ fn measured(reports: &[WindowReport], stolen_ns: u64, counted: BTreeMap<&str, f6
         kernel.involuntary_switches,
         stolen_ns,
     ];
-    let pace_ns = reports.iter().map(|r| r.pace_ns).fold(0.0, f64::max);
+    let pace_ns = reports.iter().flat_map(|r| r.pace_ns).fold(0.0, f64::max);
     let values = values.map(|v| v as f64).into_iter().chain([pace_ns]);
     let own = OWN_COUNTERS.map(|(name, _)| name).into_iter().zip(values);
     let own = tallies.into_iter().chain(own);
