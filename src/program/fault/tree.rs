@@ -135,6 +135,31 @@ pub struct Tree {
     pub nodes: Vec<Node>,
 }
 
+/// Where in the tree a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// At the top, whatever its kind.
+    Root,
+    /// Between root and leaves.
+    Middle,
+    /// A node of entries below the root.
+    Leaf,
+}
+
+impl Level {
+    /// From the top.
+    pub const ALL: [Level; 3] = [Level::Root, Level::Middle, Level::Leaf];
+
+    /// What objects of this level are called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Root => "root node",
+            Level::Middle => "middle node",
+            Level::Leaf => "leaf node",
+        }
+    }
+}
+
 /// A node with its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
@@ -142,6 +167,10 @@ pub struct Node {
     pub at: Addr,
     /// Which kind.
     pub kind: NodeKind,
+    /// Where in the tree.
+    pub level: Level,
+    /// Which of its level; of a root, none.
+    pub number: Option<usize>,
 }
 
 impl Node {
@@ -171,15 +200,18 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
     let mut slots = Vec::with_capacity(ranges.len());
     let mut nodes = Vec::new();
     let mut level: Vec<Range> = Vec::new();
-    for chunk in ranges.chunks(LEAF_FILL) {
+    for (number, chunk) in ranges.chunks(LEAF_FILL).enumerate() {
         let node = arena.alloc(NODE, NODE);
         nodes.push(Node {
             at: node,
             kind: NodeKind::Leaf,
+            level: Level::Leaf,
+            number: Some(number),
         });
         slots.extend((0..chunk.len()).map(|i| node.at(LEAF.slots + 8 * i)));
         level.push(fill(arena, node, &LEAF, LEAF_64, chunk));
     }
+    let leaves = nodes.len();
     while level.len() > 1 {
         let mut parents = Vec::new();
         for chunk in level.chunks(INNER_FILL) {
@@ -187,10 +219,16 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
             nodes.push(Node {
                 at: node,
                 kind: NodeKind::Inner,
+                level: Level::Middle,
+                number: Some(nodes.len() - leaves),
             });
             parents.push(fill(arena, node, &ARANGE, ARANGE_64, chunk));
         }
         level = parents;
+    }
+    // What was made last is at the top.
+    if let Some(root) = nodes.last_mut() {
+        (root.level, root.number) = (Level::Root, None);
     }
     let root = level.first().map_or(0, |root| root.entry);
     arena.write(mm.at(MA_ROOT), root);

@@ -267,10 +267,10 @@ impl World {
                 objects.push(object("lock", Some(slot), lock, rwsem::BYTES, words));
             }
         }
-        for (number, node) in self.nodes.iter().enumerate() {
+        for node in &self.nodes {
             objects.push(object(
-                "node",
-                Some(number),
+                node.level.name(),
+                node.number,
                 node.at,
                 tree::NODE,
                 node.fields(),
