@@ -3,14 +3,11 @@
 //! `fault-loop`: a fault as `hitm run` times it. `by-hand`: the same accesses in one plain loop.
 //! `empty-program`: a batch in which nothing is done, a call and a reading of the clock; there is
 //! one batch in about 10 µs. `clock`: that reading alone. The ratio of the first two with its
-//! interval, interleaved: `cargo bench --bench figures -- overhead`.
+//! interval, interleaved: `hitm study overhead`.
 
-#[path = "support/by_hand.rs"]
-mod by_hand;
 #[path = "support/windows.rs"]
 mod windows;
 
-use by_hand::ByHand;
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use hitm::backend::faults::FaultArms;
 use hitm::backend::native::loaded::{Load, Loaded};
@@ -24,6 +21,7 @@ use hitm::program::fault::scenario;
 use hitm::program::{Program, WithProgram};
 use hitm::space::arena::Arena;
 use hitm::space::memory::Memory;
+use hitm::study::by_hand::ByHand;
 use std::time::{Duration, Instant};
 use windows::{Windows, or_exit};
 
