@@ -4,15 +4,21 @@
 //! `HITM_ROLE=rfo_hitm cargo bench --bench counters -- vma-per-thread` counts reads for ownership
 //! that took a Modified line; `hitm counters list` has the roles. Without it, the first role is
 //! taken that tells of lines taken from a neighbour and that this machine counts; where it counts
-//! none, the time on the CPU. The thread that criterion measures is one of the threads that fault,
-//! and it alone is counted. Layouts are measured one after the other: `hitm run` interleaves them.
-//! Criterion writes "time" before its intervals whatever they are of, and shows none for a 0.
+//! none, a line says why. The thread that criterion measures is one of the threads that fault, and
+//! it alone is counted. Layouts are measured one after the other: `hitm run` interleaves them.
+//! Criterion writes "time" before its intervals whatever they are of, and takes no 0: where a
+//! million faults raise nothing, a line says so, and nothing is measured.
+
+#[path = "support/config.rs"]
+mod config;
+#[path = "support/measured.rs"]
+mod measured;
 
 use criterion::measurement::{Measurement, ValueFormatter};
-use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use criterion::{BenchmarkId, SamplingMode, Throughput};
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::counters::{CounterRole, Open, Pmu, Rotation, Scope, role};
-use hitm::error::Result;
+use hitm::error::{Result, say};
 use hitm::machine::{CpuId, Placement, Topology, pin};
 use hitm::program::Blueprint;
 use hitm::program::fault::layouts::VmaLayout;
@@ -23,16 +29,16 @@ use std::process::exit;
 use std::rc::Rc;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-/// Roles that tell of lines taken from a neighbour, by vendor: Intel, AMD, Arm; then what every
-/// kernel counts.
-const DEFAULT_ROLES: [&str; 4] = [
-    "rfo_hitm",
-    "fill_local_ccx",
-    "l1d_refill_outer",
-    "task_clock_ns",
-];
+/// Roles that tell of lines taken from a neighbour, by vendor: Intel, AMD, Arm.
+const DEFAULT_ROLES: [&str; 3] = ["rfo_hitm", "fill_local_ccx", "l1d_refill_outer"];
+/// Scenarios with which a neighbour can take a line, as `hitm run` has them.
+const SCENARIOS: [scenario::BuiltIn; 2] =
+    [scenario::BuiltIn::OneVma, scenario::BuiltIn::VmaPerThread];
+/// Faults after which a counter that is still 0 is taken to stay so.
+const PROBE: u64 = 1_000_000;
+/// Added to the events of a sample, which criterion does not take where they are 0.
+const NOT_ZERO: f64 = 1e-9;
 
 /// Steps before counting begins, which bring every line to where it is used.
 const WARM_UP: u32 = 1000;
@@ -42,16 +48,9 @@ const SEED: u64 = 1;
 const BATCH: u32 = 64;
 
 fn main() {
-    let (name, counter) = match counter() {
-        Ok(found) => found,
-        Err(why) => {
-            eprintln!("hitm: no counter is measured: {why}");
-            return;
-        }
-    };
-    if let Err(error) = benches(name, counter) {
-        eprintln!("hitm: {error}");
-        exit(1);
+    match counter() {
+        Ok((name, events)) => measured::or_exit(benches(name, events)),
+        Err(why) => say(format!("counters: nothing is measured: {why}")),
     }
 }
 
@@ -169,31 +168,34 @@ fn benches(role: &str, events: Events) -> Result<()> {
     let topology = Topology::here()?;
     let cpus = Placement::Compact.order(&topology)?;
     pin::pin_current_thread(cpus[0])?;
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800))
-        .sample_size(20)
-        .nresamples(10_000)
+    config::say_how_long("counters", 40);
+    let mut criterion = config::criterion(200, 700)
         .with_measurement(events.clone())
         .configure_from_args();
-    let mut counts = vec![1, cpus.len()];
-    counts.dedup();
-    for &scenario in scenario::BuiltIn::ALL {
+    let threads = cpus.len();
+    for scenario in SCENARIOS.into_iter().filter(|s| threads >= s.min_threads()) {
         // The role is part of the name, lest criterion compare one with another.
         let mut group = criterion.benchmark_group(format!("{role}/{}", scenario.name()));
         group.sampling_mode(SamplingMode::Flat);
         for &layout in VmaLayout::ALL {
-            for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
-                let mut program = None;
-                let id = BenchmarkId::new(layout.name(), threads);
-                group.bench_function(id, |bencher| {
-                    let laid_out =
-                        || laid_out(layout, scenario, threads).expect("a scenario on a layout");
-                    let program = program.get_or_insert_with(laid_out);
-                    bencher
-                        .iter_custom(|faults| count(&events, &**program, &cpus[..threads], faults));
-                });
-            }
+            let mut program = None;
+            let id = BenchmarkId::new(layout.name(), threads);
+            let counted = |faults| {
+                let program = match &mut program {
+                    Some(program) => program,
+                    None => {
+                        let laid_out = laid_out(layout, scenario, threads)?;
+                        if config::is_measured() && count(&events, &*laid_out, &cpus, PROBE) == 0.0
+                        {
+                            return Ok(None);
+                        }
+                        program.insert(laid_out)
+                    }
+                };
+                Ok(Some(count(&events, &**program, &cpus, faults) + NOT_ZERO))
+            };
+            let why = format!("none in {PROBE} faults");
+            measured::bench(&mut group, id, &why, counted)?;
         }
         group.finish();
     }
