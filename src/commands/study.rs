@@ -24,13 +24,13 @@ pub struct Args {
 /// A study; the times are those of its defaults.
 #[derive(Subcommand)]
 enum Study {
-    /// How often a sequential comparison errs on simulated noise, and how soon it decides (a minute)
+    /// How often comparisons err, and how soon they decide, on simulated noise (1 min)
     Calibration(calibration::Args),
-    /// How often one look at a fixed number of units errs, by estimator, on simulated noise (10 s)
+    /// How often one look at so many units errs, by estimator, on simulated noise (10 s)
     Estimators(calibration::Args),
-    /// How often A/A comparisons are called regression or improvement here (2 min)
+    /// How often A/A comparisons are called regression or improvement (2 min)
     FalseAlarms(trials::FaultArgs),
-    /// How often a regression of known size is called regression here (2 min)
+    /// How often a regression of known size is called regression (2 min)
     ///
     /// Under a margin of 2 % a true 1 % is equivalent, and rightly so: to see it, the margin must be
     /// below it (--percent 1 --margin 0.5).
@@ -41,17 +41,17 @@ enum Study {
         #[command(flatten)]
         trials: trials::FaultArgs,
     },
-    /// How often two layouts of a case that are touched alike are called equivalent here (2 min)
+    /// How often two layouts that are touched alike are called equivalent (2 min)
     Null(trials::Args),
     /// How well the simulator, calibrated here, predicts this machine (5 min)
     Prediction(prediction::Args),
-    /// Two counters 8 over 64 bytes apart, two threads: through the harness and by hand (20 s)
+    /// Counters 8 over 64 bytes apart, two threads: the harness, and by hand (20 s)
     Control(ratios::Args),
-    /// Locks of neighbouring VMAs packed over aligned: vma-per-thread, two threads (10 s)
+    /// Locks of neighbouring VMAs packed over aligned, two threads (10 s)
     Sharing(ratios::Args),
-    /// A fault in the harness over the same accesses written by hand, one thread (10 s)
+    /// A fault in the harness over the same accesses written by hand (10 s)
     Overhead(ratios::Args),
-    /// A fault with the counters of `hitm run` open over one with them closed, one thread (10 s)
+    /// A fault with the counters of `hitm run` open over one with them closed (10 s)
     Counting(ratios::Args),
     /// Machine code made of a pass over the same accesses written by hand (5 s)
     #[cfg(target_arch = "x86_64")]

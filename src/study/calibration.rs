@@ -4,10 +4,10 @@
 //! as `hitm run` makes them. Seeded, so the tables are the same each time.
 
 use super::noise::{Noise, SHAPES, Shape};
+use crate::report::columns::Columns;
 use crate::stats::{Comparison, Interval, Look, Rule, TRIM, Verdict, median};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::fmt::Write as _;
 
 /// What is simulated.
 #[derive(clap::Args)]
@@ -93,33 +93,34 @@ pub fn estimators(args: &Args) -> Vec<OneLook> {
     rows
 }
 
-/// The rows of [`estimators`] for reading: a line a shape.
+/// The rows of [`estimators`] for reading: a line for a shape and a number of units.
 pub fn estimator_table(rows: &[OneLook]) -> String {
     let comparisons = rows.first().map_or(0, |row| row.comparisons);
-    let mut out = format!(
-        "One look at {} units: misses in %, nominal 5 (median width in %).\n\
-         Block noise {} %, {comparisons} comparisons a cell.\n\n{:<14}",
-        UNITS.map(|n| n.to_string()).join(", "),
-        100.0 * SD,
-        ""
+    let mut columns = Columns::new(format!("<>{}", ">".repeat(TRIMS.len())));
+    let trims = TRIMS.map(|trim| format!("trim {trim}"));
+    columns.row(
+        ["shape".to_owned(), "units".to_owned()]
+            .into_iter()
+            .chain(trims),
     );
-    for trim in TRIMS {
-        let _ = write!(out, " |{:^36}", format!("trim {trim}"));
-    }
-    for (n, row) in rows.iter().enumerate() {
-        if n % (TRIMS.len() * UNITS.len()) == 0 {
-            let _ = write!(out, "\n{:<14}", row.shape);
+    for shape in rows.chunk_by(|a, b| a.shape == b.shape) {
+        for units in UNITS {
+            let of = shape.iter().filter(|row| row.units == units);
+            let cell = |row: &OneLook| {
+                format!(
+                    "{:.1} ({:.1})",
+                    row.misses_percent, row.median_width_percent
+                )
+            };
+            let name = [shape[0].shape.to_owned(), units.to_string()];
+            columns.row(name.into_iter().chain(of.map(cell)));
         }
-        if n % UNITS.len() == 0 {
-            out += " |";
-        }
-        let cell = format!(
-            "{:.1} ({:.1})",
-            row.misses_percent, row.median_width_percent
-        );
-        let _ = write!(out, "{cell:>12}");
     }
-    out + "\n"
+    format!(
+        "One look at so many units: misses in %, nominal 5 (median width in %).\n\
+         Block noise {} %; {comparisons} comparisons a cell.\n\n{columns}",
+        100.0 * SD
+    )
 }
 
 /// What a sequential comparison is up against.
@@ -246,42 +247,42 @@ pub fn sequential(args: &Args) -> Vec<Sequential> {
 
 /// The rows of [`sequential`] for reading: a table a condition.
 pub fn sequential_table(rows: &[Sequential]) -> String {
-    let mut out = String::new();
-    for table in rows.chunk_by(|a, b| a.condition() == b.condition()) {
-        let blank = if out.is_empty() { "" } else { "\n" };
-        let _ = writeln!(
-            out,
-            "{blank}{}\n{:<14}{:>14}{:>14}{:>14}{:>14}{:>24}{:>12}",
-            table[0].condition(),
+    let mut columns = Columns::new("<>>>>>>");
+    for (n, table) in rows
+        .chunk_by(|a, b| a.condition() == b.condition())
+        .enumerate()
+    {
+        let blank = if n == 0 { "" } else { "\n" };
+        columns.text(format!("{blank}{}\n", table[0].condition()));
+        columns.row([
             "% of them",
             "regression",
             "improvement",
             "equivalent",
             "inconclusive",
             "any interval missed",
-            "mean units"
-        );
+            "mean units",
+        ]);
         for row in table {
-            let _ = writeln!(
-                out,
-                "{:<14}{:>14.1}{:>14.1}{:>14.1}{:>14.1}{:>24.1}{:>12}",
-                row.shape,
+            let shares = [
                 row.regression_percent,
                 row.improvement_percent,
                 row.equivalent_percent,
                 row.inconclusive_percent,
                 row.any_interval_missed_percent,
-                row.mean_units
-            );
+            ];
+            let shares = shares.map(|share| format!("{share:.1}"));
+            let name = [row.shape.to_owned()].into_iter();
+            columns.row(name.chain(shares).chain([row.mean_units.to_string()]));
         }
     }
-    out
+    columns.to_string()
 }
 
 impl Sequential {
     fn condition(&self) -> String {
         format!(
-            "True ratio {}, block noise {} %, margin {} %, at most {} units; {} comparisons a line.",
+            "True ratio {}, block noise {} %, margin {} %, at most {} units; comparisons a line: {}",
             self.true_ratio,
             self.noise_percent,
             self.margin_percent,
