@@ -11,13 +11,12 @@ use std::hint::black_box;
 
 criterion_group! {
     name = benches;
-    config = config::criterion(300, 2500);
+    config = config::criterion("btf", 15, [300, 2500]);
     targets = btf
 }
 criterion_main!(benches);
 
 fn btf(criterion: &mut Criterion) {
-    config::say_how_long("btf", 15);
     let bytes = match std::fs::read(KERNEL_BTF) {
         Ok(bytes) => bytes,
         Err(why) => return eprintln!("hitm: nothing is measured: {KERNEL_BTF}: {why}"),

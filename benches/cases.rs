@@ -24,13 +24,12 @@ const CASES: [&str; 4] = ["dentry", "percpu_counter", "page_counter", "sock_comm
 
 criterion_group! {
     name = benches;
-    config = config::criterion(200, 700);
+    config = config::criterion("cases", 20, [200, 700]);
     targets = cases
 }
 criterion_main!(benches);
 
 fn cases(criterion: &mut Criterion) {
-    config::say_how_long("cases", 20);
     measured::or_exit(all(criterion));
 }
 

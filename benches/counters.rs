@@ -2,9 +2,8 @@
 //! `ROLE/SCENARIO/LAYOUT/THREADS`.
 //!
 //! `HITM_ROLE=rfo_hitm cargo bench --bench counters -- vma-per-thread` counts reads for ownership
-//! that took a Modified line; `hitm counters list` has the roles. Without it, the first role is
-//! taken that tells of lines taken from a neighbour and that this machine counts; where it counts
-//! none, a line says why. The thread that criterion measures is one of the threads that fault, and
+//! that took a Modified line; `hitm counters list` has the roles. Without it, the role is taken that
+//! tells of lines taken from a neighbour on this CPU. Where it does not count, a line says why. The thread that criterion measures is one of the threads that fault, and
 //! it alone is counted. Layouts are measured one after the other: `hitm run` interleaves them.
 //! Criterion writes "time" before its intervals whatever they are of, and takes no 0: where a
 //! million faults raise nothing, a line says so, and nothing is measured.
@@ -54,25 +53,24 @@ fn main() {
     }
 }
 
-/// The role asked for, or the first that counts; or why there is none.
+/// The role asked for, or the one that this CPU has an event for; or why it does not count.
 fn counter() -> std::result::Result<(&'static str, Events), String> {
-    let asked = std::env::var("HITM_ROLE").ok();
-    let roles = match &asked {
-        Some(role) => vec![role.as_str()],
-        None => DEFAULT_ROLES.to_vec(),
+    let table = Pmu::here().table;
+    let exists = |name: &&str| {
+        let role = role(name).ok();
+        role.is_some_and(|role| table.is_some_and(|table| table.event(role).is_some()))
     };
-    let mut reasons = Vec::new();
-    for name in roles {
-        let role = role(name).unwrap_or_else(|error| {
-            eprintln!("hitm: {error}");
-            exit(2)
-        });
-        match Events::of(role) {
-            Ok(events) => return Ok((&role.name, events)),
-            Err(why) => reasons.push(format!("{name}: {why}")),
-        }
+    let of_this_cpu = DEFAULT_ROLES.into_iter().find(exists);
+    let name = std::env::var("HITM_ROLE")
+        .unwrap_or_else(|_| of_this_cpu.unwrap_or(DEFAULT_ROLES[0]).to_owned());
+    let role = role(&name).unwrap_or_else(|error| {
+        say(error);
+        exit(2)
+    });
+    match Events::of(role) {
+        Ok(events) => Ok((&role.name, events)),
+        Err(why) => Err(format!("{name}: {why}")),
     }
-    Err(reasons.pop().unwrap_or_default())
 }
 
 /// Events of one role on the calling thread.
@@ -168,8 +166,7 @@ fn benches(role: &str, events: Events) -> Result<()> {
     let topology = Topology::here()?;
     let cpus = Placement::Compact.order(&topology)?;
     pin::pin_current_thread(cpus[0])?;
-    config::say_how_long("counters", 40);
-    let mut criterion = config::criterion(200, 700)
+    let mut criterion = config::criterion("counters", 30, [200, 700])
         .with_measurement(events.clone())
         .configure_from_args();
     let threads = cpus.len();

@@ -28,13 +28,12 @@ use windows::{DISTURBED, Windows};
 
 criterion_group! {
     name = benches;
-    config = config::criterion(200, 700);
+    config = config::criterion("layouts", 160, [200, 700]);
     targets = layouts
 }
 criterion_main!(benches);
 
 fn layouts(criterion: &mut Criterion) {
-    config::say_how_long("layouts", 160);
     measured::or_exit(all(criterion));
 }
 

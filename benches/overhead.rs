@@ -31,13 +31,12 @@ use windows::{DISTURBED, Windows};
 
 criterion_group! {
     name = benches;
-    config = config::criterion(300, 2000);
+    config = config::criterion("overhead", 15, [300, 2000]);
     targets = overhead
 }
 criterion_main!(benches);
 
 fn overhead(criterion: &mut Criterion) {
-    config::say_how_long("overhead", 15);
     measured::or_exit(all(criterion));
 }
 

@@ -26,7 +26,6 @@ fn load(name: &str) -> Machine {
 
 /// Patterns of a defined order: the coherence model alone.
 fn patterns(c: &mut Criterion) {
-    config::say_how_long("sim", 25);
     const ACCESSES: u64 = 200_000;
     let mut group = c.benchmark_group("pattern");
     group
@@ -111,7 +110,7 @@ fn cores(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = config::criterion(300, 2000);
+    config = config::criterion("sim", 25, [300, 2000]);
     targets = patterns, faults, cores
 }
 criterion_main!(benches);

@@ -2,20 +2,11 @@
 //! measured at all.
 
 use criterion::{Criterion, PlottingBackend};
+use hitm::error::say;
 use std::time::Duration;
 
 /// About how long all benches take on two CPUs, in minutes.
 const ALL_MINUTES: u64 = 5;
-
-/// The first line: how long `bench` takes, and how to take less.
-pub fn say_how_long(bench: &str, seconds: u64) {
-    if is_measured() {
-        eprintln!(
-            "hitm: {bench} takes up to {seconds} s, all benches about {ALL_MINUTES} min; for less, \
-             cargo bench --bench {bench}, cargo bench -- FILTER"
-        );
-    }
-}
 
 /// Whether criterion measures: `cargo test` and `--test` run everything once, `--list` nothing.
 pub fn is_measured() -> bool {
@@ -23,9 +14,17 @@ pub fn is_measured() -> bool {
     asked("--bench") && !asked("--test") && !asked("--list")
 }
 
-/// Twenty samples within that time. With more resamples than these the analysis takes longer than
-/// the measurement.
-pub fn criterion(warm_up_ms: u64, measurement_ms: u64) -> Criterion {
+/// Twenty samples of a benchmark after so many milliseconds of warm-up and within so many, and the
+/// first line: `bench` as a whole takes up to so many seconds.
+///
+/// With more resamples than these the analysis takes longer than the measurement.
+pub fn criterion(bench: &str, seconds: u64, [warm_up_ms, measurement_ms]: [u64; 2]) -> Criterion {
+    if is_measured() {
+        say(format!(
+            "{bench} takes up to {seconds} s, all benches about {ALL_MINUTES} min; for less, \
+             cargo bench --bench {bench}, cargo bench -- FILTER"
+        ));
+    }
     Criterion::default()
         .plotting_backend(PlottingBackend::Plotters)
         .warm_up_time(Duration::from_millis(warm_up_ms))

@@ -16,8 +16,8 @@ use std::time::Duration;
 /// Why criterion is given nothing.
 pub const DISTURBED: &str =
     "every window was disturbed; run it on a quiet machine, or under `chrt --fifo 10`";
-/// Windows after which none is to be expected that is not disturbed: most of a second.
-const PATIENCE: u64 = 100;
+/// Windows after which none is to be expected that is not disturbed.
+const PATIENCE: u64 = 40;
 /// Times as many windows as are wanted, so that some are undisturbed.
 const TIMES: u64 = 4;
 
