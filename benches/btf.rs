@@ -2,13 +2,16 @@
 //! struct), `dentry` (that and one layout), `all` (that and the layouts of all). The file is in
 //! memory already. Without /sys/kernel/btf/vmlinux nothing is measured.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+#[path = "support/config.rs"]
+mod config;
+
+use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use hitm::layout::{Btf, KERNEL_BTF};
 use std::hint::black_box;
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(10);
+    config = config::criterion("btf", 15, [300, 2500]);
     targets = btf
 }
 criterion_main!(benches);
@@ -19,6 +22,7 @@ fn btf(criterion: &mut Criterion) {
         Err(why) => return eprintln!("hitm: nothing is measured: {KERNEL_BTF}: {why}"),
     };
     let mut group = criterion.benchmark_group("btf");
+    group.sampling_mode(SamplingMode::Flat);
     group.bench_function("index", |bencher| {
         bencher.iter(|| {
             let btf = Btf::parse(&bytes, None).ok()?;

@@ -2,17 +2,22 @@
 //! `ROLE/SCENARIO/LAYOUT/THREADS`.
 //!
 //! `HITM_ROLE=rfo_hitm cargo bench --bench counters -- vma-per-thread` counts reads for ownership
-//! that took a Modified line; `hitm counters list` has the roles. Without it, the first role is
-//! taken that tells of lines taken from a neighbour and that this machine counts; where it counts
-//! none, the time on the CPU. The thread that criterion measures is one of the threads that fault,
-//! and it alone is counted. Layouts are measured one after the other: `hitm run` interleaves them.
-//! Criterion writes "time" before its intervals whatever they are of, and shows none for a 0.
+//! that took a Modified line; `hitm counters list` has the roles. Without it, the role is taken that
+//! tells of lines taken from a neighbour on this CPU. Where it does not count, a line says why. The thread that criterion measures is one of the threads that fault, and
+//! it alone is counted. Layouts are measured one after the other: `hitm run` interleaves them.
+//! Criterion writes "time" before its intervals whatever they are of, and takes no 0: where a
+//! hundred thousand faults raise nothing, a line says so, and nothing is measured.
+
+#[path = "support/config.rs"]
+mod config;
+#[path = "support/measured.rs"]
+mod measured;
 
 use criterion::measurement::{Measurement, ValueFormatter};
-use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use criterion::{BenchmarkId, SamplingMode, Throughput};
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::counters::{CounterRole, Open, Pmu, Rotation, Scope, role};
-use hitm::error::Result;
+use hitm::error::{Result, say};
 use hitm::machine::{CpuId, Placement, Topology, pin};
 use hitm::program::Blueprint;
 use hitm::program::fault::layouts::VmaLayout;
@@ -23,16 +28,17 @@ use std::process::exit;
 use std::rc::Rc;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-/// Roles that tell of lines taken from a neighbour, by vendor: Intel, AMD, Arm; then what every
-/// kernel counts.
-const DEFAULT_ROLES: [&str; 4] = [
-    "rfo_hitm",
-    "fill_local_ccx",
-    "l1d_refill_outer",
-    "task_clock_ns",
-];
+/// Roles that tell of lines taken from a neighbour, by vendor: Intel, AMD, Arm.
+const DEFAULT_ROLES: [&str; 3] = ["rfo_hitm", "fill_local_ccx", "l1d_refill_outer"];
+/// Scenarios with which a neighbour can take a line, as `hitm run` has them.
+const SCENARIOS: [scenario::BuiltIn; 2] =
+    [scenario::BuiltIn::OneVma, scenario::BuiltIn::VmaPerThread];
+/// Faults that are counted at least, of which so many events as are asked for are a share. A
+/// counter that is 0 after the first of them is taken to stay so.
+const LEAST: u64 = 100_000;
+/// Added to the events of a sample, which criterion does not take where they are 0.
+const NOT_ZERO: f64 = 1e-9;
 
 /// Steps before counting begins, which bring every line to where it is used.
 const WARM_UP: u32 = 1000;
@@ -42,38 +48,30 @@ const SEED: u64 = 1;
 const BATCH: u32 = 64;
 
 fn main() {
-    let (name, counter) = match counter() {
-        Ok(found) => found,
-        Err(why) => {
-            eprintln!("hitm: no counter is measured: {why}");
-            return;
-        }
-    };
-    if let Err(error) = benches(name, counter) {
-        eprintln!("hitm: {error}");
-        exit(1);
+    match counter() {
+        Ok((name, events)) => measured::or_exit(benches(name, events)),
+        Err(why) => say(format!("counters: nothing is measured: {why}")),
     }
 }
 
-/// The role asked for, or the first that counts; or why there is none.
+/// The role asked for, or the one that this CPU has an event for; or why it does not count.
 fn counter() -> std::result::Result<(&'static str, Events), String> {
-    let asked = std::env::var("HITM_ROLE").ok();
-    let roles = match &asked {
-        Some(role) => vec![role.as_str()],
-        None => DEFAULT_ROLES.to_vec(),
+    let table = Pmu::here().table;
+    let exists = |name: &&str| {
+        let role = role(name).ok();
+        role.is_some_and(|role| table.is_some_and(|table| table.event(role).is_some()))
     };
-    let mut reasons = Vec::new();
-    for name in roles {
-        let role = role(name).unwrap_or_else(|error| {
-            eprintln!("hitm: {error}");
-            exit(2)
-        });
-        match Events::of(role) {
-            Ok(events) => return Ok((&role.name, events)),
-            Err(why) => reasons.push(format!("{name}: {why}")),
-        }
+    let of_this_cpu = DEFAULT_ROLES.into_iter().find(exists);
+    let name = std::env::var("HITM_ROLE")
+        .unwrap_or_else(|_| of_this_cpu.unwrap_or(DEFAULT_ROLES[0]).to_owned());
+    let role = role(&name).unwrap_or_else(|error| {
+        say(error);
+        exit(2)
+    });
+    match Events::of(role) {
+        Ok(events) => Ok((&role.name, events)),
+        Err(why) => Err(format!("{name}: {why}")),
     }
-    Err(reasons.pop().unwrap_or_default())
 }
 
 /// Events of one role on the calling thread.
@@ -169,31 +167,32 @@ fn benches(role: &str, events: Events) -> Result<()> {
     let topology = Topology::here()?;
     let cpus = Placement::Compact.order(&topology)?;
     pin::pin_current_thread(cpus[0])?;
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800))
-        .sample_size(20)
-        .nresamples(10_000)
+    let mut criterion = config::criterion("counters", 30, [200, 700])
         .with_measurement(events.clone())
         .configure_from_args();
-    let mut counts = vec![1, cpus.len()];
-    counts.dedup();
-    for &scenario in scenario::BuiltIn::ALL {
+    let threads = cpus.len();
+    for scenario in SCENARIOS.into_iter().filter(|s| threads >= s.min_threads()) {
         // The role is part of the name, lest criterion compare one with another.
         let mut group = criterion.benchmark_group(format!("{role}/{}", scenario.name()));
         group.sampling_mode(SamplingMode::Flat);
         for &layout in VmaLayout::ALL {
-            for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
-                let mut program = None;
-                let id = BenchmarkId::new(layout.name(), threads);
-                group.bench_function(id, |bencher| {
-                    let laid_out =
-                        || laid_out(layout, scenario, threads).expect("a scenario on a layout");
-                    let program = program.get_or_insert_with(laid_out);
-                    bencher
-                        .iter_custom(|faults| count(&events, &**program, &cpus[..threads], faults));
-                });
-            }
+            let mut arm = Counted {
+                events: &events,
+                spec: Spec::new(layout, scenario, threads),
+                cpus: &cpus,
+                arena: None,
+            };
+            let mut raised = !config::is_measured();
+            let id = BenchmarkId::new(layout.name(), threads);
+            let counted = |faults| {
+                raised = raised || arm.count(LEAST)? > 0.0;
+                match raised {
+                    true => Ok(Some(arm.count(faults)? + NOT_ZERO)),
+                    false => Ok(None),
+                }
+            };
+            let why = format!("none in {LEAST} faults");
+            measured::bench(&mut group, id, &why, counted)?;
         }
         group.finish();
     }
@@ -201,20 +200,34 @@ fn benches(role: &str, events: Events) -> Result<()> {
     Ok(())
 }
 
-fn laid_out(
-    layout: VmaLayout,
-    scenario: scenario::BuiltIn,
-    threads: usize,
-) -> Result<Box<dyn Loaded>> {
-    let spec = Spec::new(layout, scenario, threads);
-    let load = Load {
-        handicap_permille: 0,
-    };
-    spec.with(Arena::new(spec.bytes()).unwrap(), load)
+/// An arm whose events are counted.
+struct Counted<'a> {
+    events: &'a Events,
+    spec: Spec,
+    cpus: &'a [CpuId],
+    /// What the last program lay in.
+    arena: Option<Arena>,
 }
 
-/// What about `faults` faults of a thread raise while its neighbours fault on the other CPUs,
-/// scaled to that number. The thread is the first that faults; the calling thread becomes it.
+impl Counted<'_> {
+    /// What `faults` faults of a thread raise while its neighbours fault on the other CPUs.
+    fn count(&mut self, faults: u64) -> Result<f64> {
+        let arena = self.arena.take();
+        let mut arena = arena.map_or_else(|| Arena::new(self.spec.bytes()), Ok)?;
+        arena.reset(0);
+        let load = Load {
+            handicap_permille: 0,
+        };
+        let program = self.spec.with(arena, load)?;
+        let least = if config::is_measured() { LEAST } else { 1 };
+        let per_fault = count(self.events, &*program, self.cpus, faults.max(least));
+        self.arena = Some(program.into_arena());
+        Ok(per_fault * faults as f64)
+    }
+}
+
+/// What a fault of a thread raises, of about `faults`, while its neighbours fault on the other
+/// CPUs. The thread is the first that faults; the calling thread becomes it.
 fn count(events: &Events, program: &dyn Loaded, cpus: &[CpuId], faults: u64) -> f64 {
     let mut roles: Vec<usize> = (0..cpus.len()).collect();
     let counted = roles.iter().position(|id| program.role(*id).counted);
@@ -254,6 +267,6 @@ fn count(events: &Events, program: &dyn Loaded, cpus: &[CpuId], faults: u64) -> 
         let value = events.end(());
         done.store(true, Ordering::Relaxed);
         seat.leave();
-        value * faults as f64 / (operations(&*seat) - before) as f64
+        value / (operations(&*seat) - before) as f64
     })
 }

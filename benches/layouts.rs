@@ -5,6 +5,10 @@
 //! warm-up included. Criterion measures one layout to the end before the next, so that drift of
 //! the machine becomes a difference of layouts; `hitm run` interleaves them and is what to trust.
 
+#[path = "support/config.rs"]
+mod config;
+#[path = "support/measured.rs"]
+mod measured;
 #[path = "support/windows.rs"]
 mod windows;
 
@@ -20,23 +24,17 @@ use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::scenario;
 use hitm::results::{EnvironmentFile, RunFolder, RunRecord, run_id};
 use std::time::{Duration, SystemTime};
-use windows::{Windows, or_exit};
+use windows::{DISTURBED, Windows};
 
 criterion_group! {
     name = benches;
-    // Half a minute a scenario. Twenty measurements of five windows each; more resamples than
-    // these take longer than the measurement.
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1500))
-        .sample_size(20)
-        .nresamples(10_000);
+    config = config::criterion("layouts", 160, [200, 700]);
     targets = layouts
 }
 criterion_main!(benches);
 
 fn layouts(criterion: &mut Criterion) {
-    or_exit(all(criterion));
+    measured::or_exit(all(criterion));
 }
 
 fn all(criterion: &mut Criterion) -> Result<()> {
@@ -53,12 +51,10 @@ fn all(criterion: &mut Criterion) -> Result<()> {
             for &threads in counts.iter().filter(|n| **n >= scenario.min_threads()) {
                 let mut windows = None;
                 let id = BenchmarkId::new(layout.name(), threads);
-                group.bench_function(id, |bencher| {
-                    bencher.iter_custom(|iterations| {
-                        let cpus = &cpus[..threads];
-                        or_exit(run.take(&mut windows, (scenario, layout), cpus, iterations))
-                    });
-                });
+                measured::bench(&mut group, id, DISTURBED, |iterations| {
+                    let cpus = &cpus[..threads];
+                    run.take(&mut windows, (scenario, layout), cpus, iterations)
+                })?;
             }
         }
         group.finish();
@@ -81,7 +77,6 @@ struct Run {
 
 impl Run {
     fn new(topology: &Topology) -> Run {
-        let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
         let now = SystemTime::now();
         let machine = Environment::record(topology);
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
@@ -90,7 +85,7 @@ impl Run {
             machine,
             seed: since.map_or(1, |time| time.as_secs()),
             folder: None,
-            keep: asked("--bench") && !asked("--test"),
+            keep: config::is_measured(),
             rows: 0,
             invalid: 0,
         }
@@ -102,7 +97,7 @@ impl Run {
         (scenario, layout): (scenario::BuiltIn, VmaLayout),
         cpus: &[CpuId],
         iterations: u64,
-    ) -> Result<Duration> {
+    ) -> Result<Option<Duration>> {
         let windows = match windows {
             Some(windows) => windows,
             None => {
@@ -160,7 +155,7 @@ impl Run {
     fn say_what_was_disturbed(&self) {
         if let Some(folder) = &self.folder {
             eprintln!(
-                "hitm: {} windows in {}; {} of them were disturbed, and criterion was given the others",
+                "hitm: {} windows in {}; {} of them were disturbed, and criterion was given none of those",
                 self.rows,
                 folder.path().display(),
                 self.invalid

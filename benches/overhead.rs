@@ -3,42 +3,41 @@
 //! `fault-loop`: a fault as `hitm run` times it. `by-hand`: the same accesses in one plain loop.
 //! `empty-program`: a batch in which nothing is done, a call and a reading of the clock; there is
 //! one batch in about 10 µs. `clock`: that reading alone. The ratio of the first two with its
-//! interval, interleaved: `cargo bench --bench figures -- overhead`.
+//! interval, interleaved: `hitm study overhead`.
 
-#[path = "support/by_hand.rs"]
-mod by_hand;
+#[path = "support/config.rs"]
+mod config;
+#[path = "support/measured.rs"]
+mod measured;
 #[path = "support/windows.rs"]
 mod windows;
 
-use by_hand::ByHand;
-use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use hitm::backend::faults::FaultArms;
 use hitm::backend::native::loaded::{Load, Loaded};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Build, Native};
 use hitm::error::Result;
-use hitm::experiment::{BackendKind, Design, PlannedSample, Point};
+use hitm::experiment::{Backend, BackendKind, Design, PlannedSample, Point};
 use hitm::machine::{Placement, Topology};
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
 use hitm::program::{Program, WithProgram};
 use hitm::space::arena::Arena;
 use hitm::space::memory::Memory;
+use hitm::study::by_hand::ByHand;
 use std::time::{Duration, Instant};
-use windows::{Windows, or_exit};
+use windows::{DISTURBED, Windows};
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(20);
+    config = config::criterion("overhead", 15, [300, 2000]);
     targets = overhead
 }
 criterion_main!(benches);
 
 fn overhead(criterion: &mut Criterion) {
-    or_exit(all(criterion));
+    measured::or_exit(all(criterion));
 }
 
 fn all(criterion: &mut Criterion) -> Result<()> {
@@ -47,31 +46,56 @@ fn all(criterion: &mut Criterion) -> Result<()> {
     // More iterations are more windows, not longer ones: there is no slope to fit.
     group.sampling_mode(SamplingMode::Flat);
 
-    let faults = FaultArms::new(
-        &["split-packed".parse()?],
-        vec![(scenario::BuiltIn::OneVma, 1)],
-        PageWork::None,
+    let mut windows = None;
+    measured::bench(
+        &mut group,
+        BenchmarkId::from_parameter("fault-loop"),
+        DISTURBED,
+        |iterations| {
+            take(&mut windows, iterations, || {
+                let faults = FaultArms::new(
+                    &["split-packed".parse()?],
+                    vec![(scenario::BuiltIn::OneVma, 1)],
+                    PageWork::None,
+                )?;
+                Native::new(faults, vec![cpus.clone()], Timing::default())
+            })
+        },
     )?;
-    let native = Native::new(faults, vec![cpus.clone()], Timing::default())?;
-    let mut windows = Windows::new(design()?, native);
-    group.bench_function("fault-loop", |bencher| {
-        bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
-    });
-
-    let mut windows = Windows::new(design()?, ByHand::new(cpus.clone())?);
-    group.bench_function("by-hand", |bencher| {
-        bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
-    });
-
-    let native = Native::new(Empties, vec![cpus], Timing::default())?;
-    let mut windows = Windows::new(design()?, native);
-    group.bench_function("empty-program", |bencher| {
-        bencher.iter_custom(|iterations| or_exit(windows.take(iterations)).0);
-    });
-
+    let mut windows = None;
+    measured::bench(
+        &mut group,
+        BenchmarkId::from_parameter("by-hand"),
+        DISTURBED,
+        |iterations| take(&mut windows, iterations, || ByHand::new(cpus.clone())),
+    )?;
+    let mut windows = None;
+    measured::bench(
+        &mut group,
+        BenchmarkId::from_parameter("empty-program"),
+        DISTURBED,
+        |iterations| {
+            take(&mut windows, iterations, || {
+                Native::new(Empties, vec![cpus.clone()], Timing::default())
+            })
+        },
+    )?;
     group.bench_function("clock", |bencher| bencher.iter(Instant::now));
     group.finish();
     Ok(())
+}
+
+/// What criterion is told of so many iterations on a backend, which is made for the first of them.
+fn take<B: Backend + 'static>(
+    windows: &mut Option<Windows>,
+    iterations: u64,
+    backend: impl FnOnce() -> Result<B>,
+) -> Result<Option<Duration>> {
+    let windows = match windows {
+        Some(windows) => windows,
+        None => windows.insert(Windows::new(design()?, backend()?)),
+    };
+    Ok(windows.take(iterations)?.0)
 }
 
 /// Names are for rows, and these rows go nowhere.

@@ -1,6 +1,11 @@
 //! Speed of the simulator on one host thread, timing model on, in accesses a second.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+#[path = "support/config.rs"]
+mod config;
+
+use criterion::{
+    BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+};
 use hitm::machine::Placement;
 use hitm::program::fault;
 use hitm::program::fault::layouts::VmaLayout;
@@ -21,11 +26,11 @@ fn load(name: &str) -> Machine {
 
 /// Patterns of a defined order: the coherence model alone.
 fn patterns(c: &mut Criterion) {
-    const ACCESSES: u64 = 2_000_000;
+    const ACCESSES: u64 = 200_000;
     let mut group = c.benchmark_group("pattern");
     group
         .throughput(Throughput::Elements(ACCESSES))
-        .sample_size(20);
+        .sampling_mode(SamplingMode::Flat);
     for (pattern, cores) in [
         (Pattern::SameLine, 2),
         (Pattern::Padded, 2),
@@ -42,7 +47,7 @@ fn patterns(c: &mut Criterion) {
 /// The fault path on coroutines: `broadwell-ep`, `one-vma`.
 fn faults(c: &mut Criterion) {
     let mut group = c.benchmark_group("one-vma");
-    group.sample_size(10);
+    group.sampling_mode(SamplingMode::Flat);
     for threads in [1, 12, 56] {
         let spec = SampleSpec {
             program: fault::Spec {
@@ -76,7 +81,7 @@ fn faults(c: &mut Criterion) {
 fn cores(c: &mut Criterion) {
     const ROUNDS: u64 = 50;
     let mut group = c.benchmark_group("cores");
-    group.sample_size(10);
+    group.sampling_mode(SamplingMode::Flat);
     for threads in [8, 64, 512] {
         group.throughput(Throughput::Elements(threads as u64 * ROUNDS * 17));
         group.bench_function(BenchmarkId::from_parameter(threads), |b| {
@@ -103,5 +108,9 @@ fn cores(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, patterns, faults, cores);
+criterion_group! {
+    name = benches;
+    config = config::criterion("sim", 25, [300, 2000]);
+    targets = patterns, faults, cores
+}
 criterion_main!(benches);

@@ -20,6 +20,7 @@ pub mod results;
 pub mod sim;
 pub mod space;
 pub mod stats;
+pub mod study;
 pub mod suggest;
 mod text;
 pub mod units;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The rooms from the bottom: a file uses its own room and rooms below it, never one above.
-const ROOMS: [&[&str]; 18] = [
+const ROOMS: [&[&str]; 19] = [
     &["error", "text", "units"],
     &["space"],
     &["layout"],
@@ -25,6 +25,7 @@ const ROOMS: [&[&str]; 18] = [
     &["backend"],
     &["calibrate"],
     &["report"],
+    &["study"],
     &["commands"],
 ];
 

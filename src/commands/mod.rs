@@ -34,6 +34,7 @@ mod resolve;
 mod run;
 mod show_struct;
 mod sim;
+mod study;
 mod verdicts;
 
 /// A subcommand of `hitm`.
@@ -61,6 +62,9 @@ pub enum Command {
     Reproduce(reproduce::Args),
     /// Run the same experiment on a machine model
     Sim(Box<sim::Args>),
+    /// How often the statistics err, how well the simulator predicts this machine, what the harness
+    /// adds: the studies behind METHODOLOGY.md
+    Study(study::Args),
     /// Compute the verdicts of finished runs again, from their rows
     Verdicts(verdicts::Args),
 }
@@ -78,6 +82,7 @@ impl Command {
             Command::Plot(args) => plot::run(args),
             Command::Reproduce(args) => reproduce::run(args),
             Command::Sim(args) => sim::run(*args),
+            Command::Study(args) => study::run(args),
             Command::Verdicts(args) => verdicts::run(args),
         }
     }

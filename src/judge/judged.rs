@@ -3,7 +3,7 @@
 use super::row::Compared;
 use super::strata::{Seen, Strata, look_of};
 use crate::experiment::{Arm, Ending};
-use crate::stats::{Comparison, Look, Pairing, Rule, Verdict};
+use crate::stats::{Comparison, Look, Rule, UnitOf, Verdict};
 
 /// One arm against the baseline.
 pub(super) struct Judged {
@@ -29,7 +29,7 @@ impl Judged {
     /// What the blocks say of a run that ended so, but for the placebo.
     pub fn said(&self, rule: Rule, ending: Ending) -> Said {
         let effects = self.seen.iter().map(|one| one.effect);
-        let look = look_of(effects, Pairing::Slots, rule, ending);
+        let look = look_of(effects, UnitOf::SlotCouple, rule, ending);
         let strata = Strata::of(&self.seen, rule, ending);
         let verdict = match (look, strata.depends_on.is_empty()) {
             (Some(_), false) => Verdict::Depends,

@@ -14,7 +14,7 @@ pub use strata::Factor;
 
 use crate::experiment::{Arm, Ending, Point, Prefetch, Sample, Stratum};
 use crate::program::fault::layouts::VmaLayout;
-use crate::stats::{Comparison, Effect, Interval, Look, Pairing, Parity, Rule, Verdict};
+use crate::stats::{Comparison, Effect, Interval, Look, Parity, Rule, UnitOf, Verdict};
 use judged::{Judged, Said};
 use placebo::Placebo;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ impl Judge {
                         compared,
                         other_code: baseline.code != sample.code,
                         seen: Vec::new(),
-                        comparison: Comparison::new(self.rule, Pairing::Slots),
+                        comparison: Comparison::new(self.rule, UnitOf::SlotCouple),
                         decided: false,
                     });
                     entries.len() - 1

@@ -5,7 +5,7 @@
 //! sample in a stratum (`experiment`), the test of two groups (`stats`).
 
 use crate::experiment::{Ending, Stratum};
-use crate::stats::{Comparison, Difference, Effect, Look, Pairing, Rule, Units, Verdict};
+use crate::stats::{Comparison, Difference, Effect, Look, Rule, UnitOf, Units, Verdict};
 use crate::text::words;
 use std::collections::BTreeSet;
 
@@ -110,14 +110,14 @@ impl Strata {
 /// error is controlled against.
 pub(super) fn look_of(
     effects: impl Iterator<Item = Effect>,
-    pairing: Pairing,
+    unit_of: UnitOf,
     rule: Rule,
     ending: Ending,
 ) -> Option<Look> {
     if ending == Ending::BlocksTaken {
-        return Look::once(effects, pairing, rule);
+        return Look::once(effects, unit_of, rule);
     }
-    let mut comparison = Comparison::new(rule, pairing);
+    let mut comparison = Comparison::new(rule, unit_of);
     for effect in effects {
         comparison.push(effect);
     }
@@ -128,10 +128,10 @@ pub(super) fn look_of(
 }
 
 /// What a unit is in a stratum.
-fn pairing(stratum: &Stratum) -> Pairing {
+fn unit_of(stratum: &Stratum) -> UnitOf {
     match stratum.slot {
-        Some(_) => Pairing::None,
-        None => Pairing::Slots,
+        Some(_) => UnitOf::Block,
+        None => UnitOf::SlotCouple,
     }
 }
 
@@ -157,14 +157,14 @@ fn looks(seen: &[Seen], factors: &[Factor], rule: Rule, ending: Ending) -> Vec<(
     let look = |at: Stratum| {
         let units = units(seen, factors, at);
         let enough = units.values().len() >= Difference::FEWEST;
-        let look = || look_of(within(seen, factors, at), pairing(&at), rule, ending);
+        let look = || look_of(within(seen, factors, at), unit_of(&at), rule, ending);
         enough.then(look).flatten().map(|look| (at, look))
     };
     strata(seen, factors).into_iter().filter_map(look).collect()
 }
 
 fn units(seen: &[Seen], factors: &[Factor], at: Stratum) -> Units {
-    let mut units = Units::new(pairing(&at));
+    let mut units = Units::new(unit_of(&at));
     within(seen, factors, at).for_each(|effect| units.push(effect));
     units
 }

@@ -7,7 +7,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::boundary::Boundary;
 use super::location::{TRIM, widening};
-use super::{Effect, Interval, Pairing, Units, Verdict};
+use super::{Effect, Interval, UnitOf, Units, Verdict};
 use std::sync::{Mutex, PoisonError};
 
 /// Units at the first look. With fewer, trimming leaves too little to judge the spread by.
@@ -74,10 +74,10 @@ impl Look {
     /// fixed number of blocks. `None` for fewer than five units.
     pub fn once(
         blocks: impl IntoIterator<Item = Effect>,
-        pairing: Pairing,
+        unit_of: UnitOf,
         rule: Rule,
     ) -> Option<Look> {
-        let mut units = Units::new(pairing);
+        let mut units = Units::new(unit_of);
         blocks.into_iter().for_each(|block| units.push(block));
         Look::at(&units, rule.error, rule.margin)
     }
@@ -121,11 +121,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// No blocks yet; `pairing` says what a unit is.
-    pub fn new(rule: Rule, pairing: Pairing) -> Comparison {
+    /// No blocks yet; `unit_of` says what a unit is.
+    pub fn new(rule: Rule, unit_of: UnitOf) -> Comparison {
         Comparison {
             rule,
-            units: Units::new(pairing),
+            units: Units::new(unit_of),
             looks: 0,
             next_look: FIRST_LOOK,
             latest: None,
@@ -274,7 +274,7 @@ mod tests {
 
     /// Measure until decided or `units` are spent.
     fn measure(seed: u64, effect: f64, rule: Rule, units: usize) -> Look {
-        let mut comparison = Comparison::new(rule, Pairing::Slots);
+        let mut comparison = Comparison::new(rule, UnitOf::SlotCouple);
         for block in blocks(seed, effect).take(2 * units) {
             if comparison.push(block) && comparison.is_decided() {
                 return *comparison.latest().unwrap();
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn the_verdict_is_always_that_of_the_interval_shown() {
         let rule = Rule::default();
-        let mut comparison = Comparison::new(rule, Pairing::Slots);
+        let mut comparison = Comparison::new(rule, UnitOf::SlotCouple);
         for block in blocks(1, 0.03).take(300) {
             if comparison.push(block) {
                 let look = comparison.latest().unwrap();
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn looks_come_at_growing_numbers_of_units() {
-        let mut comparison = Comparison::new(Rule::default(), Pairing::Slots);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         let looks: Vec<usize> = blocks(1, 0.0)
             .take(2 * 50)
             .filter_map(|block| {
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_budget_spends_what_is_left() {
-        let mut comparison = Comparison::new(Rule::default(), Pairing::Slots);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         blocks(2, 0.0).take(16).for_each(|block| {
             comparison.push(block);
         });
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_verdict_that_ended_the_measurement_is_left_as_it_was() {
-        let mut comparison = Comparison::new(Rule::default(), Pairing::Slots);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         blocks(1, 1.0).take(16).for_each(|block| {
             comparison.push(block);
         });
@@ -404,12 +404,12 @@ mod tests {
 
     #[test]
     fn four_units_are_no_ground_for_a_verdict() {
-        let mut comparison = Comparison::new(Rule::default(), Pairing::Slots);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         blocks(1, 1.0).take(9).for_each(|block| {
             comparison.push(block);
         });
         assert_eq!(comparison.finish(), None);
-        assert_eq!(Look::once([], Pairing::Slots, Rule::default()), None);
+        assert_eq!(Look::once([], UnitOf::SlotCouple, Rule::default()), None);
     }
 
     #[test]
@@ -423,9 +423,9 @@ mod tests {
             margin: 0.0,
             ..Rule::default()
         };
-        let look = Look::once(exact.clone(), Pairing::Slots, strict).unwrap();
+        let look = Look::once(exact.clone(), UnitOf::SlotCouple, strict).unwrap();
         assert_eq!(look.verdict, Verdict::Regression);
-        let look = Look::once(exact, Pairing::Slots, Rule::default()).unwrap();
+        let look = Look::once(exact, UnitOf::SlotCouple, Rule::default()).unwrap();
         assert_eq!(look.verdict, Verdict::Equivalent);
     }
 }

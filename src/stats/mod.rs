@@ -20,5 +20,5 @@ pub use interval::Interval;
 pub use location::TRIM;
 pub use quantile::{Spread, geometric_mean, median, quantile};
 pub use summary::Summary;
-pub use units::{Effect, Pairing, Parity, Units};
+pub use units::{Effect, Parity, UnitOf, Units};
 pub use verdict::Verdict;

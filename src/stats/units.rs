@@ -54,11 +54,11 @@ impl Effect {
 
 /// Which blocks make a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairing {
+pub enum UnitOf {
     /// Two, one of each slot parity.
-    Slots,
+    SlotCouple,
     /// One: all blocks lie at slots of one parity.
-    None,
+    Block,
 }
 
 /// Blocks, formed into units as they arrive.
@@ -71,7 +71,7 @@ pub enum Pairing {
 /// formed do not change when more blocks arrive.
 #[derive(Clone, Debug)]
 pub struct Units {
-    pairing: Pairing,
+    unit_of: UnitOf,
     values: Vec<f64>,
     waiting: VecDeque<(Parity, f64)>,
     invalid: u64,
@@ -79,9 +79,9 @@ pub struct Units {
 
 impl Units {
     /// No block yet.
-    pub fn new(pairing: Pairing) -> Units {
+    pub fn new(unit_of: UnitOf) -> Units {
         Units {
-            pairing,
+            unit_of,
             values: Vec::new(),
             waiting: VecDeque::new(),
             invalid: 0,
@@ -94,7 +94,7 @@ impl Units {
             self.invalid += 1;
             return;
         }
-        if self.pairing == Pairing::None {
+        if self.unit_of == UnitOf::Block {
             self.values.push(block.log_ratio);
             return;
         }
@@ -115,9 +115,9 @@ impl Units {
 
     /// Blocks that entered a unit.
     pub fn blocks(&self) -> u64 {
-        let blocks = match self.pairing {
-            Pairing::Slots => 2,
-            Pairing::None => 1,
+        let blocks = match self.unit_of {
+            UnitOf::SlotCouple => 2,
+            UnitOf::Block => 1,
         };
         blocks * self.values.len() as u64
     }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn units(blocks: &[Effect]) -> Units {
-        let mut units = Units::new(Pairing::Slots);
+        let mut units = Units::new(UnitOf::SlotCouple);
         blocks.iter().for_each(|&block| units.push(block));
         units
     }

@@ -15,6 +15,7 @@ mod layouts;
 mod output;
 mod refused;
 mod resume;
+mod study;
 mod suggest;
 mod verdicts;
 

@@ -1,66 +1,73 @@
 //! How well the simulator, told what `hitm probe --calibrate` measures, predicts this machine.
 //!
-//! `cargo bench --bench prediction -- 40` takes 40 blocks at every design point (20 if no number
-//! is given): all layouts and scenarios, at 1 and 2 threads. Every block begins with a round of
-//! the calibration; every native sample is predicted with the transfer mode its own probe saw.
-//! Nothing is fitted to time per fault.
+//! All layouts and scenarios, at 1 and 2 threads. Every block begins with a round of the
+//! calibration; every native sample is predicted with the transfer mode its own probe saw. Nothing
+//! is fitted to time per fault.
 
-use hitm::backend::faults::FaultArms;
-use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Native, PACE};
-use hitm::calibrate::{About, Calibration, Findings, Geometry};
-use hitm::error::Result;
-use hitm::experiment::{
+use crate::backend::faults::FaultArms;
+use crate::backend::native::pool::Timing;
+use crate::backend::native::{Native, PACE};
+use crate::calibrate::{About, Calibration, Findings, Geometry};
+use crate::error::Result;
+use crate::experiment::{
     Arm, Backend, BackendKind, Design, Ending, Limits, Measured, PlannedSample, Point, Sample,
-    Scenario, Watch, drive,
+    Scenario, Stratum, Watch, drive,
 };
-use hitm::judge::{self, Terms, VerdictRow};
-use hitm::machine::{CpuModel, Distance, Placement, Topology, Vendor};
-use hitm::program::fault;
-use hitm::program::fault::layouts::VmaLayout;
-use hitm::program::fault::path::PageWork;
-use hitm::program::fault::scenario;
-use hitm::program::totals::Totals;
-use hitm::sim::Machine;
-use hitm::sim::run::{SampleSpec, run};
-use hitm::stats::{Spread, Verdict};
+use crate::judge::{self, Terms, VerdictRow};
+use crate::machine::{CpuModel, Distance, Placement, Topology, Vendor};
+use crate::program::fault;
+use crate::program::fault::layouts::VmaLayout;
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario;
+use crate::program::totals::Totals;
+use crate::report::columns::Columns;
+use crate::sim::Machine;
+use crate::sim::run::{SampleSpec, run};
+use crate::stats::{Spread, Verdict};
+use crate::units::time;
 use rayon::prelude::*;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Blocks at every design point if nothing is said.
-const BLOCKS: u64 = 20;
 /// Calibration before the first block, in rounds: modes are known before they are needed.
 const ROUNDS: usize = 100;
 /// Tries to take a sample on undisturbed cores.
 const TRIES: usize = 20;
 /// Probes are told apart in steps of 3 %: as many simulations as that needs.
 const STEP: f64 = 1.03;
-/// FaultArms of a thread in a simulated window; 500 change no figure by 1 %.
+/// Faults of a thread in a simulated window; 500 change no figure by 1 %.
 const FAULTS: u64 = 2000;
 /// Shorter than `hitm run`'s, so that more samples of a busy machine are undisturbed.
 const WINDOW: Duration = Duration::from_micros(1500);
 /// What the figure is to be.
 const TARGET_PERCENT: f64 = 15.0;
 
-fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (numbers, words): (Vec<&String>, Vec<&String>) = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with('-'))
-        .partition(|argument| argument.parse::<u64>().is_ok());
-    // `cargo test` runs benches without `--bench`; `cargo bench -- WORD` asks for what has WORD
-    // in its name.
-    let wanted = words.iter().all(|word| "prediction".contains(*word));
-    if !arguments.iter().any(|argument| argument == "--bench") || !wanted {
-        return Ok(());
-    }
-    let blocks = numbers.first().and_then(|n| n.parse().ok());
-    let session = measure(blocks.unwrap_or(BLOCKS))?;
+/// How long.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Blocks at every design point; an interval needs 10
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    blocks: u64,
+    /// Seed of the order
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// What the simulator said beside what was measured.
+pub struct Prediction {
+    session: Session,
+    /// One a layout and design point.
+    pub rows: Vec<Predicted>,
+}
+
+/// Measure, then predict.
+pub fn study(args: &Args) -> Result<Prediction> {
+    let session = measure(args)?;
     let predictions = predict(&session)?;
-    report(&session, &predictions);
-    Ok(())
+    let rows = rows(&session, &predictions);
+    Ok(Prediction { session, rows })
 }
 
 /// What was measured in one session.
@@ -129,7 +136,7 @@ impl Watch for Collect {
     }
 }
 
-fn measure(blocks: u64) -> Result<Session> {
+fn measure(args: &Args) -> Result<Session> {
     let topology = Topology::here()?;
     let baseline = VmaLayout::SplitPacked;
     let others = VmaLayout::ALL.iter().filter(|layout| **layout != baseline);
@@ -148,6 +155,7 @@ fn measure(blocks: u64) -> Result<Session> {
         .collect();
     let design = Design {
         run: "prediction".to_owned(),
+        seed: args.seed,
         ..Design::new(
             BackendKind::Native,
             "here",
@@ -180,7 +188,7 @@ fn measure(blocks: u64) -> Result<Session> {
     };
     let limits = Limits {
         budget: None,
-        blocks: Some(blocks),
+        blocks: Some(args.blocks),
     };
     let never = AtomicBool::new(false);
     drive(
@@ -208,7 +216,7 @@ fn measure(blocks: u64) -> Result<Session> {
 
 /// Everything that decides a prediction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Case {
+struct Circumstances {
     layout: String,
     scenario: Scenario,
     threads: usize,
@@ -217,8 +225,8 @@ struct Case {
     probe: Option<i32>,
 }
 
-impl Case {
-    fn of(sample: &Sample) -> Case {
+impl Circumstances {
+    fn of(sample: &Sample) -> Circumstances {
         let layout = match &sample.arm {
             Arm::Again | Arm::Recompiled => VmaLayout::SplitPacked.name().to_owned(),
             arm => arm.to_string(),
@@ -226,7 +234,7 @@ impl Case {
         let probe = sample
             .probe_ns
             .map(|ns| (ns.ln() / STEP.ln()).round() as i32);
-        Case {
+        Circumstances {
             layout,
             scenario: sample.point.scenario.clone(),
             threads: sample.point.threads,
@@ -280,13 +288,12 @@ fn machine(session: &Session, probe_ns: Option<f64>) -> Result<Machine> {
     Ok(machine)
 }
 
-fn predict(session: &Session) -> Result<BTreeMap<Case, f64>> {
-    let cases: BTreeSet<Case> = valid(session).map(Case::of).collect();
-    cases
-        .into_par_iter()
-        .map(|case| {
-            let ns = case.nanoseconds(session)?;
-            Ok((case, ns))
+fn predict(session: &Session) -> Result<BTreeMap<Circumstances, f64>> {
+    let all: BTreeSet<Circumstances> = valid(session).map(Circumstances::of).collect();
+    all.into_par_iter()
+        .map(|one| {
+            let ns = one.nanoseconds(session)?;
+            Ok((one, ns))
         })
         .collect()
 }
@@ -300,15 +307,34 @@ fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 }
 
 /// One layout at one design point.
-struct Row {
+#[derive(Serialize)]
+pub struct Predicted {
+    threads: usize,
+    scenario: String,
+    layout: String,
     predicted_ns: f64,
     measured_ns: f64,
-    /// Predicted over measured, the median of the samples.
-    ratio: f64,
+    /// Of predicted over measured, the median of the samples.
+    error_percent: f64,
+    /// Against the baseline; empty for the baseline.
+    verdict: Option<Verdict>,
+    ratio: Option<f64>,
+    predicted_ratio: Option<f64>,
 }
 
-fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
-    println!("{}", session.findings.to_toml(&session.about()));
+impl Predicted {
+    /// Whether a decided verdict is on the predicted side.
+    fn is_right(&self) -> Option<bool> {
+        let predicted = self.predicted_ratio?;
+        match self.verdict? {
+            Verdict::Regression => Some(predicted > 1.0),
+            Verdict::Improvement => Some(predicted < 1.0),
+            _ => None,
+        }
+    }
+}
+
+fn rows(session: &Session, predictions: &BTreeMap<Circumstances, f64>) -> Vec<Predicted> {
     let mut cells: BTreeMap<(usize, String, String), Vec<(f64, f64)>> = BTreeMap::new();
     for sample in valid(session) {
         let key = (
@@ -316,100 +342,104 @@ fn report(session: &Session, predictions: &BTreeMap<Case, f64>) {
             sample.point.scenario.to_string(),
             sample.arm.to_string(),
         );
-        let pair = (predictions[&Case::of(sample)], sample.ns_per_fault);
+        let pair = (predictions[&Circumstances::of(sample)], sample.ns_per_fault);
         cells.entry(key).or_default().push(pair);
     }
-    println!(
-        "{} of {} samples are valid.",
-        valid(session).count(),
-        session.samples.len()
-    );
-    println!(
-        "Nanoseconds a fault, medians; verdicts and ratios against {}.\n",
-        VmaLayout::SplitPacked.name()
-    );
-    println!(
-        "{:<3} {:<16} {:<24} {:>9} {:>9} {:>7}   {:<13} {:>7} {:>9}",
-        "thr",
-        "scenario",
-        "layout",
-        "predicted",
-        "measured",
-        "error",
-        "verdict",
-        "ratio",
-        "predicted"
-    );
-    let rows: BTreeMap<_, Row> = cells
-        .into_iter()
-        .filter_map(|(key, pairs)| {
-            let row = Row {
-                predicted_ns: median(pairs.iter().map(|p| p.0))?,
-                measured_ns: median(pairs.iter().map(|p| p.1))?,
-                ratio: median(pairs.iter().map(|p| p.0 / p.1))?,
-            };
-            Some((key, row))
-        })
-        .collect();
-    let (mut right, mut decided) = (0, 0);
-    for ((threads, scenario, layout), row) in &rows {
-        print!(
-            "{threads:<3} {scenario:<16} {layout:<24} {:>9.1} {:>9.1} {:>+6.1}%",
-            row.predicted_ns,
-            row.measured_ns,
-            100.0 * (row.ratio - 1.0)
-        );
+    let row = |((threads, scenario, layout), pairs): ((usize, String, String), Vec<(f64, f64)>)| {
+        let key = (threads, &*scenario, &*layout);
         let verdict = session.verdicts.iter().find(|v| {
-            (v.point.threads, v.point.scenario.name()) == (*threads, scenario)
-                && v.arm.to_string() == *layout
+            (
+                v.point.threads,
+                v.point.scenario.name(),
+                &*v.arm.to_string(),
+            ) == key
+                && (&v.stratum, &v.role) == (&Stratum::default(), &None)
         });
-        let predicted = predicted_ratio(session, predictions, (*threads, scenario, layout));
-        if let (Some(verdict), Some(predicted)) = (verdict, predicted) {
-            let side = match verdict.verdict {
-                Verdict::Regression => Some(predicted > 1.0),
-                Verdict::Improvement => Some(predicted < 1.0),
-                _ => None,
-            };
-            decided += usize::from(side.is_some());
-            right += usize::from(side == Some(true));
-            print!(
-                "   {:<13} {:>7.3} {predicted:>9.3}{}",
-                verdict.verdict,
-                verdict.ratio.unwrap_or(f64::NAN),
-                if side == Some(false) {
-                    "  wrong side"
-                } else {
-                    ""
-                }
-            );
-        }
-        println!();
-    }
-    println!();
-    let points: BTreeSet<(usize, &str)> = rows.keys().map(|(t, s, _)| (*t, s.as_str())).collect();
-    for (threads, scenario) in points {
-        let of = rows
-            .iter()
-            .filter(|((t, s, _), _)| *t == threads && s == scenario);
-        summarise(
-            &format!("{scenario}, {threads} threads"),
-            of.map(|(_, row)| row),
+        let predicted_ratio = verdict.and_then(|_| predicted_ratio(session, predictions, key));
+        Some(Predicted {
+            predicted_ns: median(pairs.iter().map(|p| p.0))?,
+            measured_ns: median(pairs.iter().map(|p| p.1))?,
+            error_percent: 100.0 * (median(pairs.iter().map(|p| p.0 / p.1))? - 1.0),
+            verdict: verdict.map(|row| row.verdict),
+            ratio: verdict.and_then(|row| row.ratio),
+            predicted_ratio,
+            threads,
+            scenario,
+            layout,
+        })
+    };
+    cells.into_iter().filter_map(row).collect()
+}
+
+impl Prediction {
+    /// For reading: the calibrated machine, every row, and how far they are off.
+    pub fn table(&self) -> String {
+        let Prediction { session, rows } = self;
+        let mut out = format!("{}\n", session.findings.to_toml(&session.about()));
+        out += &format!(
+            "{} of {} samples are valid.\nMedians; verdicts and ratios against {}.\n\n",
+            valid(session).count(),
+            session.samples.len(),
+            VmaLayout::SplitPacked.name()
         );
+        let mut columns = Columns::new("><<>>><>><");
+        columns.row([
+            "threads",
+            "scenario",
+            "layout",
+            "predicted",
+            "measured",
+            "error",
+            "verdict",
+            "ratio",
+            "predicted",
+            "",
+        ]);
+        for row in rows {
+            let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |r| format!("{r:.3}"));
+            let side = match row.is_right() {
+                Some(false) => "wrong side",
+                _ => "",
+            };
+            columns.row([
+                row.threads.to_string(),
+                row.scenario.clone(),
+                row.layout.clone(),
+                time(row.predicted_ns),
+                time(row.measured_ns),
+                format!("{:+.1} %", row.error_percent),
+                row.verdict.map_or(String::new(), |v| v.to_string()),
+                ratio(row.ratio),
+                ratio(row.predicted_ratio),
+                side.to_owned(),
+            ]);
+        }
+        out += &format!("{columns}\n");
+        let points: BTreeSet<_> = rows.iter().map(|r| (r.threads, &r.scenario)).collect();
+        for point in points {
+            let of = rows.iter().filter(|r| (r.threads, &r.scenario) == point);
+            out += &summary(&format!("{}, {} threads", point.1, point.0), of);
+        }
+        for threads in [1, 2] {
+            let of = rows.iter().filter(|row| row.threads == threads);
+            out += &summary(&format!("{threads} threads"), of);
+        }
+        out += &summary("all", rows.iter());
+        let decided: Vec<bool> = rows.iter().filter_map(Predicted::is_right).collect();
+        out + &format!(
+            "target: median error at most {TARGET_PERCENT} %; order preserved\n\
+             order: {} of {} decided verdicts are on the predicted side\n",
+            decided.iter().filter(|right| **right).count(),
+            decided.len()
+        )
     }
-    for threads in [1, 2] {
-        let of = rows.iter().filter(|((t, ..), _)| *t == threads);
-        summarise(&format!("{threads} threads"), of.map(|(_, row)| row));
-    }
-    summarise("all", rows.values());
-    println!("target: median error at most {TARGET_PERCENT} %; order preserved");
-    println!("order: {right} of {decided} decided verdicts are on the predicted side");
 }
 
 /// The layout's predicted time over the baseline's, paired within blocks as the verdicts are: two
 /// blocks of different slot parity are different experiments.
 fn predicted_ratio(
     session: &Session,
-    predictions: &BTreeMap<Case, f64>,
+    predictions: &BTreeMap<Circumstances, f64>,
     (threads, scenario, layout): (usize, &str, &str),
 ) -> Option<f64> {
     let of = |name: &str| -> BTreeMap<u64, f64> {
@@ -418,7 +448,7 @@ fn predicted_ratio(
                 (s.point.threads, s.point.scenario.name()) == (threads, scenario)
                     && s.arm.to_string() == name
             })
-            .map(|s| (s.block, predictions[&Case::of(s)]))
+            .map(|s| (s.block, predictions[&Circumstances::of(s)]))
             .collect()
     };
     let (arm, baseline) = (of(layout), of(VmaLayout::SplitPacked.name()));
@@ -430,11 +460,11 @@ fn predicted_ratio(
     (!logs.is_empty()).then(|| mean.exp())
 }
 
-fn summarise<'r>(what: &str, rows: impl Iterator<Item = &'r Row>) {
-    let errors: Vec<f64> = rows.map(|row| 100.0 * (row.ratio - 1.0).abs()).collect();
+fn summary<'r>(what: &str, rows: impl Iterator<Item = &'r Predicted>) -> String {
+    let errors: Vec<f64> = rows.map(|row| row.error_percent.abs()).collect();
     let within = errors.iter().filter(|e| **e <= TARGET_PERCENT).count();
     let of = errors.len();
-    if let Some(median) = median(errors) {
-        println!("{what}: median error {median:.1} % ({within} of {of} within {TARGET_PERCENT} %)");
-    }
+    median(errors).map_or(String::new(), |median| {
+        format!("{what}: median error {median:.1} % ({within} of {of} within {TARGET_PERCENT} %)\n")
+    })
 }

@@ -1,20 +1,22 @@
 //! What it costs to count: the same arm with the counters of `hitm run` open, and without.
 
-use crate::conduct::{Args, Either, cpus, design};
-use hitm::backend::faults::FaultArms;
-use hitm::backend::native::Native;
-use hitm::backend::native::pool::Timing;
-use hitm::counters::{Pmu, Rotation, Scope, roles};
-use hitm::error::{Error, Result};
-use hitm::experiment::{Arm, Backend, PlannedSample};
-use hitm::program::fault::path::PageWork;
-use hitm::program::fault::scenario;
+use super::conduct::{Either, cpus, design};
+use super::ratios::{Args, Ratios};
+use crate::backend::faults::FaultArms;
+use crate::backend::native::Native;
+use crate::backend::native::pool::Timing;
+use crate::counters::{Pmu, Rotation, Scope, roles};
+use crate::error::{Error, Result};
+use crate::experiment::{Arm, Backend, PlannedSample};
+use crate::program::fault::path::PageWork;
+use crate::program::fault::scenario;
 
 const POINT: &str = "one-vma";
 const ARMS: [&str; 3] = ["closed", Arm::AGAIN, "open"];
 
-/// The figure.
-pub fn figure(args: &Args) -> Result<String> {
+/// A fault with the counters of `hitm run` open over one with them closed, one thread. Also: the
+/// roles that were counted.
+pub fn study(args: &Args) -> Result<(Ratios, String)> {
     let all: Vec<&str> = roles().iter().map(|role| role.name.as_str()).collect();
     let plan = Rotation::new(&Pmu::here(), &all, Scope::User)?;
     let counted = plan.roles().join(", ");
@@ -42,14 +44,6 @@ pub fn figure(args: &Args) -> Result<String> {
         first_takes: |planned| (planned.arm == 2).then_some(PlannedSample { arm: 0, ..*planned }),
         second: |planned: &PlannedSample| closed.measure(&PlannedSample { arm: 0, ..*planned }),
     };
-    let figure = args.conduct(design(&ARMS, &[(POINT, 1)])?, &mut backend)?;
-    Ok(format!(
-        "counting: counters open over closed, split-packed, 1 thread: {} ({} over {}; A/A {}); \
-         counted: {counted}; {}",
-        figure.ratio(POINT, ARMS[2]),
-        figure.nanos(POINT, ARMS[2]),
-        figure.nanos(POINT, ARMS[0]),
-        figure.ratio(POINT, Arm::AGAIN),
-        figure.disturbed
-    ))
+    let ratios = args.ratios(design(&ARMS, &[(POINT, 1)])?, &mut backend, false)?;
+    Ok((ratios, counted))
 }

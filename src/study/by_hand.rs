@@ -4,17 +4,17 @@
 //! This is what the harness is held against: the same accesses in the same order and memory,
 //! without `Memory`, `Layout`, `Scenario`, programs, pool and batches.
 
-use hitm::backend::native::pool::Timing;
-use hitm::error::{Error, Result};
-use hitm::experiment::{Backend, Invalid, Measured, PlannedSample};
-use hitm::machine::accounting::{StealClock, ThreadWatch};
-use hitm::machine::{CpuId, pin};
-use hitm::program::fault::layouts::VmaLayout;
-use hitm::program::fault::path::PageWork;
-use hitm::program::fault::world::{VMA_SPAN, World, start_of};
-use hitm::program::fault::{Spec, scenario};
-use hitm::program::totals::ThreadFaults;
-use hitm::space::arena::Arena;
+use crate::backend::native::pool::Timing;
+use crate::error::{Error, Result};
+use crate::experiment::{Backend, Invalid, Measured, PlannedSample};
+use crate::machine::accounting::{StealClock, ThreadWatch};
+use crate::machine::{CpuId, pin};
+use crate::program::fault::layouts::VmaLayout;
+use crate::program::fault::path::PageWork;
+use crate::program::fault::world::{VMA_SPAN, World, start_of};
+use crate::program::fault::{Spec, scenario};
+use crate::program::totals::ThreadFaults;
+use crate::space::arena::Arena;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};

@@ -1,18 +1,19 @@
 //! The positive control: a known case of false sharing, through the harness and by hand. The
 //! harness must neither hide it nor make it.
 
-use crate::by_hand::plain;
-use crate::conduct::{Args, Either, cpus, design};
-use hitm::backend::native::loaded::{Load, Loaded};
-use hitm::backend::native::pool::Timing;
-use hitm::backend::native::{Build, Native};
-use hitm::error::Result;
-use hitm::experiment::{Arm, PlannedSample};
-use hitm::program::{Program, WithProgram};
-use hitm::space::PAGE;
-use hitm::space::arena::Arena;
-use hitm::space::memory::{Addr, Memory};
-use hitm::space::{LINE, PAIR};
+use super::by_hand::plain;
+use super::conduct::{Either, cpus, design};
+use super::ratios::{Args, Ratios};
+use crate::backend::native::loaded::{Load, Loaded};
+use crate::backend::native::pool::Timing;
+use crate::backend::native::{Build, Native};
+use crate::error::Result;
+use crate::experiment::{Arm, PlannedSample};
+use crate::program::{Program, WithProgram};
+use crate::space::PAGE;
+use crate::space::arena::Arena;
+use crate::space::memory::{Addr, Memory};
+use crate::space::{LINE, PAIR};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,8 @@ const APART: [usize; 3] = [LINE, LINE, 8];
 const HARNESS: &str = "harness";
 const BY_HAND: &str = "by-hand";
 
-/// The figure.
-pub fn figure(args: &Args) -> Result<String> {
+/// Two counters 8 bytes apart over two 64 bytes apart, added to by two threads.
+pub fn study(args: &Args) -> Result<Ratios> {
     let cpus = cpus(2)?;
     let mut backend = Either {
         first: Native::new(Counters, vec![cpus.clone()], Timing::default())?,
@@ -36,22 +37,11 @@ pub fn figure(args: &Args) -> Result<String> {
             plain(&cpus, |thread| by_hand(&pair.0[thread * apart]))
         },
     };
-    let figure = args.conduct(design(&ARMS, &[(HARNESS, 2), (BY_HAND, 2)])?, &mut backend)?;
-    let point = |point: &str| {
-        format!(
-            "{point} {} ({} over {}; A/A {})",
-            figure.ratio(point, ARMS[2]),
-            figure.nanos(point, ARMS[2]),
-            figure.nanos(point, ARMS[0]),
-            figure.ratio(point, Arm::AGAIN)
-        )
-    };
-    Ok(format!(
-        "control: two counters 8 over 64 bytes apart, 2 threads: {}; {}; {}",
-        point(HARNESS),
-        point(BY_HAND),
-        figure.disturbed
-    ))
+    args.ratios(
+        design(&ARMS, &[(HARNESS, 2), (BY_HAND, 2)])?,
+        &mut backend,
+        false,
+    )
 }
 
 /// Adds between two readings of the clock: 10 µs of them where nothing is shared.
