@@ -37,6 +37,13 @@ fn a_run_folder_holds_what_the_contract_says() {
         // One thread has nobody to exchange a line with: not measured, and not 0.
         assert_eq!(row["probe_ns"], "");
         assert_eq!(row["accesses"], "");
+        let attempts: u32 = row["attempts"].parse().unwrap();
+        assert!((1..=4).contains(&attempts), "{attempts}");
+        assert!(["full", "shared"].contains(&row["pace"].as_str()));
+        let first = taken.iter().find(|of| of["block"] == row["block"]).unwrap();
+        for part in ["slot", "transfer_ns", "pace"] {
+            assert_eq!(row[part], first[part], "{part} of one block");
+        }
     }
 
     let verdicts = out.join("verdicts.csv");
