@@ -244,13 +244,13 @@ mod tests {
     fn more_than_half_set_aside_is_trouble_of_the_commonest_kind() {
         let (stolen, switched) = (Invalid::Stolen(1), Invalid::Switched(3));
         let mut so_far = SoFar::default();
-        so_far.take_in(&[sample(&[stolen.clone()]), sample(&[])]);
+        so_far.take_in(&[sample(std::slice::from_ref(&stolen)), sample(&[])]);
         assert_eq!(
             (so_far.lost().as_str(), so_far.trouble()),
             ("50 % of samples set aside", None)
         );
         so_far.take_in(&[
-            sample(&[switched.clone()]),
+            sample(std::slice::from_ref(&switched)),
             sample(&[stolen, switched.clone()]),
         ]);
         so_far.take_in(&[sample(&[switched])]);

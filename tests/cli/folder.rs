@@ -41,6 +41,13 @@ fn a_run_folder_holds_what_the_contract_says() {
         let recompiled = row["layout"] == "baseline-recompiled";
         assert!(row["code"].starts_with("rwsem-split"), "{row:?}");
         assert_eq!(row["code"].contains("-recompiled"), recompiled, "{row:?}");
+        let attempts: u32 = row["attempts"].parse().unwrap();
+        assert!((1..=4).contains(&attempts), "{attempts}");
+        assert!(["full", "shared"].contains(&row["pace"].as_str()));
+        let first = taken.iter().find(|of| of["block"] == row["block"]).unwrap();
+        for part in ["slot", "transfer_ns", "pace"] {
+            assert_eq!(row[part], first[part], "{part} of one block");
+        }
     }
 
     let verdicts = out.join("verdicts.csv");

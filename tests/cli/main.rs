@@ -13,6 +13,7 @@ mod interrupted;
 mod layout_map;
 mod layouts;
 mod output;
+mod progress;
 mod refused;
 mod resume;
 mod study;
