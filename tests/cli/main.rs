@@ -15,6 +15,7 @@ mod layouts;
 mod output;
 mod refused;
 mod resume;
+mod selftest;
 mod suggest;
 mod verdicts;
 

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod paces;
 pub mod pool;
 mod rendezvous;
+pub mod two_words;
 
 use crate::backend::arms::Arms;
 use crate::backend::faults::FaultArms;
