@@ -32,6 +32,9 @@ mod reproduce;
 mod reproduce_case;
 mod resolve;
 mod run;
+mod selftest;
+mod selftest_timed;
+mod selftest_tried;
 mod show_struct;
 mod sim;
 mod study;
@@ -60,6 +63,8 @@ pub enum Command {
     Plot(plot::Args),
     /// Print published figures beside the simulator's own: a table, or the changes of a case
     Reproduce(reproduce::Args),
+    /// Ask this machine and this build what is known: before you believe what they say
+    Selftest(selftest::Args),
     /// Run the same experiment on a machine model
     Sim(Box<sim::Args>),
     /// How often the statistics err, how well the simulator predicts this machine, what the harness
@@ -81,6 +86,7 @@ impl Command {
             Command::Run(args) => run::run(*args),
             Command::Plot(args) => plot::run(args),
             Command::Reproduce(args) => reproduce::run(args),
+            Command::Selftest(args) => selftest::run(args),
             Command::Sim(args) => sim::run(*args),
             Command::Study(args) => study::run(args),
             Command::Verdicts(args) => verdicts::run(args),

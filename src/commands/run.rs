@@ -359,7 +359,7 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Reques
 }
 
 /// Nanoseconds of the day: enough, and short enough to type.
-fn seed_of_the_clock() -> u64 {
+pub fn seed_of_the_clock() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(1, |time| time.as_nanos() as u64 % 86_400_000_000_000)
 }

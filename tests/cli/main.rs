@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod refused;
 mod resume;
+mod selftest;
 mod study;
 mod suggest;
 mod verdicts;

@@ -10,6 +10,7 @@ pub mod paces;
 pub mod placed;
 pub mod pool;
 mod rendezvous;
+pub mod two_words;
 
 use crate::backend::arms::Arms;
 use crate::backend::faults::FaultArms;

@@ -1,0 +1,106 @@
+//! What a check of `hitm selftest` comes to, and the experiment that it may be.
+//!
+//! Not here: the checks (`selftest`, `selftest_timed`).
+
+use crate::error::Result;
+use crate::experiment::{
+    Backend, BackendKind, Design, Ending, Limits, Point, Sample, Watch, drive,
+};
+use crate::judge::Judge;
+use crate::machine::Placement;
+use crate::text::words;
+use std::sync::atomic::AtomicBool;
+
+words! {
+    /// What came of a check.
+    pub enum Finding as "finding" {
+        /// The known answer.
+        Pass = "PASS",
+        /// Another one.
+        Fail = "FAIL",
+        /// None: this machine does not let it be asked, or is too busy.
+        Skip = "SKIP",
+    }
+}
+
+/// A check that was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tried {
+    /// What came of it.
+    pub finding: Finding,
+    /// What was found, in figures; empty where there are none.
+    pub figure: String,
+    /// Why it is that finding.
+    pub reason: String,
+}
+
+impl Tried {
+    /// The known answer.
+    pub fn pass(figure: impl Into<String>, reason: impl Into<String>) -> Tried {
+        Tried::new(Finding::Pass, figure, reason)
+    }
+
+    /// Another one.
+    pub fn fail(figure: impl Into<String>, reason: impl Into<String>) -> Tried {
+        Tried::new(Finding::Fail, figure, reason)
+    }
+
+    /// None.
+    pub fn skip(figure: impl Into<String>, reason: impl Into<String>) -> Tried {
+        Tried::new(Finding::Skip, figure, reason)
+    }
+
+    fn new(finding: Finding, figure: impl Into<String>, reason: impl Into<String>) -> Tried {
+        Tried {
+            finding,
+            figure: figure.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Every sample of an experiment that leaves nothing behind, and how it ended.
+pub fn conduct(
+    design: &Design,
+    limits: Limits,
+    backend: &mut dyn Backend,
+    stop: &AtomicBool,
+) -> Result<(Vec<Sample>, Ending)> {
+    struct Kept {
+        samples: Vec<Sample>,
+        judge: Judge,
+    }
+
+    impl Watch for Kept {
+        fn block(&mut self, samples: Vec<Sample>, _roles: Vec<Sample>) -> Result<()> {
+            self.judge.push_block(&samples);
+            self.samples.extend(samples);
+            Ok(())
+        }
+
+        fn is_decided(&self, point: &Point) -> bool {
+            self.judge.is_decided(point)
+        }
+    }
+
+    let baseline = design.arms[0].clone();
+    let mut kept = Kept {
+        samples: Vec::new(),
+        judge: Judge::new(baseline, design.margin, design.first_slot.is_some()),
+    };
+    let mut taken = vec![0; design.points.len()];
+    let ending = drive(design, limits, &mut taken, backend, &mut kept, stop)?;
+    ending.finished()?;
+    Ok((kept.samples, ending))
+}
+
+/// A design of these arms where so many threads fault in one VMA.
+pub fn design(backend: BackendKind, arms: &[&str], threads: usize) -> Result<Design> {
+    let arms: Vec<_> = arms.iter().map(|arm| arm.parse()).collect::<Result<_>>()?;
+    let point = Point {
+        scenario: "one-vma".parse()?,
+        placement: Placement::Compact,
+        threads,
+    };
+    Ok(Design::new(backend, "this", arms, vec![point]))
+}
