@@ -19,9 +19,9 @@ pub enum Error {
     /// Ctrl-C or SIGTERM: what was finished is kept, exit status 130.
     #[error("interrupted")]
     Interrupted,
-    /// A regression was found and `--fail-on regression` asked for this: exit status 1.
+    /// What `--fail-on` asked for was found: exit status 1.
     #[error("{0}")]
-    Regression(String),
+    Found(String),
     /// A layout breaks a rule of its case: exit status 1.
     #[error("{0}")]
     Broken(String),
@@ -34,7 +34,7 @@ impl Error {
     /// The exit status of the command-line contract.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Error::Regression(_) | Error::Broken(_) => 1,
+            Error::Found(_) | Error::Broken(_) => 1,
             Error::Input(_) => 2,
             Error::Refused(_) => 3,
             Error::Interrupted => 130,

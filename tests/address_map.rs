@@ -71,6 +71,14 @@ fn addresses_in_any_of_perfs_forms_are_named_by_layout_slot_field_line_and_pair(
     for layout in ["split-packed", "baseline-again", "embedded-refcount-192"] {
         assert!(rows.iter().any(|row| row.layout == layout), "{layout}");
     }
+    // The levels of the tree are told apart, and there is one root.
+    for level in ["root node", "middle node", "leaf node"] {
+        let of_it = rows.iter().filter(|row| row.object == level);
+        let of_it: Vec<&Mapped> = of_it.filter(|row| row.layout == "split-packed").collect();
+        assert!(of_it.iter().any(|row| row.field == "slot"), "{level}");
+        let is_root = level == "root node";
+        assert!(of_it.iter().all(|row| row.slot.is_none() == is_root));
+    }
     let table = VmaLayout::EmbeddedRefcount192.table();
     for (field, offset) in table.placed() {
         let row = of(&rows, "embedded-refcount-192", "vma", field.name());

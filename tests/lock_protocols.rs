@@ -4,7 +4,7 @@
 
 use hitm::program::fault::layouts::literal::{EmbeddedRefcount192, EmbeddedUnaligned, SplitPacked};
 use hitm::program::fault::lock::{self, Entry, Layout, Lock, mmap_lock};
-use hitm::program::fault::vma::Field;
+use hitm::program::fault::vma::{Field, Pointer};
 use hitm::program::fault::world::{Size, World, start_of};
 use hitm::space::arena::Arena;
 use hitm::space::memory::{Addr, Memory, Word};
@@ -126,7 +126,7 @@ fn explore_with<L: Layout>(test: impl Test, layout: L) {
         );
         let places = Places {
             mm: world.mm(),
-            vma: world.vma(0),
+            vma: world.vma_pointer(0),
             address: start_of(0),
         };
         test.run(Loom::new(&world), layout, places);
@@ -136,7 +136,7 @@ fn explore_with<L: Layout>(test: impl Test, layout: L) {
 #[derive(Clone, Copy)]
 struct Places {
     mm: Addr,
-    vma: Addr,
+    vma: Pointer,
     address: u64,
 }
 
@@ -255,7 +255,7 @@ fn writers_of_mmap_lock_exclude_one_another_and_readers() {
     impl Test for Writers {
         fn run<L: Layout>(self, m: Loom, _layout: L, places: Places) {
             let mm = places.mm;
-            let cell = places.vma; // Any word will do: the VMA's first.
+            let cell = places.vma.at(0); // Any word will do: the VMA's first.
             let add = move |m: &Loom, task| {
                 mmap_lock::write_lock(m, mm, task);
                 let value: u64 = m.load(cell, Relaxed);

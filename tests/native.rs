@@ -2,7 +2,8 @@
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
 use hitm::backend::faults::FaultArms;
-use hitm::backend::native::loaded::{Load, Loaded};
+use hitm::backend::native::loaded::{Load, LoadPlaced, Loaded, Placing, Shape};
+use hitm::backend::native::placed::Placer;
 use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
 use hitm::backend::native::{Build, Native};
 use hitm::counters::Rotation;
@@ -12,7 +13,7 @@ use hitm::machine::{CpuId, Placement, Topology};
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::path::PageWork;
 use hitm::program::fault::scenario;
-use hitm::program::fault::vma::{Field, mm, rwsem};
+use hitm::program::fault::vma::{Field, Pointer, mm, rwsem};
 use hitm::program::fault::{Spec, world::World};
 use hitm::program::{Blueprint, Program, WithProgram};
 use hitm::space::PAGE;
@@ -172,10 +173,10 @@ fn churn_leaves_the_address_space_as_it_found_it() {
             for slot in 0..mapped + before.size().spare_slots {
                 let entry: u64 = after.read(moved(&before, before.tree_slot(slot), &after));
                 let expected = match slot < mapped {
-                    true => moved(&before, before.vma(slot), &after),
-                    false => Addr::NULL,
+                    true => Pointer::to(moved(&before, before.vma(slot), &after)),
+                    false => Pointer::held(0),
                 };
-                assert_eq!(Addr(entry), expected, "{what}, slot {slot}");
+                assert_eq!(Pointer::held(entry), expected, "{what}, slot {slot}");
             }
         }
     }
@@ -208,14 +209,15 @@ fn an_arm_with_a_handicap_is_named_after_its_layout() {
 }
 
 #[test]
-fn the_baseline_again_is_the_same_program_in_the_same_memory() {
-    const STEPS: u32 = 3_000;
+fn the_controls_do_what_the_baseline_does_in_the_same_memory() {
+    const STEPS: u32 = 3_001;
     let arm: Arm = "embedded-rwsem-256".parse().unwrap();
     let points = vec![(scenario::BuiltIn::RandomVma, 1)];
-    let faults = FaultArms::new(&[arm, Arm::Again], points, PageWork::None).unwrap();
+    let arms = [arm, Arm::Again, Arm::Recompiled];
+    let faults = FaultArms::new(&arms, points, PageWork::None).unwrap();
     let mut arena = Arena::new(faults.bytes()).unwrap();
     let mut contents = Vec::new();
-    for arm in [0, 1] {
+    for arm in [0, 1, 2] {
         arena.reset(0);
         let program = faults.build(&cell(0, arm, 0), arena).unwrap();
         let (faulted, after) = run_alone(program, STEPS);
@@ -228,7 +230,71 @@ fn the_baseline_again_is_the_same_program_in_the_same_memory() {
         );
         arena = after;
     }
-    assert_eq!(contents[0], contents[1]);
+    assert!(contents[1..].iter().all(|other| *other == contents[0]));
+}
+
+/// What a run of `steps` steps of `spec` leaves behind at the place of `seed`; and its code.
+#[cfg(target_arch = "x86_64")]
+fn run_placed(
+    spec: Spec,
+    shape: Shape,
+    seed: u64,
+    placing: &Arc<Placing>,
+    (mut arena, steps): (Arena, u32),
+) -> (String, Vec<u64>, Arena) {
+    arena.reset(0);
+    let load = LoadPlaced {
+        handicap_permille: 0,
+        code: "code".to_owned(),
+        shape,
+        placing: Arc::clone(placing),
+        seed,
+    };
+    let program = spec.with(arena, load).unwrap();
+    assert_eq!(program.unplaced(), None);
+    let code = program.code();
+    let (faults, after) = run_alone(program, steps);
+    let words = (0..after.bytes()).step_by(8);
+    let words = words.map(|at| after.read(after.base().at(at)));
+    let contents = std::iter::once(faults).chain(words).collect();
+    (code, contents, after)
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn wherever_code_lies_it_does_the_same() {
+    let placing = Arc::<Placing>::default();
+    placing.give_back(Placer::new().unwrap());
+    for scenario in [
+        scenario::BuiltIn::RandomVma,
+        scenario::BuiltIn::ChurnCallRcu,
+    ] {
+        for layout in [
+            VmaLayout::MmapLock,
+            VmaLayout::SplitPacked,
+            VmaLayout::EmbeddedRefcount192,
+        ] {
+            let spec = spec(layout, scenario);
+            let mut arena = Arena::new(spec.bytes()).unwrap();
+            let linked = run_alone(loaded(spec, 0), 301).0;
+            let mut seen: Vec<(String, Vec<u64>)> = Vec::new();
+            for shape in [Shape::Plain, Shape::Unrolled] {
+                for seed in 0..8 {
+                    let (code, contents, after) =
+                        run_placed(spec, shape, seed, &placing, (arena, 301));
+                    seen.push((code, contents));
+                    arena = after;
+                }
+            }
+            let what = format!("{scenario:?} on {layout:?}");
+            assert_eq!(seen[0].1[0], linked, "{what}");
+            assert!(seen.iter().all(|(_, c)| *c == seen[0].1), "{what}");
+            let (plain, unrolled) = (&seen[0].0, &seen[8].0);
+            assert!(seen[..8].iter().all(|(code, _)| code == plain), "{what}");
+            assert!(seen[8..].iter().all(|(code, _)| code == unrolled), "{what}");
+            assert_ne!(plain, unrolled, "{what}");
+        }
+    }
 }
 
 #[test]

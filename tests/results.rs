@@ -2,7 +2,7 @@
 
 use hitm::error::Error;
 use hitm::experiment::{
-    Arm, BackendKind, Code, Point, Prefetch, Sample, Scenario, Stratum, TransferBin,
+    Arm, BackendKind, Code, Pace, Point, Prefetch, Sample, Scenario, Stratum, TransferBin,
 };
 use hitm::judge::{Compared, VerdictRow};
 use hitm::machine::{CpuId, Placement};
@@ -84,7 +84,7 @@ fn the_header_is_the_contract_then_the_counters() {
         "run,backend,machine,layout,scenario,placement,threads,prefetch,block,order,faults,seconds,\
          faults_per_second,ns_per_fault,slowest_thread_faults,fastest_thread_faults,probe_ns,valid,\
          invalid_reason,accesses,wall_seconds,first_slot,schema,host,label,boot_id,baseline,\
-         margin,blocks_planned,slot,transfer_ns,pace,role,invalid_code,context_switches,hitm_local"
+         margin,blocks_planned,slot,transfer_ns,pace,attempts,role,invalid_code,code,context_switches,hitm_local"
     );
 }
 
@@ -93,7 +93,7 @@ fn what_was_not_measured_is_an_empty_cell() {
     let (_dir, file) = edited(|text| text);
     let text = fs::read_to_string(&file).unwrap();
     let row = text.lines().nth(1).unwrap();
-    assert!(row.ends_with(",27.25,true,,,,3,2,,,,,,,,,,,,0,"), "{row}");
+    assert!(row.ends_with(",27.25,true,,,,3,3,,,,,,,,,,,,,,0,"), "{row}");
     let read = read_samples(&file).unwrap();
     assert_eq!(read.samples[0].counters.get("hitm_local"), None);
     assert_eq!(read.samples[0].counters.get("context_switches"), Some(&0.0));
@@ -230,12 +230,31 @@ fn every_missing_or_misplaced_column_is_named() {
 }
 
 #[test]
+fn a_file_of_version_2_has_no_code_and_still_reads() {
+    let (_dir, file) = edited(|text| {
+        let lines = text.lines().map(|line| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            let counters = cells.split_off(cells.len() - 2);
+            let code = cells.pop().unwrap();
+            assert!(code == "code" || code.is_empty());
+            let line = [cells, counters].concat().join(",");
+            line.replace(",,,,3,3,", ",,,,3,2,") + "\n"
+        });
+        lines.collect()
+    });
+    let read = read_samples(&file).unwrap();
+    assert_eq!(read.samples.len(), 2);
+    assert!(read.samples.iter().all(|sample| sample.code.is_empty()));
+    assert_eq!(read.counters.len(), 2);
+}
+
+#[test]
 fn unknown_columns_are_counters_only_at_the_end() {
     let (_dir, file) = edited(|text| text.replacen("hitm_local", "something_else", 1));
     assert_eq!(read_samples(&file).unwrap().counters[1], "something_else");
     let (_dir, file) = edited(|text| {
         text.replacen("accesses,", "surprise,accesses,", 1)
-            .replace(",,,,3,2,", ",,,,,3,2,")
+            .replace(",,,,3,3,", ",,,,,3,3,")
     });
     let message = input_message(read_samples(&file));
     assert!(
@@ -292,7 +311,7 @@ fn a_wrong_cell_is_named_by_file_line_and_column() {
             "line 4, column valid: 'yes' found, true or false expected",
         ),
         (",27.25,", ",fast,", "line 4, column probe_ns: 'fast' found"),
-        (",27.25,", ",", "line 4: 35 cells found, 36 expected"),
+        (",27.25,", ",", "line 4: 37 cells found, 38 expected"),
         ("\nr1,", "\nr\u{1},", "line 4, column run"),
     ];
     for line_end in ["\n", "\r\n"] {
@@ -351,7 +370,7 @@ fn word<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy
 }
 
 fn arm() -> impl Strategy<Value = Arm> {
-    "baseline-again|[#\"' a-zA-Z0-9µ<&/-]{1,12}(@all)?(\\+[1-9][0-9]?%)?"
+    "baseline-again|baseline-recompiled|[#\"' a-zA-Z0-9µ<&/-]{1,12}(@all)?(\\+[1-9][0-9]?%)?"
         .prop_filter_map("the name of another kind of arm", |name| name.parse().ok())
 }
 
@@ -379,18 +398,17 @@ fn maybe(text: impl Strategy<Value = String>) -> impl Strategy<Value = Option<St
 
 fn stratum() -> impl Strategy<Value = Stratum> {
     let bin = prop::option::of(word(TransferBin::ALL));
-    (prop::option::of(any::<u32>()), bin, maybe(text())).prop_map(|(slot, transfer_ns, pace)| {
-        Stratum {
-            slot,
-            transfer_ns,
-            pace,
-        }
+    let pace = prop::option::of(word(Pace::ALL));
+    (prop::option::of(any::<u32>()), bin, pace).prop_map(|(slot, transfer_ns, pace)| Stratum {
+        slot,
+        transfer_ns,
+        pace,
     })
 }
 
 prop_compose! {
     fn any_sample()(
-        names in prop::array::uniform7(text()),
+        names in prop::array::uniform8(text()),
         (arm, baseline, point, stratum) in (arm(), prop::option::of(arm()), point(), stratum()),
         (backend, prefetch) in (word(BackendKind::ALL), word(Prefetch::ALL)),
         invalid_code in prop::collection::vec(word(Code::ALL), 0..4),
@@ -400,18 +418,19 @@ prop_compose! {
         measured in prop::array::uniform2(prop::option::of(figure())),
         counted in prop::array::uniform2(prop::option::of(any::<u64>())),
         first_slot in prop::option::of(any::<usize>()),
+        attempts in prop::option::of(any::<u32>()),
         margin in prop::option::of(0.0..=1.0f64),
         valid in any::<bool>(),
         counters in prop::collection::btree_map("hitm_local|rfo,\"x\"", figure(), 0..3),
     ) -> Sample {
-        let [run, machine, invalid_reason, host, label, boot_id, role] = names;
+        let [run, machine, invalid_reason, host, label, boot_id, role, code] = names;
         let role = Some(role).filter(|role| !role.is_empty());
         let [probe_ns, wall_seconds] = measured;
         let [accesses, blocks_planned] = counted;
         Sample {
             run, backend, machine, arm, point, prefetch, seconds, probe_ns, valid, invalid_reason,
             invalid_code, accesses, wall_seconds, first_slot, host, label, boot_id, baseline,
-            margin, blocks_planned, stratum, role, counters,
+            margin, blocks_planned, stratum, attempts, role, code, counters,
             block: whole[0],
             order: whole[1] as usize,
             faults: whole[2],
@@ -426,7 +445,7 @@ prop_compose! {
 prop_compose! {
     fn any_verdict()(
         [machine, run, label] in prop::array::uniform3(text()),
-        role in maybe(text()),
+        (role, depends_on) in (maybe(text()), text()),
         (arm, baseline, point, stratum) in (arm(), arm(), point(), stratum()),
         (backend, prefetch) in (word(BackendKind::ALL), word(Compared::ALL)),
         verdict in word(Verdict::ALL),
@@ -436,7 +455,7 @@ prop_compose! {
         let [ratio, ratio_low, ratio_high] = ratios;
         VerdictRow {
             backend, machine, point, prefetch, baseline, arm, ratio, ratio_low, ratio_high,
-            verdict, blocks, blocks_invalid, stratum, role, run, label,
+            verdict, blocks, blocks_invalid, stratum, role, run, label, depends_on,
         }
     }
 }

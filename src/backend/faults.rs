@@ -1,6 +1,7 @@
 //! Page faults as an experiment: which program each arm is at each design point.
 
 use super::arms::Arms;
+use super::native::loaded::Placing;
 use crate::error::{Error, Result};
 use crate::experiment::{Arm, Design, LayoutName, Permille, PlannedSample};
 use crate::program::Tally;
@@ -9,10 +10,15 @@ use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario::BuiltIn;
 use crate::program::fault::{Spec, TALLIES};
 use crate::sim::local_work::LocalWork;
+use std::sync::Arc;
 
 /// Every arm at every design point, whatever executes it.
 pub struct FaultArms {
     arms: Vec<(VmaLayout, Permille)>,
+    /// Number of the placebo, if it is among them.
+    pub(super) recompiled: Option<usize>,
+    /// What places their code, where they are executed natively.
+    pub(super) placing: Arc<Placing>,
     /// Scenario and thread count of each design point.
     points: Vec<(BuiltIn, usize)>,
     work: PageWork,
@@ -40,11 +46,13 @@ impl FaultArms {
             Some((layout, handicap)) => Ok((named(layout)?, handicap)),
             None => Err(Error::Input(format!("{arm} needs a baseline before it"))),
         };
-        let arms: Vec<(VmaLayout, Permille)> = arms.iter().map(arm).collect::<Result<_>>()?;
+        let made: Vec<(VmaLayout, Permille)> = arms.iter().map(arm).collect::<Result<_>>()?;
         let is_imported = |(layout, _): &_| matches!(layout, VmaLayout::Imported(_));
         Ok(FaultArms {
-            at_run_time: arms.iter().any(is_imported),
-            arms,
+            at_run_time: made.iter().any(is_imported),
+            recompiled: arms.iter().position(|arm| *arm == Arm::Recompiled),
+            placing: Arc::default(),
+            arms: made,
             points,
             work,
             local: Vec::new(),
@@ -64,6 +72,18 @@ impl FaultArms {
     pub fn all(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let arms = self.arms.len();
         (0..self.points.len()).flat_map(move |point| (0..arms).map(move |arm| (point, arm)))
+    }
+
+    /// What the machine code of arm number `arm` is called: arms of one name are compiled from the
+    /// same steps on fields that lie elsewhere.
+    pub fn code(&self, arm: usize) -> String {
+        let table = self.arms[arm].0.table();
+        let split = table.lock_cache().map_or("", |_| "-split");
+        let recompiled = match self.recompiled == Some(arm) {
+            true => "-recompiled",
+            false => "",
+        };
+        format!("{}{split}{recompiled}", table.protocol.name())
     }
 
     /// The program of arm number `arm` at point number `point`.

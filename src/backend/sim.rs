@@ -7,7 +7,7 @@ use super::arms::Arms;
 use super::faults::FaultArms;
 use crate::error::{Error, Result};
 use crate::experiment::{Backend, Block, Design, Measured, PlannedSample, Prefetch};
-use crate::machine::Placement;
+use crate::machine::{Placement, threads};
 use crate::program::fault::path::PageWork;
 use crate::sim::local_work::{LONGEST, LocalWork};
 use crate::sim::machine::Prefetchers;
@@ -33,6 +33,7 @@ impl<A: Arms> Sim<A> {
     /// The backend of `design`, whose programs are `arms`, on `machine`. Every placement is checked
     /// here.
     pub fn new(machine: Machine, arms: A, design: &Design) -> Result<Sim<A>> {
+        threads::for_simulations()?;
         for (at, arm) in design.arms.iter().enumerate() {
             if arms.handicap(at).get() > 0 {
                 return Err(Error::Input(format!(

@@ -247,7 +247,7 @@ fn show(layout: VmaLayout, format: Format) -> Result<String> {
             format!(
                 "{}\n{fields}\n  Beside it the fault loads {} words of the tree, and of mm_struct {}.\n",
                 heading(table),
-                footprint.object("node").loads,
+                footprint.tree().loads,
                 mm_in_words(footprint.object("mm"))
             )
         }

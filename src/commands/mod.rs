@@ -11,6 +11,7 @@ mod case_show;
 mod case_trace;
 mod counters;
 mod dry_run;
+mod explanation;
 mod import;
 mod layout;
 mod layout_check;

@@ -63,7 +63,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "as-is")]
     pub prefetch: PrefetchMode,
 
-    /// Stop after so long (60s, 2m, 500ms) [default: `run` stops after 60s, `sim` after 10 blocks]
+    /// Stop after so long (60s, 2m, 500ms) [default: `run` stops after 60s, `sim` after 16 blocks]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<Duration>,
 
@@ -105,13 +105,18 @@ pub struct Options {
     #[arg(long, value_name = "SLOT")]
     pub first_slot: Option<usize>,
 
+    /// Say nothing of how a run gets on: only errors, results, and what is to be known of them
+    #[arg(long, short)]
+    pub quiet: bool,
+
     /// Say what would be measured and how long it would take, and write nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Exit with status 1 if this verdict is among the results
-    #[arg(long, value_enum, value_name = "VERDICT")]
-    pub fail_on: Option<FailOn>,
+    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive or
+    /// depends), or both; or if the A/A arm or the placebo fails
+    #[arg(long, value_enum, value_name = "VERDICT,…", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
 }
 
 /// `--prefetch`.
@@ -128,6 +133,8 @@ pub enum PrefetchMode {
 pub enum FailOn {
     /// A regression.
     Regression,
+    /// A comparison without one answer.
+    Undecided,
 }
 
 fn default_layouts() -> Vec<String> {
@@ -171,7 +178,7 @@ impl Options {
             ..Design::new(
                 backend,
                 machine,
-                self.arms(case.as_ref())?,
+                self.arms(backend, case.as_ref())?,
                 self.of_shard(points)?,
             )
         };
@@ -189,8 +196,8 @@ impl Options {
         self.placement.trim().parse()
     }
 
-    /// The arms: the baseline, the A/A arm, the others.
-    fn arms(&self, case: Option<&CaseFile>) -> Result<Vec<Arm>> {
+    /// The arms: the baseline, its controls, the others.
+    fn arms(&self, backend: BackendKind, case: Option<&CaseFile>) -> Result<Vec<Arm>> {
         let names = match (&self.layouts[..], case) {
             ([], Some(case)) => {
                 let layouts = case.get().layouts.iter();
@@ -203,7 +210,7 @@ impl Options {
             (names, _) => names.to_vec(),
         };
         let arms = names.iter().map(|name| name.trim().parse());
-        Ok(Design::with_again(arms.collect::<Result<_>>()?))
+        Ok(Design::with_controls(backend, arms.collect::<Result<_>>()?))
     }
 
     /// The scenarios asked for, `churn` and `all` spelled out.

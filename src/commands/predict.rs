@@ -13,7 +13,7 @@ use crate::experiment::{
     BackendKind, CaseFile, Design, Ending, Limits, Point, Sample, Scenario, Watch, drive,
 };
 use crate::judge::{self, Terms, VerdictRow};
-use crate::machine::{CpuId, Placement, Topology};
+use crate::machine::{CpuId, Placement, Topology, threads};
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::scenario::BuiltIn;
 use crate::program::fault::{FIRST_SLOTS, Spec};
@@ -189,13 +189,14 @@ fn interval<B: Blueprint>(
         };
         Ok((figure(Side::To)? / figure(Side::From)?).ln())
     };
+    threads::for_simulations()?;
     let ratios: Vec<f64> = pairs.par_iter().map(log_ratio).collect::<Result<_>>()?;
     if ratios.iter().any(|ratio| !ratio.is_finite()) {
         return Err(Error::Input(
             "there is none of it in a simulated sample, so that no ratio can be given".to_owned(),
         ));
     }
-    Interval::of(&ratios, 0.0, ERROR, 1)
+    Interval::of(&ratios, 0.0, ERROR)
         .ok_or_else(|| Error::Input("too few simulated samples for an interval".to_owned()))
 }
 

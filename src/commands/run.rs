@@ -10,12 +10,14 @@ use super::verdicts::{Said, conclude};
 use crate::backend::arms::Arms;
 use crate::backend::faults::FaultArms;
 use crate::backend::native::made::MadeArms;
-use crate::backend::native::{Build, Native, OWN_COUNTERS, pool::Timing, unmeasured};
+use crate::backend::native::paces::Paces;
+use crate::backend::native::{Build, Native, OWN_COUNTERS, PACE, pool::Timing, unmeasured};
 use crate::counters::preflight::{self, Status};
 use crate::counters::{self, Missing, Pmu, Rotation, Scope};
 use crate::error::{Error, Result, say};
 use crate::experiment::{Backend, BackendKind, Design, Ending, Limits, Sample, Unmeasured, drive};
 use crate::machine::environment::{Environment, boot_id};
+use crate::machine::real_time::{self, Permission, RealTime};
 use crate::machine::{CpuId, Topology};
 use crate::prefetch::{Control, Which};
 use crate::results::address_map::{self, AddressMap, Mapped};
@@ -23,6 +25,8 @@ use crate::results::{EnvironmentFile, RegisterSettings, RunFolder, RunSettings, 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Arguments of `hitm run`.
@@ -33,6 +37,10 @@ pub struct Args {
     /// Allow more threads than CPUs
     #[arg(long)]
     oversubscribe: bool,
+    /// Never give threads a real-time policy. Without this, where it is permitted, they have
+    /// SCHED_FIFO for the few milliseconds of each sample once one of them was switched out
+    #[arg(long)]
+    no_realtime: bool,
     /// Write where every VMA, lock and field lies, for `layout resolve`; layouts are then not moved
     /// between blocks
     #[arg(long, value_name = "FILE")]
@@ -56,6 +64,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "layouts", "import", "case", "scenario", "threads", "placement", "prefetch", "seed", "shard", "out", "margin",
         "page_work", "first_slot", "counters", "address_map", "label", "oversubscribe", "which",
+        "no_realtime",
         "cpus", "unsafe_msr", "msr_root", "dry_run",
     ])]
     resume: Option<PathBuf>,
@@ -139,7 +148,19 @@ fn measure<A: Arms + Build>(
         Some(registers) => Some(control(registers, used, design.prefetcher)?),
         None => None,
     };
+    let mut paces = Paces::take(&cpus, topology)?;
     let mut backend = Native::new(arms, cpus, Timing::default())?;
+    let permission = real_time::permission();
+    if permission == Permission::FromOutside {
+        environment.run.real_time = Some(RealTime::FromOutside);
+    }
+    let in_samples = match settings.no_realtime {
+        true => Arc::default(),
+        false => backend.may_use_real_time(&permission),
+    };
+    for why in backend.unplaced() {
+        say(why);
+    }
     if let Some((control, which)) = &control {
         backend.switch(control.guard(*which)?);
         design.prefetcher = Some(*which);
@@ -160,7 +181,20 @@ fn measure<A: Arms + Build>(
     environment.design = Some(design.clone());
     // At once, so that a run that is killed can go on.
     folder.write_environment(&environment)?;
-    let mut progress = Progress::new(&design, folder, &there);
+    for (point, at) in design.points.iter().enumerate() {
+        let there = there.iter().filter(|sample| sample.point == *at);
+        let readings = there.filter_map(|sample| sample.counters.get(PACE).copied());
+        paces.lower(point, &readings.collect::<Vec<_>>());
+    }
+    backend.judge_pace(paces);
+    let mut progress = Progress::new(&design, folder, &there, args.options.quiet);
+    progress.watch_real_time(
+        Arc::clone(&in_samples),
+        match permission {
+            Permission::Denied(why) if !settings.no_realtime => Some(why),
+            _ => None,
+        },
+    );
     drop(there);
     let ended = drive(
         &design,
@@ -183,6 +217,9 @@ fn measure<A: Arms + Build>(
              counters had them meanwhile: stop other perf sessions",
             remarks.scaled.join(", ")
         ));
+    }
+    if in_samples.load(Ordering::Relaxed) {
+        environment.run.real_time = Some(RealTime::InSamples);
     }
     environment.run.end(ending, remarks);
     let concluded = conclude(
@@ -305,6 +342,7 @@ fn new(args: &Args, topology: &Topology, machine: &Environment) -> Result<Reques
     settings.counters = args.counters.clone();
     settings.address_map = args.address_map.clone();
     settings.oversubscribe = args.oversubscribe;
+    settings.no_realtime = args.no_realtime;
     settings.registers = (design.prefetch.len() > 1).then(|| args.registers.clone());
     settings.check()?;
     let recorded = serde_json::to_value(machine)

@@ -1,6 +1,7 @@
 //! `hitm sim`: the same experiment on a machine model.
 
 use super::dry_run;
+use super::explanation::{Explained, Explaining};
 use super::options::{Format, Options};
 use super::progress::{Progress, interrupted};
 use super::verdicts::{self, Said, conclude};
@@ -10,20 +11,13 @@ use crate::backend::cases::CaseArms;
 use crate::backend::faults::FaultArms;
 use crate::backend::sim::{Sim, counters};
 use crate::error::{Error, Result};
-use crate::experiment::{
-    Arm, Backend, BackendKind, Block, Design, Ending, Limits, PlannedSample, Prefetch, drive,
-};
-use crate::program::totals::Totals;
+use crate::experiment::{Backend, BackendKind, Block, Design, Ending, Limits, drive};
 use crate::report::columns::Columns;
-use crate::report::explain::{Sharing, explain, explanation};
-use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, slug, write_whole};
+use crate::results::{EnvironmentFile, RunFolder, RunSettings, refuse_existing, slug};
 use crate::sim::pattern::{self, Pattern};
 use crate::sim::{Machine, run};
-use crate::space::map::Map;
-use serde::Serialize;
 use serde_json::json;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Arguments of `hitm sim`.
@@ -50,11 +44,13 @@ pub struct Args {
         conflicts_with_all = ["pattern", "case"]
     )]
     fault_time: Option<Duration>,
-    /// Instead of verdicts: per field and role, who took its line from whom and what it cost a fault;
-    /// with --out, the run as well, and explanation.csv beside it
+    /// Of one sample of each layout and design point: per field and role, who took its line from
+    /// whom and how long that made a fault wait. Instead of verdicts; with --out the run as well,
+    /// and explanation.csv in its folder
     #[arg(long)]
     explain: bool,
-    /// Write the line transfers of one sample (the last layout, the last design point) for Perfetto
+    /// Write passes, waits and line transfers of one sample (the last layout, the last design point)
+    /// for Perfetto
     #[arg(long, value_name = "FILE")]
     timeline: Option<PathBuf>,
     /// Run accesses of a defined order instead of a scenario, to check the coherence model
@@ -82,7 +78,7 @@ pub struct Args {
 /// blocks.
 const DEFAULT_LIMITS: Limits = Limits {
     budget: None,
-    blocks: Some(10),
+    blocks: Some(16),
 };
 /// Accesses of a pattern where none are given.
 const DEFAULT_ACCESSES: u64 = 1_000_000;
@@ -100,18 +96,41 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(pattern) = args.pattern {
         return super::print(&run_pattern(&args, pattern)?);
     }
-    match &args.machine[..] {
+    let mut explained = Vec::new();
+    let done = match &args.machine[..] {
         [] => Err(Error::Input(
             "no machine to simulate; give --machine with a name from --list-machines, or a file"
                 .to_owned(),
         )),
-        [name] => on(&args, name, &args.options, Said::All).map(|_| ()),
-        names => on_several(&args, names),
+        [name] => {
+            let said = if args.is_one_document() {
+                Said::Nothing
+            } else {
+                Said::All
+            };
+            on(&args, name, &args.options, said, &mut explained).map(|_| ())
+        }
+        names => on_several(&args, names, &mut explained),
+    };
+    // Of all machines together: one header, one array.
+    let printed = match args.options.format {
+        _ if explained.is_empty() => Ok(()),
+        Format::Table => Ok(()),
+        Format::Csv => super::print(&csv(&explained)),
+        Format::Json => super::print(&json_rows(&explained)),
+    };
+    first_error([done, printed])
+}
+
+impl Args {
+    /// Whether stdout is an explanation for a program to read, and nothing else.
+    fn is_one_document(&self) -> bool {
+        self.explain && self.options.format != Format::Table
     }
 }
 
 /// A run on each of several models, in a folder of its own; their verdicts together.
-fn on_several(args: &Args, names: &[String]) -> Result<()> {
+fn on_several(args: &Args, names: &[String], explained: &mut Vec<Explained>) -> Result<()> {
     if args.timeline.is_some() {
         return Err(Error::Input(
             "--timeline is of one sample; give one --machine".to_owned(),
@@ -124,26 +143,40 @@ fn on_several(args: &Args, names: &[String]) -> Result<()> {
         Machine::load(name)?;
     }
     let mut folders = Vec::new();
+    let mut failed = Vec::new();
     for name in names {
         let mut options = args.options.clone();
         options.out = options.out.map(|dir| dir.join(slug(name)));
-        options.fail_on = None;
-        folders.extend(on(args, name, &options, Said::Nothing)?);
+        if !args.is_one_document() {
+            options.fail_on.clear();
+        }
+        match on(args, name, &options, Said::Nothing, explained) {
+            Ok(folder) => folders.extend(folder),
+            // Verdicts that are not printed together are those of each run.
+            Err(error @ Error::Found(_)) => failed.push(Err(error)),
+            Err(error) => return Err(error),
+        }
     }
-    if folders.is_empty() {
-        return Ok(());
+    if folders.is_empty() || args.is_one_document() {
+        return first_error(failed);
     }
     verdicts::run(verdicts::Args {
         files: folders,
         format: args.options.format,
         margin: None,
         baseline: None,
-        fail_on: args.options.fail_on,
+        fail_on: args.options.fail_on.clone(),
     })
 }
 
 /// What is asked, on the model called `name`; the folder of the run, if there is one.
-fn on(args: &Args, name: &str, options: &Options, said: Said) -> Result<Option<PathBuf>> {
+fn on(
+    args: &Args,
+    name: &str,
+    options: &Options,
+    said: Said,
+    explained: &mut Vec<Explained>,
+) -> Result<Option<PathBuf>> {
     let machine = Machine::load(name)?;
     // Deterministic where no seed is given: the model has no mood.
     let room = machine.shape.cpus();
@@ -156,13 +189,18 @@ fn on(args: &Args, name: &str, options: &Options, said: Said) -> Result<Option<P
     };
     if design.case.is_some() {
         let arms = CaseArms::of(&design)?;
-        return simulate(&asked, &design, Sim::new(machine, arms, &design)?);
+        return simulate(
+            &asked,
+            &design,
+            Sim::new(machine, arms, &design)?,
+            explained,
+        );
     }
     let mut sim = Sim::new(machine, FaultArms::of(&design)?, &design)?;
     if let Some(time) = args.fault_time {
         sim.set_fault_time(time, &design)?;
     }
-    simulate(&asked, &design, sim)
+    simulate(&asked, &design, sim, explained)
 }
 
 /// What is asked of one model.
@@ -176,7 +214,12 @@ struct Asked<'a> {
 }
 
 /// An explanation, or a run; the folder of the run.
-fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<Option<PathBuf>> {
+fn simulate<A: Arms>(
+    asked: &Asked,
+    design: &Design,
+    mut sim: Sim<A>,
+    explained: &mut Vec<Explained>,
+) -> Result<Option<PathBuf>> {
     let Asked {
         args,
         options,
@@ -187,12 +230,20 @@ fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<
         dry_run(design, &sim, options)?;
         return Ok(None);
     }
-    let mut explained = Vec::new();
-    if args.explain || args.timeline.is_some() {
-        explained = look_inside(args, design, &sim)?;
-        if options.out.is_none() {
-            return Ok(None);
-        }
+    args.timeline.as_deref().map_or(Ok(()), refuse_existing)?;
+    let interrupted = interrupted()?;
+    let explaining = Explaining {
+        design,
+        sim: &sim,
+        machine: name,
+        explain: args.explain,
+        timeline: args.timeline.as_deref(),
+        as_table: options.format == Format::Table,
+    };
+    let looks_inside = args.explain || args.timeline.is_some();
+    if looks_inside && options.out.is_none() {
+        explained.extend(explaining.look(&interrupted)?);
+        return Ok(None);
     }
     let settings = RunSettings {
         fault_time_ns: args.fault_time.map(|time| time.as_secs_f64() * 1e9),
@@ -202,13 +253,23 @@ fn simulate<A: Arms>(asked: &Asked, design: &Design, mut sim: Sim<A>) -> Result<
     let limits = settings.limits();
     let model = json!({ "model": name, "file": Machine::source(name)? });
     let mut environment = EnvironmentFile::begin(design.clone(), settings, model);
-    let interrupted = interrupted()?;
+    // Before anything is simulated: a folder that is taken is found out at once.
     let folder = RunFolder::create(options.out.as_deref(), &design.run, &counters::<A>())?;
-    folder.write_environment(&environment)?;
-    if args.explain {
-        folder.write("explanation.csv", csv(&explained).as_bytes())?;
+    if looks_inside {
+        let rows = match explaining.look(&interrupted) {
+            Ok(rows) => rows,
+            Err(error) => {
+                folder.discard();
+                return Err(error);
+            }
+        };
+        if args.explain {
+            folder.write("explanation.csv", csv(&rows).as_bytes())?;
+        }
+        explained.extend(rows);
     }
-    let mut progress = Progress::new(design, folder, &[]);
+    folder.write_environment(&environment)?;
+    let mut progress = Progress::new(design, folder, &[], options.quiet);
     let mut taken = vec![0; design.points.len()];
     let ended = drive(
         design,
@@ -246,129 +307,6 @@ fn dry_run<A: Arms>(design: &Design, sim: &Sim<A>, options: &Options) -> Result<
          multiplied.",
         options.format,
     ))
-}
-
-/// A row of `explanation.csv`: what a role waited for (`times`, `ns`), or took from another
-/// (`from`, `used`, `sharing`), per fault.
-#[derive(Serialize)]
-struct Explained {
-    layout: String,
-    scenario: String,
-    placement: String,
-    threads: usize,
-    prefetch: Prefetch,
-    first_slot: usize,
-    event: &'static str,
-    role: String,
-    field: Option<String>,
-    times: f64,
-    ns: Option<f64>,
-    ns_after_prefetch: Option<f64>,
-    from: Option<String>,
-    used: Option<String>,
-    sharing: Option<Sharing>,
-    other_socket: Option<f64>,
-    line: String,
-}
-
-/// The rows of one sample.
-fn rows(run: &run::Run, design: &Design, planned: &PlannedSample) -> Vec<Explained> {
-    let (waited, taken) = explanation(run);
-    let point = &design.points[planned.point];
-    let row = |event, role: String, times, line: String| Explained {
-        layout: design.arms[planned.arm].to_string(),
-        scenario: point.scenario.to_string(),
-        placement: point.placement.to_string(),
-        threads: point.threads,
-        prefetch: planned.prefetch,
-        first_slot: planned.first_slot,
-        event,
-        role,
-        field: None,
-        times,
-        ns: None,
-        ns_after_prefetch: None,
-        from: None,
-        used: None,
-        sharing: None,
-        other_socket: None,
-        line,
-    };
-    let waited = waited.into_iter().map(|of| Explained {
-        field: Some(of.field),
-        ns: Some(of.ns),
-        ns_after_prefetch: Some(of.ns_after_prefetch),
-        ..row("waited", of.role, of.times, of.line)
-    });
-    let taken = taken.into_iter().map(|of| Explained {
-        field: of.field,
-        from: Some(of.from),
-        used: of.used,
-        sharing: Some(of.sharing),
-        other_socket: Some(of.far),
-        ..row("taken", of.by, of.times, of.line)
-    });
-    waited.chain(taken).collect()
-}
-
-/// One sample of every layout at every point, explained; and the timeline of the last.
-fn look_inside<A: Arms>(args: &Args, design: &Design, sim: &Sim<A>) -> Result<Vec<Explained>> {
-    let mut explained = Vec::new();
-    args.timeline.as_deref().map_or(Ok(()), refuse_existing)?;
-    let mut text = String::new();
-    for point in 0..design.points.len() {
-        let samples: Vec<PlannedSample> = {
-            let mut samples = Block::of(design, point, 0).samples;
-            samples.retain(|planned| design.arms[planned.arm] != Arm::Again);
-            samples.sort_by_key(|planned| (planned.arm, planned.prefetch));
-            samples
-        };
-        for (i, planned) in samples.iter().enumerate() {
-            let last = point + 1 == design.points.len() && i + 1 == samples.len();
-            let spec = run::SampleSpec {
-                explain: args.explain,
-                timeline: last && args.timeline.is_some(),
-                ..sim.spec(planned)
-            };
-            if !spec.explain && !spec.timeline {
-                continue;
-            }
-            let sample = run::run(sim.machine(planned.prefetch), &spec)?;
-            let at = &design.points[point];
-            if spec.explain {
-                explained.extend(rows(&sample, design, planned));
-                let _ = writeln!(
-                    text,
-                    "{}, {}, {} threads, {}, prefetch {}, slot {}: {:.1} ns per fault in one sample\n{}",
-                    design.arms[planned.arm],
-                    at.scenario,
-                    at.threads,
-                    at.placement,
-                    planned.prefetch,
-                    planned.first_slot,
-                    Totals::of(&sample.threads).ns_per_fault,
-                    explain(&sample)
-                );
-            }
-            if let (Some(timeline), Some(path)) = (&sample.timeline, &args.timeline) {
-                write_timeline(timeline, &sample.map, path)?;
-            }
-        }
-    }
-    match args.options.format {
-        Format::Table => super::print(&text)?,
-        Format::Csv => super::print(&csv(&explained))?,
-        Format::Json => super::print(&json_rows(&explained))?,
-    }
-    Ok(explained)
-}
-
-fn write_timeline(timeline: &crate::sim::timeline::Timeline, map: &Map, path: &Path) -> Result<()> {
-    let mut trace = Vec::new();
-    timeline
-        .write(&mut trace, |line| map.line(line))
-        .map_err(|e| Error::Refused(format!("cannot draw the timeline: {e}")))?;
-    write_whole(path, &trace)
 }
 
 fn list() -> Result<String> {

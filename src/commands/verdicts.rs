@@ -10,6 +10,7 @@ use crate::results::{
     EnvironmentFile, RunFolder, folder_of, read_roles, read_rows, read_samples, samples_path,
 };
 use crate::stats::Verdict;
+use crate::units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -30,9 +31,10 @@ pub struct Args {
     /// The baseline of rows that do not say it, as in files of earlier versions
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<Arm>,
-    /// Exit with status 1 if this verdict is among the results
-    #[arg(long, value_enum, value_name = "VERDICT")]
-    pub fail_on: Option<FailOn>,
+    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive or
+    /// depends), or both; or if the A/A arm or the placebo fails
+    #[arg(long, value_enum, value_name = "VERDICT,…", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
 }
 
 /// Run it. Everything is read and judged before anything is printed.
@@ -82,6 +84,9 @@ pub fn run(args: Args) -> Result<()> {
         if runs.len() > 1 {
             tables += &format!("run {run}\n");
         }
+        if let Some(banner) = table::banner(samples) {
+            tables += &format!("{banner}\n\n");
+        }
         tables += &table::render(Format::Table, &judged, &taken);
         rows.extend(judged);
         times.extend(taken);
@@ -93,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
         Format::Table => tables,
         format => table::render(format, &rows, &times),
     })?;
-    fail_on(args.fail_on, &rows)
+    fail_on(&args.fail_on, &rows)
 }
 
 /// The rows of each run, in the order of the file.
@@ -232,7 +237,9 @@ pub fn conclude(
     let printed = match said {
         Said::All if format == Format::Table => {
             let guesses = report::guesses::text(design, &samples);
-            print(&(table::render(format, &rows, &times) + &guesses))
+            let banner = table::banner(&samples).map(|text| text + "\n\n");
+            let table = table::render(format, &rows, &times);
+            print(&(banner.unwrap_or_default() + &table + &guesses))
         }
         Said::All => print(&table::render(format, &rows, &times)),
         Said::Nothing => Ok(()),
@@ -254,7 +261,7 @@ pub fn conclude(
         }
         false => Ok(()),
     };
-    let found = fail_on(options.fail_on, &rows);
+    let found = fail_on(&options.fail_on, &rows);
     let roles = roles.map(|_| ());
     first_error([recorded, written, roles, printed, reported, end, found])
 }
@@ -270,24 +277,57 @@ fn report(dir: &Path, counters: bool) -> Result<()> {
     first_error([printed, report::write(&record, dir).map(|_| ())])
 }
 
-fn fail_on(fail_on: Option<FailOn>, rows: &[VerdictRow]) -> Result<()> {
-    // The attribution is no comparison of layouts: it tells what the prefetcher adds to one.
-    let slower = |row: &&VerdictRow| {
-        row.verdict == Verdict::Regression
-            && row.arm != Arm::Again
-            && row.prefetch != Compared::OnOverOff
-    };
-    let names = rows.iter().filter(slower).map(|row| {
+/// What --fail-on asks for, if it is among the rows that are shown.
+fn fail_on(asked: &[FailOn], rows: &[VerdictRow]) -> Result<()> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let place = |row: &VerdictRow| {
         let (scenario, threads) = (&row.point.scenario, row.point.threads);
-        let (arm, baseline) = (&row.arm, &row.baseline);
-        format!("{arm} against {baseline} ({scenario}, {threads} threads)")
-    });
-    let names: Vec<String> = names.collect();
-    match fail_on {
-        Some(FailOn::Regression) if !names.is_empty() => Err(Error::Regression(format!(
-            "regressions: {}",
-            names.join(", ")
-        ))),
-        _ => Ok(()),
+        let state = match row.is_whole() {
+            true => String::new(),
+            false => format!(", {}", report::arms::state(&row.stratum)),
+        };
+        format!("{scenario}, {}{state}", units::count(threads, "thread"))
+    };
+    let listed = |what: &str, is_it: &dyn Fn(&VerdictRow) -> bool| {
+        // The attribution is no comparison of layouts: it tells what the prefetcher adds to one.
+        let rows = judge::shown(rows).filter(|row| row.prefetch != Compared::OnOverOff);
+        let names = rows.filter(|row| is_it(row)).map(|row| {
+            let (arm, baseline) = (&row.arm, &row.baseline);
+            format!("{arm} against {baseline} ({})", place(row))
+        });
+        let names: Vec<String> = names.collect();
+        (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+    };
+    let is_layout = |row: &VerdictRow| matches!(row.arm, Arm::Layout { .. });
+    let mut found = Vec::new();
+    // A verdict of a run that fails its own controls is worth nothing, whatever it says.
+    found.extend(listed(
+        "the A/A arm fails, so no verdict here is to be trusted",
+        &|row| {
+            let nothing = row.is_whole() && row.blocks == 0;
+            row.arm == Arm::Again && (row.verdict.is_difference() || nothing)
+        },
+    ));
+    found.extend(listed("code alone makes a difference", &|row| {
+        row.arm == Arm::Recompiled && row.verdict.is_difference()
+    }));
+    if asked.contains(&FailOn::Regression) {
+        found.extend(listed("regressions", &|row| {
+            is_layout(row) && row.verdict == Verdict::Regression
+        }));
+    }
+    if asked.contains(&FailOn::Undecided) {
+        found.extend(listed("undecided", &|row| {
+            is_layout(row) && matches!(row.verdict, Verdict::Inconclusive | Verdict::Depends)
+        }));
+        if rows.is_empty() {
+            found.push("undecided: there is not one verdict".to_owned());
+        }
+    }
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Found(found.join("; "))),
     }
 }

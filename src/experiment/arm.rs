@@ -13,6 +13,9 @@ use std::str::FromStr;
 pub enum Arm {
     /// The baseline once more, the A/A arm: `baseline-again`.
     Again,
+    /// The baseline in other machine code that makes the same accesses, the placebo:
+    /// `baseline-recompiled`.
+    Recompiled,
     /// A layout: `NAME`, `NAME@CONFIG`, or `NAME+5%` with a handicap.
     Layout {
         /// Its name.
@@ -34,14 +37,16 @@ pub struct Permille(u16);
 impl Arm {
     /// How the A/A arm is written.
     pub const AGAIN: &str = "baseline-again";
+    /// How the placebo is written.
+    pub const RECOMPILED: &str = "baseline-recompiled";
 
-    /// The layout and the handicap, those of `baseline` for the A/A arm; none for an A/A arm of
-    /// itself.
+    /// The layout and the handicap, those of `baseline` for the A/A arm and the placebo; none where
+    /// `baseline` is one of these.
     pub fn measured<'a>(&'a self, baseline: &'a Arm) -> Option<(&'a LayoutName, Permille)> {
         match (self, baseline) {
             (Arm::Layout { layout, handicap }, _) => Some((layout, *handicap)),
-            (Arm::Again, Arm::Layout { layout, handicap }) => Some((layout, *handicap)),
-            (Arm::Again, Arm::Again) => None,
+            (_, Arm::Layout { layout, handicap }) => Some((layout, *handicap)),
+            _ => None,
         }
     }
 }
@@ -103,6 +108,9 @@ impl FromStr for Arm {
         if text == Arm::AGAIN {
             return Ok(Arm::Again);
         }
+        if text == Arm::RECOMPILED {
+            return Ok(Arm::Recompiled);
+        }
         let Some((layout, handicap)) = text.split_once('+') else {
             let (layout, handicap) = (text.parse()?, Permille::default());
             return Ok(Arm::Layout { layout, handicap });
@@ -125,6 +133,7 @@ impl fmt::Display for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Arm::Again => f.pad(Arm::AGAIN),
+            Arm::Recompiled => f.pad(Arm::RECOMPILED),
             Arm::Layout { layout, handicap } => match handicap.0 {
                 0 => f.pad(&layout.0),
                 whole if whole % 10 == 0 => f.pad(&format!("{layout}+{}%", whole / 10)),
@@ -144,6 +153,7 @@ mod tests {
     fn an_arm_is_printed_as_it_is_parsed() {
         for text in [
             "baseline-again",
+            "baseline-recompiled",
             "split-packed",
             "split-packed@all",
             "split-packed+5%",
@@ -162,7 +172,8 @@ mod tests {
         for text in [
             "",
             "baseline-",
-            "baseline-recompiled",
+            "baseline-recompiled+5%",
+            "baseline-rebuilt",
             "a,b",
             "a%",
             "a+b",

@@ -1,7 +1,7 @@
 //! What executes samples, as the loop sees it, and what it finds out in one of them.
 
 use super::plan::{Block, PlannedSample};
-use super::sample::Invalid;
+use super::sample::{Invalid, Pace};
 use crate::error::{Error, Result};
 use crate::program::totals::ThreadFaults;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What executes samples.
 pub trait Backend {
-    /// Take one sample.
+    /// Take one sample: for the first time, or again because it could not be used.
     fn measure(&mut self, planned: &PlannedSample) -> Result<Measured>;
 
     /// Take all samples of a block, in its order. A backend whose samples cannot disturb each
@@ -55,7 +55,12 @@ pub struct Measured {
     pub threads: Vec<ThreadFaults>,
     /// One-way line-transfer latency between the threads, in nanoseconds.
     pub probe_ns: Option<f64>,
-    /// Why the sample may not be used; empty if it may.
+    /// The machine code that was executed, but for displacements; see
+    /// [`Sample::code`](super::Sample::code).
+    pub code: String,
+    /// Pace of the cores, if it is known.
+    pub pace: Option<Pace>,
+    /// Why the sample may not be used, whatever the others of its block are like; empty if it may.
     pub invalid: Vec<Invalid>,
     /// Counters by role: totals over all threads.
     pub counters: BTreeMap<String, f64>,

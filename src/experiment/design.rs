@@ -76,7 +76,8 @@ pub struct Design {
     pub imported: Vec<ImportedLayout>,
     /// The design points.
     pub points: Vec<Point>,
-    /// The arms. The first is the baseline; [`Arm::Again`] is among the others.
+    /// The arms. The first is the baseline; [`Arm::Again`] is among the others, and so is
+    /// [`Arm::Recompiled`] in a native run, unless an earlier version of `hitm` began it.
     pub arms: Vec<Arm>,
     /// Prefetcher states each arm is measured in: as it is, or on and off.
     pub prefetch: Vec<Prefetch>,
@@ -147,6 +148,16 @@ impl Design {
     /// The arms as asked for, with the A/A arm after the baseline.
     pub fn with_again(mut arms: Vec<Arm>) -> Vec<Arm> {
         arms.insert(1.min(arms.len()), Arm::Again);
+        arms
+    }
+
+    /// The arms as asked for, with those after the baseline that every run has: the A/A arm, and the
+    /// placebo where machine code of ours is executed.
+    pub fn with_controls(backend: BackendKind, arms: Vec<Arm>) -> Vec<Arm> {
+        let mut arms = Design::with_again(arms);
+        if backend == BackendKind::Native {
+            arms.insert(2.min(arms.len()), Arm::Recompiled);
+        }
         arms
     }
 
@@ -285,6 +296,14 @@ impl Design {
                 );
                 return Err(flaw(at, &why));
             }
+            if *arm == Arm::Recompiled && self.backend != BackendKind::Native {
+                let why = format!(
+                    "{arm} is measured where machine code is executed, and a {} run executes none; \
+                     leave it out",
+                    self.backend
+                );
+                return Err(flaw(at, &why));
+            }
             if let Some((layout, _)) = arm.measured(baseline) {
                 let known = match &self.case {
                     Some(case) => case.get().layout_number(layout.as_str()).map(|_| ()),
@@ -375,4 +394,40 @@ pub struct Limits {
     pub budget: Option<Duration>,
     /// Take exactly so many blocks at every point, decided or not.
     pub blocks: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(backend: BackendKind, arms: &[&str]) -> bool {
+        let arms = arms.iter().map(|arm| arm.parse().unwrap()).collect();
+        let point = Point {
+            scenario: "one-vma".parse().unwrap(),
+            placement: "compact".parse().unwrap(),
+            threads: 1,
+        };
+        Design::new(backend, "m", arms, vec![point]).check().is_ok()
+    }
+
+    #[test]
+    fn a_native_run_has_the_placebo_unless_it_was_begun_without() {
+        let arms = vec![
+            "split-packed".parse().unwrap(),
+            "mmap-lock".parse().unwrap(),
+        ];
+        let native = Design::with_controls(BackendKind::Native, arms.clone());
+        let native: Vec<String> = native.iter().map(Arm::to_string).collect();
+        let expected = ["split-packed", Arm::AGAIN, Arm::RECOMPILED, "mmap-lock"];
+        assert_eq!(native, expected);
+        assert!(checked(BackendKind::Native, &expected));
+        assert!(checked(BackendKind::Native, &["split-packed", Arm::AGAIN]));
+        let sim = Design::with_controls(BackendKind::Sim, arms);
+        assert!(!sim.contains(&Arm::Recompiled));
+        assert!(!checked(BackendKind::Sim, &expected));
+        assert!(!checked(
+            BackendKind::Native,
+            &["split-packed", Arm::RECOMPILED]
+        ));
+    }
 }

@@ -1,21 +1,17 @@
 //! The loop: block after block at every point that is not decided, until time or blocks run out.
+//!
+//! Here: which block comes next, what of it is taken again, and when it is enough. Not here: the
+//! state that a block was taken in, and its rows (`block`).
 
-use super::{
-    Backend, Block, Design, Invalid, Limits, Measured, PlannedSample, Point, Sample, Stratum,
-    TransferBin,
-};
+use super::block::Taken;
+use super::{Backend, Block, Design, Limits, Point, Sample};
 use crate::error::{Error, Result};
-use crate::program::totals::{ThreadFaults, Totals, by_role};
-use crate::stats::median;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Probes of one block that differ by more than this factor from their median were taken in
-/// different modes of the machine. Modes seen on virtual machines are a factor 2 to 10 apart (11,
-/// 27 and 120 ns); within a mode a probe repeats within a tenth.
-const SAME_MODE: f64 = 1.5;
+/// How many times the unusable samples of a block are taken again at most. What disturbs one is
+/// mostly over after the next; what is not over after three will not be soon.
+const ROUNDS: u32 = 3;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -63,6 +59,7 @@ pub fn drive(
     interrupted: &AtomicBool,
 ) -> Result<Ending> {
     let start = Instant::now();
+    let mut retakes = Retakes::default();
     loop {
         let mut measured_any = false;
         for (point, at) in design.points.iter().enumerate() {
@@ -85,15 +82,14 @@ pub fn drive(
                 Err(Error::Interrupted) => return Ok(Ending::Interrupted),
                 Err(error) => return Err(error),
             };
-            let threads: Vec<_> = measured.iter().map(|m| by_role(&m.threads)).collect();
-            let planned = block.samples.iter().zip(measured);
-            let mut samples: Vec<Sample> = planned
-                .map(|(planned, measured)| sample(design, limits, planned, measured))
-                .collect();
-            mark_other_modes(&mut samples);
-            let roles = samples.iter().zip(&threads);
-            let roles = roles.flat_map(|(sample, threads)| of_roles(sample, threads));
-            let roles = roles.collect();
+            let mut block = Taken::new(design, limits, block, measured);
+            retakes.first_passes += block.plan().samples.len() as u64;
+            let go_on = || {
+                let is_time = limits.budget.is_none_or(|budget| start.elapsed() < budget);
+                is_time && !interrupted.load(Ordering::Relaxed)
+            };
+            retakes.of(&mut block, backend, go_on)?;
+            let (samples, roles) = block.rows();
             watch.block(samples, roles)?;
             taken[point] += 1;
             let time = limits.budget.map_or(0.0, |budget| {
@@ -117,125 +113,291 @@ pub fn drive(
     }
 }
 
-/// The rows of the roles of `sample`, if there are several: its own, but for what the threads of
-/// the role did, and without counters, which nobody counts by role.
-fn of_roles(sample: &Sample, threads: &BTreeMap<Arc<str>, Vec<ThreadFaults>>) -> Vec<Sample> {
-    if threads.len() < 2 {
-        return Vec::new();
-    }
-    let rows = threads.iter().map(|(role, threads)| {
-        let mut row = Sample {
-            role: Some(role.to_string()),
-            counters: BTreeMap::new(),
-            accesses: None,
-            wall_seconds: None,
-            ..sample.clone()
-        };
-        set_faults(&mut row, threads);
-        row
-    });
-    rows.collect()
+/// Samples that were taken again, over all blocks: never more than first passes took, so that at
+/// most half of the time goes into them however disturbed a machine is.
+#[derive(Default)]
+struct Retakes {
+    first_passes: u64,
+    taken: u64,
 }
 
-/// What `threads` did, in the row.
-fn set_faults(row: &mut Sample, threads: &[ThreadFaults]) {
-    let totals = Totals::of(threads);
-    let by_thread = || threads.iter().map(|t| t.faults);
-    row.faults = totals.faults;
-    row.seconds = totals.seconds;
-    row.faults_per_second = totals.faults_per_second;
-    row.ns_per_fault = totals.ns_per_fault;
-    row.slowest_thread_faults = by_thread().min().unwrap_or(0);
-    row.fastest_thread_faults = by_thread().max().unwrap_or(0);
-}
-
-/// The row of what was measured.
-fn sample(design: &Design, limits: Limits, planned: &PlannedSample, measured: Measured) -> Sample {
-    let slot = planned.first_slot as u32 % 2;
-    let mut sample = Sample {
-        run: design.run.clone(),
-        backend: design.backend,
-        machine: design.machine.clone(),
-        prefetch: planned.prefetch,
-        block: planned.block,
-        order: planned.order,
-        probe_ns: measured.probe_ns,
-        accesses: measured.accesses,
-        wall_seconds: measured.wall_seconds,
-        first_slot: Some(planned.first_slot),
-        host: design.host.clone(),
-        label: design.label.clone(),
-        boot_id: design.boot_id.clone(),
-        baseline: design.arms.first().cloned(),
-        margin: Some(design.margin),
-        blocks_planned: limits.blocks,
-        stratum: Stratum {
-            slot: Some(slot),
-            transfer_ns: measured.probe_ns.map(TransferBin::of),
-            pace: None,
-        },
-        counters: measured.counters,
-        ..Sample::new(
-            design.arms[planned.arm].clone(),
-            design.points[planned.point].clone(),
-        )
-    };
-    set_faults(&mut sample, &measured.threads);
-    for why in &measured.invalid {
-        sample.invalidate(why);
-    }
-    let idle = |threads: &Vec<ThreadFaults>| threads.iter().all(|t| t.faults == 0);
-    if by_role(&measured.threads).values().any(idle) || measured.threads.is_empty() {
-        sample.invalidate(&Invalid::NoFaults);
-    }
-    sample
-}
-
-/// Mark the samples whose probe fell in another mode than the block's.
-fn mark_other_modes(samples: &mut [Sample]) {
-    let mut probes: Vec<f64> = samples.iter().filter_map(|s| s.probe_ns).collect();
-    if probes.is_empty() {
-        return;
-    }
-    probes.sort_by(f64::total_cmp);
-    let median = median(&probes);
-    for sample in samples {
-        let Some(probe) = sample.probe_ns else {
-            continue;
-        };
-        if probe > median * SAME_MODE || probe < median / SAME_MODE {
-            sample.invalidate(&Invalid::OtherMode(probe, median));
+impl Retakes {
+    /// Take the samples of `block` again that cannot be used, in its order, as long as `go_on` says
+    /// so. What makes the state of the block is looked at anew after each round.
+    fn of(
+        &mut self,
+        block: &mut Taken,
+        backend: &mut dyn Backend,
+        go_on: impl Fn() -> bool,
+    ) -> Result<()> {
+        for _ in 0..ROUNDS {
+            for at in block.unusable() {
+                if self.taken >= self.first_passes || !go_on() {
+                    return Ok(());
+                }
+                match backend.measure(&block.plan().samples[at]) {
+                    Ok(measured) => block.replace(at, measured),
+                    // The block is whole as it is.
+                    Err(Error::Interrupted) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+                self.taken += 1;
+            }
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Code;
+    use crate::experiment::{
+        BackendKind, Code, Invalid, Measured, Pace, PlannedSample, TransferBin,
+    };
+    use crate::program::totals::ThreadFaults;
+    use std::collections::VecDeque;
+    use std::time::Duration;
 
-    #[test]
-    fn the_mode_of_a_block_is_the_median_of_its_probes() {
+    /// Yields what it was given, then good samples.
+    #[derive(Default)]
+    struct Fake<'a> {
+        first: VecDeque<Measured>,
+        /// Arms in the order they were measured.
+        measured: Vec<usize>,
+        /// Stop the run with the sample of this number.
+        stop_at: Option<(usize, &'a AtomicBool)>,
+        /// Every sample is of this kind once the others are used up.
+        then: Option<Measured>,
+    }
+
+    impl Backend for Fake<'_> {
+        fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
+            self.measured.push(planned.arm);
+            if let Some((at, stop)) = self.stop_at
+                && self.measured.len() == at
+            {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let next = self.first.pop_front().or_else(|| self.then.clone());
+            Ok(next.unwrap_or_else(good))
+        }
+    }
+
+    fn good() -> Measured {
+        Measured {
+            threads: vec![ThreadFaults {
+                role: "r".into(),
+                faults: 100,
+                seconds: 0.004,
+            }],
+            probe_ns: Some(25.0),
+            pace: Some(Pace::Full),
+            ..Measured::default()
+        }
+    }
+
+    fn switched() -> Measured {
+        Measured {
+            invalid: vec![Invalid::Switched(1)],
+            ..good()
+        }
+    }
+
+    #[derive(Default)]
+    struct Rows(Vec<Sample>);
+
+    impl Watch for Rows {
+        fn block(&mut self, samples: Vec<Sample>, _roles: Vec<Sample>) -> Result<()> {
+            self.0.extend(samples);
+            Ok(())
+        }
+
+        fn is_decided(&self, _point: &Point) -> bool {
+            false
+        }
+    }
+
+    fn design(backend: BackendKind) -> Design {
         let point = Point {
             scenario: "one-vma".parse().unwrap(),
             placement: "compact".parse().unwrap(),
             threads: 2,
         };
-        let block = |probes: &[f64]| -> Vec<bool> {
-            let row = |probe: &f64| Sample {
-                probe_ns: Some(*probe),
-                ..Sample::new("a".parse().unwrap(), point.clone())
-            };
-            let mut rows: Vec<Sample> = probes.iter().map(row).collect();
-            mark_other_modes(&mut rows);
-            let marked = rows
-                .iter()
-                .map(|s| s.invalid_code.contains(&Code::OtherMode));
-            marked.collect()
+        let arms = ["a", "baseline-again", "b"].map(|arm| arm.parse().unwrap());
+        Design {
+            seed: 7,
+            ..Design::new(backend, "m", arms.to_vec(), vec![point])
+        }
+    }
+
+    /// The rows of so many blocks, and how that ended.
+    fn rows(fake: &mut Fake, blocks: u64, stop: &AtomicBool) -> (Vec<Sample>, Ending) {
+        let limits = Limits {
+            budget: None,
+            blocks: Some(blocks),
         };
-        assert_eq!(block(&[11.0, 11.5, 27.0]), [false, false, true]);
-        // Of an even number neither of the two in the middle decides alone.
-        assert_eq!(block(&[27.0, 19.0]), [false, false]);
-        assert_eq!(block(&[120.0, 11.0]), [true, true]);
+        let mut rows = Rows::default();
+        let design = design(BackendKind::Native);
+        let ended = drive(&design, limits, &mut [0], fake, &mut rows, stop).unwrap();
+        (rows.0, ended)
+    }
+
+    fn attempts(rows: &[Sample]) -> Vec<u32> {
+        rows.iter().map(|row| row.attempts.unwrap()).collect()
+    }
+
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn a_disturbed_sample_is_taken_again_after_the_pass_and_its_row_is_the_last_attempt() {
+        let mut fake = Fake {
+            first: [good(), switched(), good(), switched()].into(),
+            ..Fake::default()
+        };
+        let (rows, ended) = rows(&mut fake, 2, &NEVER);
+        assert_eq!(ended, Ending::BlocksTaken);
+        assert_eq!(attempts(&rows), [1, 3, 1, 1, 1, 1]);
+        assert!(rows.iter().all(|row| row.valid));
+        // Twice after the pass over all arms of the first block, before the second.
+        assert_eq!(fake.measured.len(), 8);
+        assert_eq!([fake.measured[3], fake.measured[4]], [fake.measured[1]; 2]);
+    }
+
+    #[test]
+    fn what_will_not_pass_is_not_taken_again() {
+        let empty = Measured {
+            threads: Vec::new(),
+            ..good()
+        };
+        let unpinned = Measured {
+            invalid: vec![Invalid::Unpinned("moved".to_owned()), Invalid::Switched(1)],
+            ..good()
+        };
+        let mut fake = Fake {
+            first: [empty, unpinned].into(),
+            ..Fake::default()
+        };
+        let (rows, _) = rows(&mut fake, 1, &NEVER);
+        assert_eq!(attempts(&rows), [1; 3]);
+        assert_eq!(rows.iter().filter(|row| row.valid).count(), 1);
+    }
+
+    #[test]
+    fn on_a_machine_that_stays_disturbed_retakes_are_as_many_as_first_attempts_at_most() {
+        let mut fake = Fake {
+            then: Some(switched()),
+            ..Fake::default()
+        };
+        let (rows, _) = rows(&mut fake, 40, &NEVER);
+        assert_eq!(rows.len(), 40 * 3);
+        assert!(rows.iter().all(|row| !row.valid));
+        assert_eq!(fake.measured.len(), 2 * 40 * 3);
+    }
+
+    #[test]
+    fn after_a_calm_time_a_sample_is_taken_again_in_three_rounds_at_most() {
+        let calm = std::iter::repeat_with(good).take(30);
+        let mut fake = Fake {
+            first: calm
+                .chain(std::iter::repeat_with(switched).take(100))
+                .collect(),
+            ..Fake::default()
+        };
+        let (rows, _) = rows(&mut fake, 11, &NEVER);
+        assert_eq!(attempts(&rows[30..]), [1 + ROUNDS; 3]);
+    }
+
+    #[test]
+    fn a_stop_ends_the_attempts_and_keeps_the_block_whole() {
+        let stop = AtomicBool::new(false);
+        let mut fake = Fake {
+            stop_at: Some((4, &stop)),
+            then: Some(switched()),
+            ..Fake::default()
+        };
+        let (rows, ended) = rows(&mut fake, 5, &stop);
+        assert_eq!(ended, Ending::Interrupted);
+        assert_eq!((rows.len(), fake.measured.len()), (3, 4));
+    }
+
+    #[test]
+    fn nothing_is_taken_again_when_the_budget_is_spent() {
+        let limits = Limits {
+            budget: Some(Duration::from_nanos(1)),
+            blocks: None,
+        };
+        let mut fake = Fake {
+            then: Some(switched()),
+            ..Fake::default()
+        };
+        let mut rows = Rows::default();
+        let design = design(BackendKind::Native);
+        let ended = drive(&design, limits, &mut [0], &mut fake, &mut rows, &NEVER).unwrap();
+        assert_eq!((ended, fake.measured.len()), (Ending::BudgetSpent, 3));
+    }
+
+    #[test]
+    fn all_samples_of_a_block_carry_its_one_stratum() {
+        let (far, shared) = (|| Some(110.0), || Some(Pace::Shared));
+        let odd = |probe_ns, pace| Measured {
+            probe_ns,
+            pace,
+            ..good()
+        };
+        // Whatever is tried, one sample of each block stays far and one shared.
+        let first = [
+            odd(far(), Some(Pace::Full)),
+            odd(Some(25.0), shared()),
+            good(),
+        ];
+        let again = [odd(far(), Some(Pace::Full)), odd(Some(25.0), shared())];
+        let again = std::iter::repeat_n(again, ROUNDS as usize).flatten();
+        let mut fake = Fake {
+            first: first.into_iter().chain(again).collect(),
+            ..Fake::default()
+        };
+        let (rows, _) = rows(&mut fake, 2, &NEVER);
+        for row in &rows[..3] {
+            assert_eq!(row.stratum, rows[0].stratum);
+            assert_eq!(row.stratum.transfer_ns, Some(TransferBin::Middle));
+            assert_eq!(row.stratum.pace, Some(Pace::Full));
+        }
+        let codes: Vec<_> = rows[..3]
+            .iter()
+            .map(|row| row.invalid_code.clone())
+            .collect();
+        assert_eq!(
+            codes,
+            [vec![Code::OtherMode], vec![Code::OtherPace], vec![]]
+        );
+    }
+
+    #[test]
+    fn a_block_follows_the_machine_into_the_state_that_its_retakes_find() {
+        let moved = || Measured {
+            pace: Some(Pace::Shared),
+            ..good()
+        };
+        let mut fake = Fake {
+            first: [good(), good(), moved()].into(),
+            then: Some(moved()),
+            ..Fake::default()
+        };
+        let (rows, _) = rows(&mut fake, 1, &NEVER);
+        // The third was the odd one until attempts at it ended; the machine stayed as it was then.
+        assert_eq!(rows[0].stratum.pace, Some(Pace::Full));
+        assert_eq!(attempts(&rows), [1, 1, 1 + ROUNDS]);
+    }
+
+    #[test]
+    fn a_simulated_sample_has_no_attempts() {
+        let limits = Limits {
+            budget: None,
+            blocks: Some(1),
+        };
+        let (mut fake, mut rows) = (Fake::default(), Rows::default());
+        let design = design(BackendKind::Sim);
+        drive(&design, limits, &mut [0], &mut fake, &mut rows, &NEVER).unwrap();
+        assert!(rows.0.iter().all(|row| row.attempts.is_none()));
     }
 }

@@ -5,6 +5,7 @@
 
 mod arm;
 mod backend;
+mod block;
 mod case_file;
 mod design;
 mod drive;
@@ -19,4 +20,4 @@ pub use design::{BackendKind, DEFAULT_MARGIN, Design, Flaw, Limits, Prefetch, ch
 pub use drive::{Ending, Watch, drive};
 pub use plan::{Block, PlannedSample};
 pub use point::{Point, Scenario, content_hash};
-pub use sample::{Code, Invalid, Sample, Stratum, TransferBin};
+pub use sample::{Code, Invalid, Pace, Sample, Stratum, TransferBin};

@@ -67,24 +67,40 @@ pub struct Sample {
     pub margin: Option<f64>,
     /// Blocks of each design point, where their number was fixed beforehand.
     pub blocks_planned: Option<u64>,
-    /// State of the machine while it was taken.
+    /// State of the machine while the block was taken: every sample of a block has the same.
     pub stratum: Stratum,
+    /// How often it was taken, the last time counts; `None` for the simulator.
+    pub attempts: Option<u32>,
     /// The role whose threads are counted; empty for all.
     pub role: Option<String>,
+    /// The machine code of the arm but for displacements: arms of one design point with the same
+    /// text differ in displacements alone. Empty where no machine code of ours was executed.
+    pub code: String,
     /// Counters by role, totals over all threads in the window.
     pub counters: BTreeMap<String, f64>,
 }
 
 /// A state of the machine that samples are told apart by; a part that is empty is not known, or,
 /// in a verdict, not told apart.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Stratum {
     /// Phase of the slab slot: for VMAs the parity of the first slot.
     pub slot: Option<u32>,
     /// Mode of the line transfer, from the probe.
     pub transfer_ns: Option<TransferBin>,
-    /// Pace of the cores. Nothing fills it yet.
-    pub pace: Option<String>,
+    /// Pace of the cores.
+    pub pace: Option<Pace>,
+}
+
+words! {
+    /// Whether cores had all of themselves. An SMT sibling at work, known or hidden by a hypervisor,
+    /// takes its share.
+    pub enum Pace as "pace" {
+        /// Every thread had a core to itself.
+        Full = "full",
+        /// The sibling of some thread's CPU was at work.
+        Shared = "shared",
+    }
 }
 
 words! {
@@ -124,6 +140,8 @@ words! {
         Migrated = "migrated",
         /// Its probe was in another mode than its block's.
         OtherMode = "other-mode",
+        /// Its pace was another than its block's, or changed during the window.
+        OtherPace = "other-pace",
         /// A prefetcher register changed.
         Drifted = "drifted",
         /// No fault was completed.
@@ -132,6 +150,16 @@ words! {
 }
 
 impl Code {
+    /// Whether the same sample may well come out usable when it is taken again at once.
+    pub fn is_passing(self) -> bool {
+        match self {
+            Code::Switched | Code::Stolen | Code::Migrated | Code::OtherMode | Code::OtherPace => {
+                true
+            }
+            Code::Unpinned | Code::Drifted | Code::NoFaults => false,
+        }
+    }
+
     /// What is behind it, and what to do: said where it spoiled much of a run.
     pub fn advice(self) -> &'static str {
         match self {
@@ -141,6 +169,10 @@ impl Code {
             Code::Stolen => "the hypervisor ran something else: try again, or use bare metal",
             Code::OtherMode => {
                 "the CPUs of this virtual machine move between near and far cores: longer runs help"
+            }
+            Code::OtherPace => {
+                "something else ran on the other half of these cores, here or beside this virtual \
+                 machine: stop it, give --placement other CPUs, or try again"
             }
             Code::Drifted => "something else writes prefetcher registers: stop it",
             Code::NoFaults => "no fault was completed: give fewer threads or less --page-work",
@@ -161,6 +193,10 @@ pub enum Invalid {
     Migrated(f64),
     /// Nanoseconds of the probe, and of the median probe of the block.
     OtherMode(f64, f64),
+    /// Its pace, and that of the block.
+    OtherPace(Pace, Pace),
+    /// The pace of a thread before the window and after it.
+    PaceChanged(Pace, Pace),
     /// Which register drifted, and how.
     Drifted(String),
     /// No fault was completed.
@@ -176,6 +212,7 @@ impl Invalid {
             Invalid::Unpinned(_) => Code::Unpinned,
             Invalid::Migrated(_) => Code::Migrated,
             Invalid::OtherMode(..) => Code::OtherMode,
+            Invalid::OtherPace(..) | Invalid::PaceChanged(..) => Code::OtherPace,
             Invalid::Drifted(_) => Code::Drifted,
             Invalid::NoFaults => Code::NoFaults,
         }
@@ -193,6 +230,15 @@ impl fmt::Display for Invalid {
                 f,
                 "probe {probe:.0} ns where the block's median is {median:.0} ns"
             ),
+            Invalid::OtherPace(pace, block) => {
+                write!(f, "{pace} pace where that of the block is {block}")
+            }
+            Invalid::PaceChanged(before, after) => {
+                write!(
+                    f,
+                    "{before} pace before the window and {after} pace after it"
+                )
+            }
             Invalid::NoFaults => f.write_str("no fault was completed"),
         }
     }
@@ -230,7 +276,9 @@ impl Sample {
             margin: None,
             blocks_planned: None,
             stratum: Stratum::default(),
+            attempts: None,
             role: None,
+            code: String::new(),
             counters: BTreeMap::new(),
         }
     }
@@ -242,6 +290,8 @@ impl Sample {
             self.invalid_reason.push_str("; ");
         }
         self.invalid_reason.push_str(&why.to_string());
-        self.invalid_code.push(why.code());
+        if !self.invalid_code.contains(&why.code()) {
+            self.invalid_code.push(why.code());
+        }
     }
 }

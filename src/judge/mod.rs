@@ -4,84 +4,21 @@
 //! run has measured enough and what `hitm verdicts` says of its rows. Not here: what an interval
 //! is (`stats`), and where rows come from (`results`).
 
-use crate::experiment::{Arm, BackendKind, Ending, Point, Prefetch, Sample, Stratum, content_hash};
+mod judged;
+mod placebo;
+mod row;
+mod strata;
+
+pub use row::{Compared, VerdictRow, shown};
+pub use strata::Factor;
+
+use crate::experiment::{Arm, Ending, Point, Prefetch, Sample, Stratum};
 use crate::program::fault::layouts::VmaLayout;
-use crate::stats::{Comparison, Effect, Interval, Look, Parity, Rule, Verdict};
-use crate::text::words;
+use crate::stats::{Comparison, Effect, Interval, Look, Parity, Rule, UnitOf, Verdict};
+use judged::{Judged, Said};
+use placebo::Placebo;
 use std::collections::BTreeMap;
-
-words! {
-    /// Under which state of the prefetcher arms are compared.
-    pub enum Compared as "state of the prefetcher" {
-        /// As the machine has it.
-        AsIs = "as-is",
-        /// Switched on.
-        On = "on",
-        /// Switched off.
-        Off = "off",
-        /// The attribution: the effect with the prefetcher on over the effect with it off.
-        OnOverOff = "on-off",
-    }
-}
-
-impl From<Prefetch> for Compared {
-    fn from(prefetch: Prefetch) -> Compared {
-        match prefetch {
-            Prefetch::AsIs => Compared::AsIs,
-            Prefetch::On => Compared::On,
-            Prefetch::Off => Compared::Off,
-        }
-    }
-}
-
-/// One row of `verdicts.csv`.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct VerdictRow {
-    /// What executed the samples.
-    pub backend: BackendKind,
-    /// The machine.
-    pub machine: String,
-    /// Where in the design.
-    #[serde(flatten)]
-    pub point: Point,
-    /// Under which state of the prefetcher.
-    pub prefetch: Compared,
-    /// The arm compared against.
-    pub baseline: Arm,
-    /// The arm compared.
-    #[serde(rename = "layout")]
-    pub arm: Arm,
-    /// Time per fault over the baseline's; above 1 is slower.
-    pub ratio: Option<f64>,
-    /// Lower end of the interval.
-    pub ratio_low: Option<f64>,
-    /// Upper end of the interval.
-    pub ratio_high: Option<f64>,
-    /// What the interval says.
-    pub verdict: Verdict,
-    /// Valid blocks that entered the comparison.
-    pub blocks: u64,
-    /// Blocks set aside as invalid.
-    pub blocks_invalid: u64,
-    /// The state of the machine that the row is about; empty for all.
-    #[serde(flatten)]
-    pub stratum: Stratum,
-    /// The role whose threads are compared; empty for all.
-    pub role: Option<String>,
-    /// Identifier of the run.
-    pub run: String,
-    /// What the user calls the run.
-    pub label: String,
-}
-
-/// One arm against the baseline.
-struct Judged {
-    arm: Arm,
-    compared: Compared,
-    /// Kept for the one look at a fixed number of blocks.
-    effects: Vec<Effect>,
-    comparison: Comparison,
-}
+use strata::Seen;
 
 /// The comparisons of one run, as its blocks come in.
 pub struct Judge {
@@ -128,6 +65,7 @@ impl Judge {
             })
         };
         let entries = self.points.entry(first.point.clone()).or_default();
+        let mut looked = false;
         for sample in samples.iter().filter(|s| s.arm != self.baseline) {
             let arm = &sample.arm;
             let alone = effect(arm, sample.prefetch);
@@ -137,82 +75,133 @@ impl Judge {
                 (sample.prefetch.into(), alone),
                 (Compared::OnOverOff, added),
             ];
+            let Some(baseline) = find(&self.baseline, sample.prefetch) else {
+                continue;
+            };
             for (compared, effect) in found {
                 let Some(effect) = effect else { continue };
                 let at = |entry: &Judged| entry.arm == *arm && entry.compared == compared;
                 let at = entries.iter().position(at).unwrap_or_else(|| {
-                    let content = format!("{:x} {compared} {arm}", first.point.hash());
                     entries.push(Judged {
                         arm: arm.clone(),
                         compared,
-                        effects: Vec::new(),
-                        comparison: Comparison::new(self.rule, content_hash(&content)),
+                        other_code: baseline.code != sample.code,
+                        seen: Vec::new(),
+                        comparison: Comparison::new(self.rule, UnitOf::SlotCouple),
+                        decided: false,
                     });
                     entries.len() - 1
                 });
-                entries[at].effects.push(effect);
-                entries[at].comparison.push(effect);
+                entries[at].seen.push(Seen {
+                    effect,
+                    // One for all samples of a block, since version 3 of the rows.
+                    stratum: baseline.stratum,
+                });
+                looked |= entries[at].comparison.push(effect);
             }
+        }
+        if looked {
+            decide(entries, self.rule);
         }
     }
 
     /// Whether every comparison at a point is decided.
     pub fn is_decided(&self, point: &Point) -> bool {
         let entries = self.points.get(point);
-        entries.is_some_and(|entries| entries.iter().all(|e| e.comparison.is_decided()))
+        entries.is_some_and(|entries| entries.iter().all(|entry| entry.decided))
     }
 
     /// How many comparisons are decided.
     pub fn decided(&self) -> usize {
         let entries = self.points.values().flatten();
-        entries.filter(|e| e.comparison.is_decided()).count()
+        entries.filter(|entry| entry.decided).count()
     }
 
     /// The verdicts at a point of a run that ended so, in the order they are shown.
-    ///
-    /// Where measuring stopped at a budget, all error that is left is spent on all blocks. Where
-    /// the number of blocks was fixed, there is one look and it is the only one. Where verdicts
-    /// or a person stopped it, the latest look stands: to look again at a moment chosen for its
-    /// data is what the error is controlled against.
     fn rows(&self, like: &Sample, ending: Ending) -> Vec<VerdictRow> {
         let entries = self.points.get(&like.point).into_iter().flatten();
         let mut entries: Vec<&Judged> = entries.collect();
         entries.sort_by_cached_key(|e| (e.compared, rank(&e.arm, Some(&self.baseline))));
-        let row = |entry: &&Judged| {
-            let comparison = &entry.comparison;
-            let look = match ending {
-                Ending::BudgetSpent => comparison.clone().finish(),
-                Ending::BlocksTaken => {
-                    Look::once(entry.effects.clone(), self.rule, comparison.seed())
+        let said = entries
+            .iter()
+            .map(|entry| (*entry, entry.said(self.rule, ending)));
+        let said: Vec<(&Judged, Said)> = said.collect();
+        let mut rows = Vec::new();
+        for (entry, of_it) in &said {
+            let placebo = Placebo::of(entry, &said);
+            let row = |stratum: Stratum, look: Option<Look>, verdict: Verdict| {
+                let shown = look.filter(|_| verdict != Verdict::Depends);
+                let ratio = |pick: fn(&Interval) -> f64| shown.map(|l| pick(&l.interval).exp());
+                VerdictRow {
+                    backend: like.backend,
+                    machine: like.machine.clone(),
+                    point: like.point.clone(),
+                    prefetch: entry.compared,
+                    baseline: self.baseline.clone(),
+                    arm: entry.arm.clone(),
+                    ratio: ratio(|i| i.estimate),
+                    ratio_low: ratio(|i| i.low),
+                    ratio_high: ratio(|i| i.high),
+                    verdict,
+                    blocks: look.map_or(0, |l| l.blocks),
+                    blocks_invalid: look.map_or(0, |l| l.blocks_invalid),
+                    stratum,
+                    role: None,
+                    run: like.run.clone(),
+                    label: like.label.clone(),
+                    depends_on: String::new(),
                 }
-                Ending::Decided | Ending::Interrupted => comparison.latest().copied(),
             };
-            let ratio = |pick: fn(&Interval) -> f64| look.map(|l| pick(&l.interval).exp());
-            VerdictRow {
-                backend: like.backend,
-                machine: like.machine.clone(),
-                point: like.point.clone(),
-                prefetch: entry.compared,
-                baseline: self.baseline.clone(),
-                arm: entry.arm.clone(),
-                ratio: ratio(|i| i.estimate),
-                ratio_low: ratio(|i| i.low),
-                ratio_high: ratio(|i| i.high),
-                verdict: look.map_or(Verdict::Inconclusive, |l| l.verdict),
-                blocks: look.map_or(0, |l| l.blocks),
-                blocks_invalid: comparison.units().blocks_invalid(),
-                stratum: Stratum::default(),
-                role: None,
-                run: like.run.clone(),
-                label: like.label.clone(),
-            }
-        };
-        entries.iter().map(row).collect()
+            let whole = VerdictRow {
+                blocks_invalid: entry.comparison.units().blocks_invalid(),
+                depends_on: Factor::joined(&of_it.strata.depends_on),
+                ..row(
+                    Stratum::default(),
+                    of_it.look,
+                    placebo.gate(Stratum::default(), of_it.look, of_it.verdict),
+                )
+            };
+            rows.push(whole);
+            let mut strata = of_it.strata.shown.clone();
+            let cells = of_it.strata.cells.iter();
+            let others = cells.filter(|(at, _)| strata.iter().all(|(shown, _)| shown != at));
+            let others: Vec<(Stratum, Look)> = others.copied().collect();
+            strata.extend(others);
+            rows.extend(strata.into_iter().map(|(at, look)| {
+                let verdict = placebo.gate(at, Some(look), look.verdict);
+                row(at, Some(look), verdict)
+            }));
+        }
+        rows
     }
 }
 
-/// Where an arm stands among others: the baseline, its second measurement, the built-in layouts by
-/// age, all others by name.
+/// See which of the comparisons at a point have an answer by now.
+fn decide(entries: &mut [Judged], rule: Rule) {
+    let said: Vec<(&Judged, Said)> = entries
+        .iter()
+        .map(|entry| (entry, entry.said(rule, Ending::Decided)))
+        .collect();
+    let decided: Vec<bool> = said
+        .iter()
+        .map(|(entry, said_of_it)| {
+            let placebo = Placebo::of(entry, &said);
+            match said_of_it.verdict {
+                Verdict::Depends => {
+                    let mut strata = said_of_it.strata.shown.iter();
+                    strata.all(|(at, look)| placebo.is_answer(*at, Some(*look), look.verdict))
+                }
+                verdict => placebo.is_answer(Stratum::default(), said_of_it.look, verdict),
+            }
+        })
+        .collect();
+    for (entry, decided) in entries.iter_mut().zip(decided) {
+        entry.decided = decided;
+    }
+}
+
+/// Where an arm stands among others: the baseline, its second measurement, the placebo, the built-in
+/// layouts by age, all others by name.
 pub fn rank(arm: &Arm, baseline: Option<&Arm>) -> impl Ord + use<> {
     let layout = arm.measured(arm).map(|(layout, _)| layout.as_str());
     let age = match arm {
@@ -224,7 +213,11 @@ pub fn rank(arm: &Arm, baseline: Option<&Arm>) -> impl Ord + use<> {
     };
     (
         Some(arm) != baseline,
-        *arm != Arm::Again,
+        match arm {
+            Arm::Again => 0,
+            Arm::Recompiled => 1,
+            Arm::Layout { .. } => 2,
+        },
         age.unwrap_or(usize::MAX),
         arm.to_string(),
     )

@@ -14,6 +14,8 @@ pub mod pairs;
 pub mod pin;
 mod placement;
 pub mod preflight;
+pub mod real_time;
+pub mod threads;
 mod topology;
 pub mod transfer;
 

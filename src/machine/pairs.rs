@@ -3,7 +3,8 @@
 //! Here: which pairs, and a ring of two pinned threads. Not here: the ring and the modes
 //! (`transfer`), the probe before a sample, which workers run themselves (`backend`).
 
-use super::pin::{join, pin_current_thread};
+use super::pin::pin_current_thread;
+use super::threads::{in_scope, join};
 use super::topology::{CpuId, Distance, Topology};
 use super::transfer::Ring;
 use crate::error::{Error, Result};
@@ -79,7 +80,8 @@ pub fn measure(pair: Pair, duration: Duration, window: Duration) -> Result<Vec<f
     };
     // Both on threads of their own: a pin outlives the measurement.
     std::thread::scope(|scope| {
-        let (leader, follower) = (scope.spawn(lead), scope.spawn(follow));
+        let leader = in_scope(scope, lead)?;
+        let follower = in_scope(scope, follow).inspect_err(|_| ring.abandon())?;
         let (led, followed) = (join(leader), join(follower));
         followed.and(led)
     })

@@ -1,9 +1,8 @@
 //! Pinning a thread to a CPU, and the proof that it is there.
 
-use super::CpuId;
+use super::{CpuId, threads};
 use crate::error::{Error, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
-use std::thread::ScopedJoinHandle;
 
 /// Pin the calling thread to `cpu`, and read back from the kernel that it is there.
 pub fn pin_current_thread(cpu: CpuId) -> Result<()> {
@@ -49,14 +48,7 @@ pub fn verify(cpu: CpuId) -> Result<()> {
 
 /// What `work` returns on a thread of its own that is pinned to `cpu`: a pin outlives the work.
 pub fn on<T: Send>(cpu: CpuId, work: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| join(scope.spawn(|| pin_current_thread(cpu).map(|()| work()))))
-}
-
-/// What the thread returns; a panic of it goes on in this one.
-pub fn join<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    threads::apart(|| pin_current_thread(cpu).map(|()| work()))?
 }
 
 #[cfg(test)]

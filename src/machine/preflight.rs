@@ -6,11 +6,11 @@
 
 use super::accounting::StealClock;
 use super::files::{Known, describe, read};
-use super::pin::{join, on};
+use super::pin::on;
+use super::real_time::{Permission, permission};
 use super::topology::{CpuId, Topology};
 use crate::units;
 use serde::Serialize;
-use std::io;
 use std::path::Path;
 
 /// One thing that may or may not be permitted.
@@ -144,22 +144,14 @@ fn reserved_hugepages() -> Finding {
 
 /// Tries it on a thread of its own, which then ends.
 fn real_time() -> Finding {
-    let attempt = || {
-        let priority = libc::sched_param { sched_priority: 1 };
-        // SAFETY: pid 0 is the calling thread, and `priority` outlives the call.
-        match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    std::thread::scope(|scope| join(scope.spawn(attempt)))
-        .map(|()| "SCHED_FIFO".to_owned())
-        .map_err(|why| {
-            (
-                format!("SCHED_FIFO: {}", describe(&why)),
-                "run with CAP_SYS_NICE, or raise RLIMIT_RTPRIO (ulimit -r)",
-            )
-        })
+    match permission() {
+        Permission::FromOutside => Ok("this process has it".to_owned()),
+        Permission::Granted => Ok("SCHED_FIFO".to_owned()),
+        Permission::Denied(why) => Err((
+            why,
+            "run with CAP_SYS_NICE, or raise RLIMIT_RTPRIO (ulimit -r)",
+        )),
+    }
 }
 
 fn vma_slab() -> Finding {

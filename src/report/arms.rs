@@ -3,7 +3,7 @@
 //!
 //! Not here: comparisons of arms, which `judge` makes and which arrive as verdicts.
 
-use crate::experiment::{Arm, BackendKind, Point, Sample};
+use crate::experiment::{Arm, BackendKind, Pace, Point, Sample, Stratum, TransferBin};
 use crate::judge::{Compared, VerdictRow, rank};
 use crate::stats::{Summary, geometric_mean};
 use crate::units;
@@ -116,6 +116,35 @@ pub struct ArmTime {
     pub samples: usize,
     /// Valid samples by the slab slot that they were measured in, where that is known.
     pub by_slot: Vec<(Option<usize>, usize)>,
+}
+
+impl ArmTime {
+    /// Fewest samples of a time that is shown without a mark.
+    const FEW: usize = 8;
+
+    /// Whether it is of so few samples that it says little.
+    pub fn is_of_few(&self) -> bool {
+        self.samples < ArmTime::FEW
+    }
+}
+
+/// A state of the machine in words: `even slots, transfers below 20 ns`.
+pub fn state(stratum: &Stratum) -> String {
+    let slot = stratum.slot.map(|slot| match slot % 2 {
+        0 => "even slots",
+        _ => "odd slots",
+    });
+    let transfer = stratum.transfer_ns.map(|bin| match bin {
+        TransferBin::Near => "transfers below 20 ns",
+        TransferBin::Middle => "transfers of 20 to 60 ns",
+        TransferBin::Far => "transfers above 60 ns",
+    });
+    let pace = stratum.pace.map(|pace| match pace {
+        Pace::Full => "full pace",
+        Pace::Shared => "shared cores",
+    });
+    let words: Vec<&str> = [slot, transfer, pace].into_iter().flatten().collect();
+    words.join(", ")
 }
 
 /// The sites of these samples, each once, in the order they are shown.

@@ -50,7 +50,8 @@ pub fn text(design: &Design, samples: &[Sample]) -> String {
             });
             shares.sum::<f64>() / drawn.len() as f64
         };
-        for arm in design.arms.iter().filter(|arm| **arm != Arm::Again).skip(1) {
+        let layouts = |arm: &&Arm| matches!(arm, Arm::Layout { .. });
+        for arm in design.arms.iter().filter(layouts).skip(1) {
             let mut effects: Vec<(f64, f64)> = blocks
                 .iter()
                 .filter_map(|(block, rows)| {

@@ -35,6 +35,9 @@ pub fn page(record: &Record, plots: &[Plot]) -> String {
             body {
                 h1 { (title) }
                 (when(record))
+                @if let Some(banner) = table::banner(&record.samples) {
+                    p class="banner" { (banner) }
+                }
                 @if record.run.interrupted {
                     p class="banner" {
                         "This run was interrupted. What it had finished is here; a verdict that "
@@ -44,7 +47,7 @@ pub fn page(record: &Record, plots: &[Plot]) -> String {
                 (asked(record))
                 h2 { "Verdicts" }
                 (verdicts(record, &groups))
-                (again(&record.verdicts))
+                (controls(record))
                 (counters(&super::why::counted(record)))
                 h2 { "Plots" }
                 @for plot in plots { (figure(plot)) }
@@ -142,6 +145,10 @@ fn verdicts(record: &Record, groups: &[Group]) -> Markup {
             b { "regression" } ": not that, and the whole interval is slower. "
             b { "improvement" } ": not that, and the whole interval is faster. "
             b { "inconclusive" } ": none of these; more blocks would tell. "
+            b { "depends" } ": the answer differs between states of the machine, each of which has a "
+            "line of its own. "
+            b { "code-noise" } ": a difference, but none beyond what other machine code of the same "
+            "accesses makes, which " (Arm::Recompiled) " shows. "
             "Times are medians over valid samples."
         }
         @for group in groups {
@@ -155,6 +162,7 @@ fn verdicts(record: &Record, groups: &[Group]) -> Markup {
 
 /// The rows of a group.
 fn rows(group: &Group, verdicts: &[VerdictRow]) -> Markup {
+    let lines = group.lines(verdicts);
     html! {
         div class="wide" { table {
             thead { tr {
@@ -164,16 +172,23 @@ fn rows(group: &Group, verdicts: &[VerdictRow]) -> Markup {
                 th { "blocks (invalid)" }
             } }
             tbody {
-                @for line in group.lines(verdicts) {
+                @for line in &lines {
                     tr {
-                        td { (line.layout) }
-                        @for figure in &line.figures { td class="figure" { (figure) } }
-                        td class=(line.verdict.map_or("", class)) { (line.word()) }
+                        td class=(if line.name.starts_with(' ') { "state" } else { "" }) { (line.name.trim()) }
+                        @for (n, figure) in line.figures.iter().enumerate() {
+                            @if n == 0 && line.few {
+                                td class="figure faint" { (figure) (table::FEW.0) }
+                            } @else {
+                                td class="figure" { (figure) }
+                            }
+                        }
+                        td class=(line.verdict.map_or("", class)) { (line.word) }
                         td { (line.blocks) }
                     }
                 }
             }
         } }
+        @if lines.iter().any(|line| line.few) { p class="faint" { (table::FEW.1) "." } }
     }
 }
 
@@ -262,16 +277,38 @@ fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The A/A line in words.
-fn again(verdicts: &[VerdictRow]) -> Markup {
-    let rows: Vec<&VerdictRow> = verdicts.iter().filter(|v| v.arm == Arm::Again).collect();
-    let wrong = rows
-        .iter()
-        .filter(|v| matches!(v.verdict, Verdict::Regression | Verdict::Improvement));
-    let wrong = wrong.count();
+/// The A/A arm and the placebo in words.
+fn controls(record: &Record) -> Markup {
+    let measured = |arm: &Arm| record.samples.iter().any(|sample| sample.arm == *arm);
+    let found = |arm: &Arm| -> Vec<&VerdictRow> {
+        let rows = record.verdicts.iter();
+        let rows = rows.filter(|row| row.arm == *arm && row.is_whole());
+        rows.filter(|row| row.ratio.is_some() || row.verdict == Verdict::Depends)
+            .collect()
+    };
+    // What is said of the rows of a control, of which `wrong` are told from the baseline.
+    let said = |arm: &Arm, wrong: &dyn Fn(String) -> Markup| {
+        let rows = found(arm);
+        let differ =
+            |row: &&&VerdictRow| row.verdict.is_difference() || row.verdict == Verdict::Depends;
+        let count = rows.iter().filter(differ).count();
+        let comparisons = units::count(rows.len(), "comparison");
+        html! {
+            @if rows.is_empty() {
+                b { "Too few of its samples could be used for a comparison, so it says nothing here." }
+            } @else if count == 0 {
+                (match rows.len() {
+                    1 => "Its only comparison calls it neither slower nor faster, as it should be.".to_owned(),
+                    _ => format!("None of its {comparisons} calls it slower or faster, as it should be."),
+                })
+            } @else {
+                (wrong(format!("{count} of {comparisons}")))
+            }
+        }
+    };
     html! {
         h3 { "The noise beside the effect: " (Arm::Again) }
-        @if rows.is_empty() {
+        @if !measured(&Arm::Again) {
             p { "The baseline was not measured a second time here, so there is nothing to judge the
                  noise by." }
         } @else {
@@ -279,14 +316,22 @@ fn again(verdicts: &[VerdictRow]) -> Markup {
                 "Every block measures the baseline twice, the second time under the name "
                 (Arm::Again) ". Both arms run the same code on the same memory layout, so all "
                 "that this row shows is noise. "
-                @if wrong == 0 {
-                    "No comparison calls it slower or faster, as it should be."
-                } @else {
-                    b {
-                        (wrong) " of " (units::count(rows.len(), "comparison"))
-                        " call it slower or faster: effects of that size are not to be trusted here."
-                    }
-                }
+                (said(&Arm::Again, &|share| html! {
+                    b { (share) " call it slower or faster: effects of that size are not to be trusted here." }
+                }))
+            }
+        }
+        @if measured(&Arm::Recompiled) {
+            h3 { "What code alone does: " (Arm::Recompiled) }
+            p {
+                "Every block also measures the baseline in other machine code, which makes the same "
+                "accesses, under the name " (Arm::Recompiled) ". What it differs by is code. A layout "
+                "whose code differs from the baseline's in more than displacements is called slower "
+                "or faster only if the difference goes further than this one; else it is "
+                b { "code-noise" } ". "
+                (said(&Arm::Recompiled, &|share| html! {
+                    (share) " call it slower or faster: that much is code."
+                }))
             }
         }
     }

@@ -3,11 +3,11 @@
 //! Here: the order of the rows, their words, colour. Not here: the verdicts themselves (`judge`),
 //! alignment (`columns`), the report of a run folder (`report::html`).
 
-use super::arms::{ArmTime, Site, place_in_design};
+use super::arms::{ArmTime, Site, place_in_design, state};
 use super::columns::{Cell, Columns, WIDTH, wrap};
 use super::why::{Counted, CounterRow, SCALED};
 use crate::experiment::{Arm, BackendKind, Code, Ending, Sample};
-use crate::judge::{Compared, VerdictRow};
+use crate::judge::{Compared, Factor, VerdictRow, shown};
 use crate::results::verdicts_csv;
 use crate::stats::Verdict;
 use crate::units;
@@ -73,14 +73,16 @@ impl<'a> Group<'a> {
     }
 
     /// The rows as text; `verdicts` are all there are.
-    pub fn lines(&self, verdicts: &[VerdictRow]) -> Vec<Line<'a>> {
+    pub fn lines(&self, verdicts: &[VerdictRow]) -> Vec<Line> {
         let (name, arm) = self.baseline;
         let time = arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns));
         let baseline = Line {
-            layout: name,
+            name: name.to_string(),
             figures: vec![time, String::new(), String::new()],
             verdict: None,
+            word: "baseline".to_owned(),
             blocks: String::new(),
+            few: arm.is_some_and(ArmTime::is_of_few),
         };
         let line = |(row, arm): &(&'a VerdictRow, Option<&ArmTime>)| {
             let [time, change, interval, blocks] = cells(row, *arm);
@@ -89,10 +91,15 @@ impl<'a> Group<'a> {
                 false => vec![time, change, interval],
             };
             Line {
-                layout: &row.arm,
+                name: match row.is_whole() {
+                    true => row.arm.to_string(),
+                    false => format!("  {}", state(&row.stratum)),
+                },
                 figures,
                 verdict: Some(row.verdict),
+                word: word(row),
                 blocks,
+                few: arm.is_some_and(|arm| arm.is_of_few()),
             }
         };
         let baseline = (!self.attributes).then_some(baseline);
@@ -104,29 +111,51 @@ impl<'a> Group<'a> {
 }
 
 /// A row as text.
-pub(super) struct Line<'a> {
-    pub layout: &'a Arm,
+pub(super) struct Line {
+    /// The layout; or, indented, the state of the machine that the layout above it is compared in.
+    pub name: String,
     /// One for each of [`Group::columns`].
     pub figures: Vec<String>,
     /// None for the baseline.
     pub verdict: Option<Verdict>,
+    /// The verdict in words.
+    pub word: String,
     /// Blocks, with the invalid ones in brackets.
     pub blocks: String,
+    /// Whether its time is of few samples.
+    pub few: bool,
 }
 
-impl Line<'_> {
-    /// The verdict as a word.
-    pub fn word(&self) -> &'static str {
-        self.verdict.map_or("baseline", Verdict::name)
+/// The verdict in words; what it depends on is named.
+fn word(row: &VerdictRow) -> String {
+    if row.verdict != Verdict::Depends {
+        return row.verdict.to_string();
     }
+    let factors = Factor::ALL.iter().filter(|factor| {
+        let mut names = row.depends_on.split(';');
+        names.any(|name| name == factor.name())
+    });
+    let words: Vec<&str> = factors
+        .map(|factor| match factor {
+            Factor::Slot => "slot",
+            Factor::Transfer => "transfer",
+            Factor::Pace => "pace",
+        })
+        .collect();
+    format!("depends on {}", words.join(", "))
 }
+
+/// What marks a time of few samples, and what that means.
+pub(super) const FEW: (&str, &str) = ("*", "* of fewer than eight usable samples");
 
 /// The rows by point, in the order they came in.
 pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [ArmTime]) -> Vec<Group<'a>> {
     let mut groups: Vec<(Site, Group)> = Vec::new();
-    for row in verdicts {
+    for row in shown(verdicts) {
         let site = Site::from(row);
-        let member = (row, arm_of(row, &row.arm, arms));
+        // Times are over all states.
+        let time = row.is_whole().then(|| arm_of(row, &row.arm, arms));
+        let member = (row, time.flatten());
         let same = |(s, g): &&mut (Site, Group)| *s == site && *g.baseline.0 == row.baseline;
         if let Some((_, group)) = groups.iter_mut().find(same) {
             group.rows.push(member);
@@ -159,7 +188,10 @@ pub(super) fn effect<'a>(
         ..Site::from(row)
     };
     let is_it = |other: &&VerdictRow| {
-        other.arm == row.arm && other.baseline == row.baseline && Site::from(*other) == site
+        other.arm == row.arm
+            && other.baseline == row.baseline
+            && other.stratum == row.stratum
+            && Site::from(*other) == site
     };
     verdicts.iter().find(is_it)
 }
@@ -196,8 +228,12 @@ fn cells(row: &VerdictRow, arm: Option<&ArmTime>) -> [String; 4] {
         0 => row.blocks.to_string(),
         invalid => format!("{} ({invalid})", row.blocks),
     };
+    let none = || match row.is_whole() {
+        true => "-".to_owned(),
+        false => String::new(),
+    };
     [
-        arm.map_or("-".to_owned(), |arm| units::time(arm.median_ns)),
+        arm.map_or_else(none, |arm| units::time(arm.median_ns)),
         row.ratio
             .map_or("-".to_owned(), |ratio| units::change(ratio, width)),
         interval,
@@ -228,12 +264,24 @@ fn rows(group: &Group, verdicts: &[VerdictRow]) -> Columns {
     let names = iter::once("  layout").chain(figures.iter().copied());
     let names = names.chain(["verdict"]).map(Cell::from);
     table.row(names.chain(blocks("blocks (invalid)")));
-    for line in group.lines(verdicts) {
-        let cells = iter::once(indented(line.layout)).chain(line.figures.iter().cloned());
+    let lines = group.lines(verdicts);
+    let few = lines.iter().any(|line| line.few);
+    for line in lines {
+        let figure = |(at, text): (usize, String)| match (at, few) {
+            (0, true) if line.few => {
+                Cell::styled(format!("{text}{}", FEW.0), Style::new().dimmed())
+            }
+            (0, true) => Cell::from(text + " "),
+            _ => Cell::from(text),
+        };
+        let name = Cell::from(format!("  {}", line.name));
+        let cells = iter::once(name).chain(line.figures.into_iter().enumerate().map(figure));
         let style = line.verdict.map_or(Style::new(), style_of);
-        let verdict = Cell::styled(line.word(), style);
-        let cells = cells.map(Cell::from).chain([verdict]);
-        table.row(cells.chain(blocks(&line.blocks)));
+        let verdict = Cell::styled(line.word, style);
+        table.row(cells.chain([verdict]).chain(blocks(&line.blocks)));
+    }
+    if few {
+        table.text(format!("  {}\n", FEW.1));
     }
     table
 }
@@ -287,6 +335,7 @@ fn indented(arm: &Arm) -> String {
 
 /// How a run in the folder `dir` ended. `missing`: design points that it did not come to.
 pub fn ending(ending: Ending, rows: &[VerdictRow], missing: usize, dir: &Path) -> String {
+    let rows: Vec<&VerdictRow> = rows.iter().filter(|row| row.is_whole()).collect();
     let undecided = rows.iter().filter(|row| !row.verdict.is_decided()).count();
     let mut text = match ending {
         Ending::Decided => "Every verdict is decided.".to_owned(),
@@ -329,12 +378,26 @@ pub fn disturbed(samples: &[Sample]) -> Option<String> {
     ))
 }
 
+/// Of a run of which less than half could be used: said before anything else.
+pub fn banner(samples: &[Sample]) -> Option<String> {
+    let usable = samples.iter().filter(|s| s.valid).count();
+    let share = match samples.len() {
+        _ if 2 * usable >= samples.len() => return None,
+        all => format!("{usable} of {}", units::count(all, "sample")),
+    };
+    Some(match usable {
+        0 => format!("Nothing was measured: {share} could be used."),
+        _ => format!("Hardly anything was measured: only {share} could be used."),
+    })
+}
+
 fn style_of(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Regression => AnsiColor::Red.on_default().bold(),
         Verdict::Improvement => AnsiColor::Green.on_default().bold(),
         Verdict::Inconclusive => AnsiColor::Yellow.on_default(),
-        Verdict::Equivalent => Style::new(),
+        Verdict::Depends => AnsiColor::Magenta.on_default().bold(),
+        Verdict::Equivalent | Verdict::CodeNoise => Style::new(),
     }
 }
 

@@ -224,7 +224,7 @@ fn moved(values: &[Option<f64>], arms: &[Arm]) -> f64 {
         .zip(arms)
         .skip(1)
         .filter_map(|(value, arm)| Some((far(value.as_ref()?), arm)))
-        .partition(|(_, arm)| **arm == Arm::Again);
+        .partition(|(_, arm)| !matches!(arm, Arm::Layout { .. }));
     let most = |of: Vec<(f64, _)>| {
         of.into_iter()
             .fold(0.0, |most, (far, _)| f64::max(most, far))

@@ -22,9 +22,9 @@ pub struct Mapped {
     pub scenario: String,
     /// Threads that took part.
     pub threads: usize,
-    /// `vma`, `lock`, `mm`, `node`, `thread`, `page`.
+    /// `vma`, `lock`, `mm`, `root node`, `middle node`, `leaf node`, `thread`, `page`.
     pub object: String,
-    /// Slab slot of a VMA or lock, number of a node or thread; empty otherwise.
+    /// Slab slot of a VMA or lock, number of a node (but the root) or thread; empty otherwise.
     pub slot: Option<usize>,
     /// The field, `(hole)` between fields, empty where the object has none to tell apart.
     pub field: String,

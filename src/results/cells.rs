@@ -4,7 +4,7 @@
 //! are (`files`).
 
 use crate::error::{Error, Result};
-use crate::experiment::{Arm, BackendKind, Code, Prefetch, Scenario, TransferBin};
+use crate::experiment::{Arm, BackendKind, Code, Pace, Prefetch, Scenario, TransferBin};
 use crate::judge::Compared;
 use crate::machine::Placement;
 use crate::stats::Verdict;
@@ -273,7 +273,7 @@ parsed!(
         let (file, line) = (line.file.path.display(), line.line);
         Error::Input(format!("{file}, line {line}, column {column}: {why}"))
     };
-    Arm, BackendKind, Compared, Placement, Prefetch, Scenario, TransferBin, Verdict
+    Arm, BackendKind, Compared, Pace, Placement, Prefetch, Scenario, TransferBin, Verdict
 );
 
 /// The bytes of CSV lines.

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::{BackendKind, Design, Ending, Flaw, Limits, Remarks, Unmeasured};
+use crate::machine::real_time::RealTime;
 use crate::machine::{Vendor, environment::command_line};
 use crate::program::steps::machine_code::atomics;
 use crate::units::LONGEST_SECONDS;
@@ -49,6 +50,9 @@ pub struct RunRecord {
     /// What atomic steps of a case were made of, on machines that leave a choice: `LSE` or `LL/SC`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub atomics: Option<String>,
+    /// What real-time scheduling did for it, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub real_time: Option<RealTime>,
 }
 
 /// How a run is measured.
@@ -69,6 +73,9 @@ pub struct RunSettings {
     pub address_map: Option<PathBuf>,
     /// More threads than CPUs are allowed.
     pub oversubscribe: bool,
+    /// Threads get no real-time policy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_realtime: bool,
     /// Which registers are switched, where some are.
     pub registers: Option<RegisterSettings>,
 }

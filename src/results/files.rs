@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Version of `samples.csv`, in its column `schema`. A file without that column is of version 1,
 /// and ends its fixed columns with `first_slot`. A new column, or a new word in one that has fixed
 /// words, makes a new version.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Columns in their order, each with the field that it shows: names, cells, and cells read.
 macro_rules! columns {
@@ -84,8 +84,10 @@ columns! {
         "slot" stratum.slot,
         "transfer_ns" stratum.transfer_ns,
         "pace" stratum.pace,
+        "attempts" attempts,
         "role" role,
         "invalid_code" invalid_code,
+        "code" code,
     }
 }
 
@@ -118,6 +120,7 @@ columns! {
         "role" role,
         "run" run,
         "label" label,
+        "depends_on" depends_on,
     }
 }
 
@@ -286,6 +289,7 @@ pub fn read_verdicts(path: &Path) -> Result<Vec<VerdictRow>> {
             ratio_low: None,
             ratio_high: None,
             verdict: Verdict::Inconclusive,
+            depends_on: String::new(),
             blocks: 0,
             blocks_invalid: 0,
             stratum: Stratum::default(),

@@ -35,6 +35,11 @@ impl SimMemory<'_> {
         self.accesses.get()
     }
 
+    /// The thread has ended a pass that it began at `began`.
+    pub fn passed(&self, began: Picos) {
+        self.state.borrow_mut().passed(self.thread, began);
+    }
+
     /// Let others go on until it is this thread's turn again: what a thread without accesses has to
     /// do, as an access does it by itself.
     pub fn give_way(&self) {

@@ -8,7 +8,7 @@ pub fn words(offset: usize, bytes: usize) -> u32 {
 }
 
 /// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Want {
     /// A copy to read.
     Read,

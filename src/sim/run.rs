@@ -11,7 +11,7 @@ use super::timeline::Timeline;
 use crate::error::{Error, Result};
 use crate::machine::Placement;
 use crate::program::totals::ThreadFaults;
-use crate::program::{Blueprint, Program, WithProgram, fault};
+use crate::program::{Blueprint, Program, Role, WithProgram, fault};
 use crate::space::arena::Arena;
 use crate::space::map::Map;
 use crate::space::memory::Memory;
@@ -79,12 +79,23 @@ pub struct Run {
     pub wall_seconds: f64,
     /// Who took which line from whom in the window.
     pub ledger: Option<Ledger>,
-    /// What happened when, since the beginning.
+    /// What happened when in the window.
     pub timeline: Option<Timeline>,
     /// What lay where.
     pub map: Map,
+    /// Who ran where, by thread.
+    pub seats: Vec<SeatedThread>,
     /// The roles of the threads of each core that has any: `reader`, or `reader+writer` of siblings.
     pub roles: BTreeMap<u16, String>,
+}
+
+/// A thread of a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeatedThread {
+    /// What it did.
+    pub role: Role,
+    /// The core that it ran on.
+    pub core: u16,
 }
 
 /// Take one sample.
@@ -128,19 +139,14 @@ const LONGEST_PASS: Picos = 1_000_000_000_000;
 const LONGEST_SAMPLE: Picos = 17 * LONGEST_PASS;
 
 /// See [`Run::roles`].
-fn roles_of_cores<P: Program>(
-    program: &P,
-    machine: &Machine,
-    cpus: &[usize],
-) -> BTreeMap<u16, String> {
+fn roles_of_cores(seats: &[SeatedThread]) -> BTreeMap<u16, String> {
     let mut roles: BTreeMap<u16, String> = BTreeMap::new();
-    for (id, cpu) in cpus.iter().enumerate() {
-        let role = program.role(id).name;
-        let of_core = roles.entry(machine.shape.core_of(*cpu) as u16).or_default();
+    for SeatedThread { role, core } in seats {
+        let of_core = roles.entry(*core).or_default();
         match of_core.is_empty() {
-            true => of_core.push_str(&role),
-            false if *of_core == *role => {}
-            false => *of_core += &format!("+{role}"),
+            true => of_core.push_str(&role.name),
+            false if *of_core == *role.name => {}
+            false => *of_core += &format!("+{}", role.name),
         }
     }
     roles
@@ -210,8 +216,9 @@ impl<B> WithProgram for Sampler<'_, B> {
             spec.check,
         );
         simulation.state().access_work = picos(spec.access_ns * machine.work_scale);
-        if spec.timeline {
-            simulation.state().timeline = Some(Timeline::default());
+        if spec.explain {
+            // From the start: a pass that the window counts may have begun before it.
+            simulation.state().coherence.ledger = Some(Ledger::default());
         }
         let threads = program.threads();
         let progress: Vec<Rc<ThreadProgress<P::Counts>>> = (0..threads)
@@ -239,13 +246,14 @@ impl<B> WithProgram for Sampler<'_, B> {
         let operations = || Operations::of(&*program, &counted, &all());
         let window = spec.faults_per_thread;
         let mut now = 0;
-        let mut until = |simulation: &mut Simulation, more: u64| -> Result<_> {
+        // What each thread has done by then, and when that was.
+        let mut until = |simulation: &mut Simulation, more: u64| -> Result<(Vec<_>, Picos)> {
             let from = operations();
             let (mut done, mut since) = (from.sum(), now);
             loop {
                 let so_far = operations();
                 if so_far.is_enough(&from, more) {
-                    return Ok(all());
+                    return Ok((all(), now));
                 }
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
@@ -272,14 +280,16 @@ impl<B> WithProgram for Sampler<'_, B> {
                 simulation.run(now);
             }
         };
-        let before = until(&mut simulation, window / 4)?;
+        let (before, began) = until(&mut simulation, window / 4)?;
         let counts_before = simulation.state().coherence.counts;
-        // The ledger is about the window, as the counts are.
-        if spec.explain {
-            simulation.state().coherence.ledger = Some(Ledger::default());
+        // Ledger and timeline are about the window, as the counts are.
+        {
+            let mut state = simulation.state();
+            state.timeline = spec.timeline.then(|| Timeline::new(began));
+            state.coherence.ledger.iter_mut().for_each(Ledger::begin);
         }
         let start = Instant::now();
-        let after = until(&mut simulation, window)?;
+        let (after, ended) = until(&mut simulation, window)?;
         let wall_seconds = start.elapsed().as_secs_f64();
 
         let mut tallies = vec![0; P::TALLIES.len()];
@@ -299,6 +309,14 @@ impl<B> WithProgram for Sampler<'_, B> {
             }
         }
         let mut state = simulation.state();
+        if let Some(timeline) = &mut state.timeline {
+            timeline.end(ended);
+        }
+        let seat = |(id, cpu): (usize, &usize)| SeatedThread {
+            role: program.role(id),
+            core: machine.shape.core_of(*cpu) as u16,
+        };
+        let seats: Vec<SeatedThread> = cpus.iter().enumerate().map(seat).collect();
         Ok(Run {
             threads: each,
             counts: state.coherence.counts.since(&counts_before),
@@ -311,7 +329,8 @@ impl<B> WithProgram for Sampler<'_, B> {
             ledger: state.coherence.ledger.take(),
             timeline: state.timeline.take(),
             map: program.map(),
-            roles: roles_of_cores(&*program, machine, &cpus),
+            roles: roles_of_cores(&seats),
+            seats,
         })
     }
 }
@@ -341,6 +360,7 @@ fn run_for_ever<P: Program>(
         }
         progress.counts.set(counts);
         progress.at.set(m.now());
+        m.passed(began);
     }
 }
 

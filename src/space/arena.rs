@@ -7,6 +7,10 @@
 use super::PAGE;
 use super::memory::{Addr, Word};
 use crate::error::{Error, Result};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64Mcg;
+use rustix::mm::{Advice, madvise};
 use std::alloc::{Layout as AllocLayout, alloc_zeroed, dealloc};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -26,6 +30,29 @@ unsafe impl Sync for Arena {}
 impl Arena {
     /// An arena of at least `bytes` bytes, all zero. Every page is touched here, once.
     pub fn new(bytes: usize) -> Result<Arena> {
+        let arena = Arena::untouched(bytes)?;
+        for page in (0..arena.bytes()).step_by(PAGE) {
+            arena.write(arena.base().at(page), 0u8);
+        }
+        Ok(arena)
+    }
+
+    /// The same, of pages that the kernel gives anew, one by one in an order that follows from
+    /// `seed`: which physical page lies where differs from those of arenas before.
+    pub fn fresh(bytes: usize, seed: u64) -> Result<Arena> {
+        let arena = Arena::untouched(bytes)?;
+        // SAFETY: whole pages of a block that is this arena's alone, and in which nothing is yet;
+        // without their contents they are zero, as they are now.
+        let _ = unsafe { madvise(arena.base.cast(), arena.bytes(), Advice::LinuxDontNeed) };
+        let mut pages: Vec<usize> = (0..arena.bytes()).step_by(PAGE).collect();
+        pages.shuffle(&mut Pcg64Mcg::seed_from_u64(seed));
+        for page in pages {
+            arena.write(arena.base().at(page), 0u8);
+        }
+        Ok(arena)
+    }
+
+    fn untouched(bytes: usize) -> Result<Arena> {
         let refused = || Error::Refused(format!("there are no {bytes} bytes of memory to be had"));
         let whole = bytes.max(1).checked_next_multiple_of(PAGE);
         let layout = whole
@@ -36,15 +63,11 @@ impl Arena {
         if base.is_null() {
             return Err(refused());
         }
-        let arena = Arena {
+        Ok(Arena {
             base,
             layout,
             used: 0,
-        };
-        for page in (0..arena.bytes()).step_by(PAGE) {
-            arena.write(arena.base().at(page), 0u8);
-        }
-        Ok(arena)
+        })
     }
 
     /// Address of the first byte; page-aligned.

@@ -7,7 +7,8 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::boundary::Boundary;
 use super::location::{TRIM, widening};
-use super::{Effect, Interval, Units, Verdict};
+use super::{Effect, Interval, UnitOf, Units, Verdict};
+use std::sync::{Mutex, PoisonError};
 
 /// Units at the first look. With fewer, trimming leaves too little to judge the spread by.
 const FIRST_LOOK: usize = 8;
@@ -71,15 +72,19 @@ pub struct Look {
 impl Look {
     /// The one and only look at blocks whose number did not depend on what they said: a CSV, a
     /// fixed number of blocks. `None` for fewer than five units.
-    pub fn once(blocks: impl IntoIterator<Item = Effect>, rule: Rule, seed: u64) -> Option<Look> {
-        let mut units = Units::default();
+    pub fn once(
+        blocks: impl IntoIterator<Item = Effect>,
+        unit_of: UnitOf,
+        rule: Rule,
+    ) -> Option<Look> {
+        let mut units = Units::new(unit_of);
         blocks.into_iter().for_each(|block| units.push(block));
-        Look::at(&units, rule.error, rule.margin, seed)
+        Look::at(&units, rule.error, rule.margin)
     }
 
-    fn at(units: &Units, error: f64, margin: f64, seed: u64) -> Option<Look> {
+    fn at(units: &Units, error: f64, margin: f64) -> Option<Look> {
         let values = units.values();
-        let interval = Interval::of(values, TRIM, error, seed)?.stretched(widening(values, TRIM));
+        let interval = Interval::of(values, TRIM, error)?.stretched(widening(values, TRIM));
         Some(Look {
             interval,
             verdict: Verdict::on(interval, margin),
@@ -103,34 +108,31 @@ impl Look {
 /// blocks in it and the verdict of its own interval. A look may so take a verdict back, the one
 /// after a first decision in 4 to 9 of 100; the reader sees what all the data show.
 ///
-/// All of this is a function of the blocks, the rule and the seed: replaying the blocks of an
-/// interrupted run restores the state.
+/// All of this is a function of the blocks and the rule: replaying the blocks of an interrupted run
+/// restores the state.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     rule: Rule,
-    seed: u64,
     units: Units,
-    boundary: Boundary,
+    /// Looks taken so far.
+    looks: usize,
     next_look: usize,
     latest: Option<Look>,
 }
 
 impl Comparison {
-    /// No blocks yet. `seed` is that of the bootstrap.
-    pub fn new(rule: Rule, seed: u64) -> Comparison {
+    /// No blocks yet; `unit_of` says what a unit is.
+    pub fn new(rule: Rule, unit_of: UnitOf) -> Comparison {
         Comparison {
             rule,
-            seed,
-            units: Units::default(),
-            boundary: Boundary::new(),
+            units: Units::new(unit_of),
+            looks: 0,
             next_look: FIRST_LOOK,
             latest: None,
         }
     }
 
     /// Take in the next block, and look if it is time. Whether a look was taken.
-    ///
-    /// A look costs milliseconds: push between blocks, not while one is measured.
     pub fn push(&mut self, block: Effect) -> bool {
         self.units.push(block);
         let units = self.units.values().len();
@@ -138,7 +140,9 @@ impl Comparison {
             return false;
         }
         self.next_look = next_look(units);
-        self.look(self.rule.error * spent_by(units));
+        let critical = critical_of_look(self.looks, self.rule.error);
+        self.looks += 1;
+        self.look(critical);
         true
     }
 
@@ -151,8 +155,10 @@ impl Comparison {
     /// is what the error is controlled against.
     pub fn finish(mut self) -> Option<Look> {
         let nothing_new = |look: &Look| look.blocks == self.units.blocks();
-        if !(self.is_decided() && self.latest.as_ref().is_some_and(nothing_new)) {
-            self.look(self.rule.error);
+        let units = self.units.values().len();
+        if units > 0 && !(self.is_decided() && self.latest.as_ref().is_some_and(nothing_new)) {
+            let mut boundary = boundary_after(self.looks, self.rule.error);
+            self.look(boundary.look(units as f64, self.rule.error));
         }
         self.latest
     }
@@ -172,26 +178,70 @@ impl Comparison {
         &self.units
     }
 
-    /// The seed of the bootstrap.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
     /// Number of units at which the next look is taken.
     pub fn next_look(&self) -> usize {
         self.next_look
     }
 
-    fn look(&mut self, total_error: f64) {
-        let units = self.units.values().len();
-        if units == 0 {
-            return;
-        }
-        let critical = self.boundary.look(units as f64, total_error);
+    fn look(&mut self, critical: f64) {
         let error = 2.0 * Normal::standard().cdf(-critical);
-        let look = Look::at(&self.units, error, self.rule.margin, self.seed);
+        let look = Look::at(&self.units, error, self.rule.margin);
         self.latest = look.or(self.latest);
     }
+}
+
+/// The regular looks of comparisons with one error: their critical values, and the boundary after
+/// each. They are the same for all comparisons, which are many: for each arm one in every stratum.
+struct Schedule {
+    error: f64,
+    next_units: usize,
+    looks: Vec<(f64, Boundary)>,
+}
+
+impl Schedule {
+    /// At least so many looks.
+    fn extend_to(&mut self, looks: usize) {
+        while self.looks.len() < looks {
+            let mut boundary = match self.looks.last() {
+                Some((_, boundary)) => boundary.clone(),
+                None => Boundary::new(),
+            };
+            let units = self.next_units;
+            let critical = boundary.look(units as f64, self.error * spent_by(units));
+            self.looks.push((critical, boundary));
+            self.next_units = next_look(units);
+        }
+    }
+}
+
+/// Do something with the schedule for `error`, of at least so many looks.
+fn with_schedule<T>(error: f64, looks: usize, then: impl FnOnce(&Schedule) -> T) -> T {
+    static SCHEDULES: Mutex<Vec<Schedule>> = Mutex::new(Vec::new());
+    let mut schedules = SCHEDULES.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = schedules.iter().position(|s| s.error == error);
+    let at = at.unwrap_or_else(|| {
+        schedules.push(Schedule {
+            error,
+            next_units: FIRST_LOOK,
+            looks: Vec::new(),
+        });
+        schedules.len() - 1
+    });
+    schedules[at].extend_to(looks);
+    then(&schedules[at])
+}
+
+/// The critical value of regular look number `look`, from 0.
+fn critical_of_look(look: usize, error: f64) -> f64 {
+    with_schedule(error, look + 1, |schedule| schedule.looks[look].0)
+}
+
+/// The boundary after so many regular looks.
+fn boundary_after(looks: usize, error: f64) -> Boundary {
+    with_schedule(error, looks, |schedule| match looks {
+        0 => Boundary::new(),
+        looks => schedule.looks[looks - 1].1.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -224,7 +274,7 @@ mod tests {
 
     /// Measure until decided or `units` are spent.
     fn measure(seed: u64, effect: f64, rule: Rule, units: usize) -> Look {
-        let mut comparison = Comparison::new(rule, seed);
+        let mut comparison = Comparison::new(rule, UnitOf::SlotCouple);
         for block in blocks(seed, effect).take(2 * units) {
             if comparison.push(block) && comparison.is_decided() {
                 return *comparison.latest().unwrap();
@@ -299,7 +349,7 @@ mod tests {
     #[test]
     fn the_verdict_is_always_that_of_the_interval_shown() {
         let rule = Rule::default();
-        let mut comparison = Comparison::new(rule, 1);
+        let mut comparison = Comparison::new(rule, UnitOf::SlotCouple);
         for block in blocks(1, 0.03).take(300) {
             if comparison.push(block) {
                 let look = comparison.latest().unwrap();
@@ -311,7 +361,7 @@ mod tests {
 
     #[test]
     fn looks_come_at_growing_numbers_of_units() {
-        let mut comparison = Comparison::new(Rule::default(), 1);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         let looks: Vec<usize> = blocks(1, 0.0)
             .take(2 * 50)
             .filter_map(|block| {
@@ -323,14 +373,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_blocks_and_seed_give_the_same_looks() {
+    fn the_same_blocks_give_the_same_looks() {
         let look = |seed| measure(seed, 0.02, Rule::default(), 30);
         assert_eq!(look(5), look(5));
     }
 
     #[test]
     fn the_end_of_the_budget_spends_what_is_left() {
-        let mut comparison = Comparison::new(Rule::default(), 1);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         blocks(2, 0.0).take(16).for_each(|block| {
             comparison.push(block);
         });
@@ -343,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_verdict_that_ended_the_measurement_is_left_as_it_was() {
-        let mut comparison = Comparison::new(Rule::default(), 1);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         blocks(1, 1.0).take(16).for_each(|block| {
             comparison.push(block);
         });
@@ -354,12 +404,12 @@ mod tests {
 
     #[test]
     fn four_units_are_no_ground_for_a_verdict() {
-        let mut comparison = Comparison::new(Rule::default(), 1);
+        let mut comparison = Comparison::new(Rule::default(), UnitOf::SlotCouple);
         blocks(1, 1.0).take(9).for_each(|block| {
             comparison.push(block);
         });
         assert_eq!(comparison.finish(), None);
-        assert_eq!(Look::once([], Rule::default(), 1), None);
+        assert_eq!(Look::once([], UnitOf::SlotCouple, Rule::default()), None);
     }
 
     #[test]
@@ -373,9 +423,9 @@ mod tests {
             margin: 0.0,
             ..Rule::default()
         };
-        let look = Look::once(exact.clone(), strict, 1).unwrap();
+        let look = Look::once(exact.clone(), UnitOf::SlotCouple, strict).unwrap();
         assert_eq!(look.verdict, Verdict::Regression);
-        let look = Look::once(exact, Rule::default(), 1).unwrap();
+        let look = Look::once(exact, UnitOf::SlotCouple, Rule::default()).unwrap();
         assert_eq!(look.verdict, Verdict::Equivalent);
     }
 }

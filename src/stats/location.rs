@@ -1,6 +1,6 @@
 //! Where a list of values lies: the trimmed mean, and what its interval needs to know of them.
 //!
-//! Here: order, trimming, winsorising, serial dependence. Not here: resampling (`interval`).
+//! Here: order, trimming, winsorising, serial dependence. Not here: the interval (`interval`).
 
 /// Share of the units that is dropped at each end before the mean is taken.
 ///
@@ -51,13 +51,27 @@ impl Ordered {
         (kept[0], kept[kept.len() - 1])
     }
 
-    /// The same values with their signs changed.
-    pub fn negated(&self) -> Ordered {
-        Ordered {
-            values: self.values.iter().rev().map(|value| -value).collect(),
-            cut: self.cut,
+    /// How far the trimmed mean may lie from what it estimates.
+    pub fn spread_of_mean(&self) -> SpreadOfMean {
+        let (low, high) = self.limits();
+        let winsorised = || self.values.iter().map(|value| value.clamp(low, high));
+        let centre = winsorised().sum::<f64>() / self.values.len() as f64;
+        let squares: f64 = winsorised().map(|value| (value - centre).powi(2)).sum();
+        let kept = self.kept().len() as f64;
+        SpreadOfMean {
+            error: (squares / (kept * (kept - 1.0))).sqrt(),
+            freedom: kept - 1.0,
         }
     }
+}
+
+/// Of a trimmed mean (Tukey and McLaughlin 1963).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SpreadOfMean {
+    /// Its standard error.
+    pub error: f64,
+    /// Degrees of freedom of the t distribution that it follows.
+    pub freedom: f64,
 }
 
 pub(super) fn mean(values: &[f64]) -> f64 {
@@ -75,12 +89,12 @@ pub(super) fn mean(values: &[f64]) -> f64 {
 /// at `trim`, or one outlier would hide what the others do.
 pub(super) fn widening(values: &[f64], trim: f64) -> f64 {
     let (low, high) = Ordered::new(values, trim).limits();
+    if low == high {
+        return 1.0;
+    }
     let values: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
     let centre = mean(&values);
     let square: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
-    if square == 0.0 {
-        return 1.0;
-    }
     let product: f64 = values
         .windows(2)
         .map(|pair| (pair[0] - centre) * (pair[1] - centre))

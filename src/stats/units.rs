@@ -52,26 +52,50 @@ impl Effect {
     }
 }
 
+/// Which blocks make a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitOf {
+    /// Two, one of each slot parity.
+    SlotCouple,
+    /// One: all blocks lie at slots of one parity.
+    Block,
+}
+
 /// Blocks, formed into units as they arrive.
 ///
-/// The k-th valid even block and the k-th valid odd block make unit k, and its value is the mean
+/// Where all blocks are of one parity, each of them is a unit. Else the k-th valid even block and the k-th valid odd block make unit k, and its value is the mean
 /// of their log-ratios. An invalid block is set aside alone: the block that would have been its
 /// neighbour waits for the next valid one of the other parity. Nothing is lost by that, because a
 /// log-ratio is already paired within its own block, minutes apart or not; setting aside whole
 /// couples would cost a fifth of the data where a tenth of the blocks is invalid. Units once
 /// formed do not change when more blocks arrive.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Units {
+    unit_of: UnitOf,
     values: Vec<f64>,
     waiting: VecDeque<(Parity, f64)>,
     invalid: u64,
 }
 
 impl Units {
+    /// No block yet.
+    pub fn new(unit_of: UnitOf) -> Units {
+        Units {
+            unit_of,
+            values: Vec::new(),
+            waiting: VecDeque::new(),
+            invalid: 0,
+        }
+    }
+
     /// Take in the next block. A log-ratio that is not finite makes it invalid.
     pub fn push(&mut self, block: Effect) {
         if !block.valid || !block.log_ratio.is_finite() {
             self.invalid += 1;
+            return;
+        }
+        if self.unit_of == UnitOf::Block {
+            self.values.push(block.log_ratio);
             return;
         }
         // All that wait are of one parity, or there would be a unit to form.
@@ -91,7 +115,11 @@ impl Units {
 
     /// Blocks that entered a unit.
     pub fn blocks(&self) -> u64 {
-        2 * self.values.len() as u64
+        let blocks = match self.unit_of {
+            UnitOf::SlotCouple => 2,
+            UnitOf::Block => 1,
+        };
+        blocks * self.values.len() as u64
     }
 
     /// Blocks set aside as invalid.
@@ -113,7 +141,7 @@ mod tests {
     }
 
     fn units(blocks: &[Effect]) -> Units {
-        let mut units = Units::default();
+        let mut units = Units::new(UnitOf::SlotCouple);
         blocks.iter().for_each(|&block| units.push(block));
         units
     }

@@ -1,10 +1,10 @@
-//! The four verdicts, and the rule that gives one from an interval.
+//! The verdicts, and the rule that gives one from an interval.
 
 use super::Interval;
 use crate::text::words;
 
 words! {
-    /// What an interval says about an arm against its baseline.
+    /// What is said about an arm against its baseline.
     pub enum Verdict as "verdict" {
         /// Slower: the whole interval lies above 1.
         Regression = "regression",
@@ -14,6 +14,10 @@ words! {
         Equivalent = "equivalent",
         /// None of these yet.
         Inconclusive = "inconclusive",
+        /// No one answer: it differs between states of the machine.
+        Depends = "depends",
+        /// A difference, but no larger than what other machine code of the same accesses makes.
+        CodeNoise = "code-noise",
     }
 }
 
@@ -36,9 +40,14 @@ impl Verdict {
         }
     }
 
-    /// Whether the question is answered.
+    /// Whether an interval says which way the difference goes, or that there is none to speak of.
     pub fn is_decided(self) -> bool {
         self != Verdict::Inconclusive
+    }
+
+    /// Whether it says that times differ.
+    pub fn is_difference(self) -> bool {
+        matches!(self, Verdict::Regression | Verdict::Improvement)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::noise::{Noise, SHAPES, Shape};
 use crate::report::columns::Columns;
-use crate::stats::{Comparison, Interval, Look, Rule, TRIM, Verdict, median};
+use crate::stats::{Comparison, Interval, Look, Rule, TRIM, UnitOf, Verdict, median};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ fn percent(count: usize, of: usize) -> f64 {
 }
 
 /// Estimators that are compared, by the share trimmed at each end, and units looked at.
-const TRIMS: [f64; 5] = [0.0, 0.1, TRIM, 0.25, 0.5];
+const TRIMS: [f64; 4] = [0.0, 0.1, TRIM, 0.25];
 const UNITS: [usize; 3] = [8, 16, 64];
 /// Noise of a block under [`estimators`].
 const SD: f64 = 0.05;
@@ -68,7 +68,7 @@ pub fn estimators(args: &Args) -> Vec<OneLook> {
             for units in UNITS {
                 let look = |seed| {
                     let values = Noise::new(shape, SD, seed).units(units);
-                    Interval::of(&values, trim, 0.05, seed)
+                    Interval::of(&values, trim, 0.05)
                 };
                 let looks = args.each(args.comparisons, look);
                 let intervals: Vec<Interval> = looks.into_iter().flatten().collect();
@@ -178,7 +178,7 @@ fn compare(shape: Shape, condition: &Condition, truth: f64, seed: u64) -> Compar
     let effect = condition.ratio.ln();
     let misses = |look: &Look| look.interval.low > effect || look.interval.high < effect;
     let mut noise = Noise::new(shape, condition.sd, seed);
-    let mut comparison = Comparison::new(rule, seed);
+    let mut comparison = Comparison::new(rule, UnitOf::SlotCouple);
     let mut missed = false;
     for _ in 0..2 * condition.units {
         if comparison.push(noise.block(effect - truth)) {

@@ -2,7 +2,7 @@
 //! that are worse. Seeded. Not here: what the statistics make of it (`calibration`).
 
 use crate::error::Error;
-use crate::stats::{Effect, Parity, Units};
+use crate::stats::{Effect, Parity, UnitOf, Units};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use statrs::distribution::{ContinuousCDF, Gamma};
@@ -166,7 +166,7 @@ impl Noise {
 
     /// The units of twice as many blocks.
     pub fn units(&mut self, count: usize) -> Vec<f64> {
-        let mut units = Units::default();
+        let mut units = Units::new(UnitOf::SlotCouple);
         (0..2 * count).for_each(|_| units.push(self.block(0.0)));
         units.values().to_vec()
     }

@@ -228,7 +228,7 @@ struct Circumstances {
 impl Circumstances {
     fn of(sample: &Sample) -> Circumstances {
         let layout = match &sample.arm {
-            Arm::Again => VmaLayout::SplitPacked.name().to_owned(),
+            Arm::Again | Arm::Recompiled => VmaLayout::SplitPacked.name().to_owned(),
             arm => arm.to_string(),
         };
         let probe = sample

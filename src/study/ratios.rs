@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::experiment::{Backend, Design, Limits, Point, Sample};
 use crate::program::fault::FIRST_SLOTS;
 use crate::report::columns::Columns;
-use crate::stats::{Effect, Look, Parity, Rule, Summary};
+use crate::stats::{Effect, Look, Parity, Rule, Summary, UnitOf};
 use crate::units::time;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -121,7 +121,7 @@ fn ratio(
             log_ratio: (sample.ns_per_fault / base.ns_per_fault).ln(),
             valid: sample.valid && base.valid,
         });
-    let look = Look::once(effects, Rule::default(), 1)?;
+    let look = Look::once(effects, UnitOf::SlotCouple, Rule::default())?;
     let ns = |samples: &BTreeMap<u64, &Sample>| {
         let valid = samples.values().filter(|sample| sample.valid);
         let ns: Vec<f64> = valid.map(|sample| sample.ns_per_fault).collect();

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, CaseLayout};
 use crate::error::{Error, Result};
-use crate::machine::Placement;
+use crate::machine::{Placement, threads};
 use crate::program::steps::{StepsSpec, places};
 use crate::program::totals::Totals;
 use crate::sim::Machine;
@@ -91,6 +91,7 @@ impl Scorer<'_> {
                 }
             }
         }
+        threads::for_simulations()?;
         let times: Vec<f64> = samples
             .par_iter()
             .map(|&(layout, repeat, _, machine, threads, first_slot)| {

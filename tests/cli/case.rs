@@ -181,15 +181,3 @@ fn several_roles_have_verdicts_of_their_own_and_rows_beside_the_others() {
         assert_eq!(roles.lines().count(), 61);
     }
 }
-
-#[test]
-fn an_explanation_names_role_and_field_and_lies_beside_the_run() {
-    let dir = TempDir::new().unwrap();
-    let line = "sim --machine broadwell-ep --case mem_cgroup --threads 8 --blocks 1 --explain \
-                --out run";
-    succeed(dir.path(), line);
-    let rows = fs::read_to_string(dir.path().join("run/explanation.csv")).unwrap();
-    let waited = |row: &str| row.contains(",waited,fault,") && row.contains("moving_account");
-    assert!(rows.lines().any(waited), "{rows}");
-    assert!(dir.path().join("run/verdicts.csv").exists());
-}

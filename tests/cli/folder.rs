@@ -15,6 +15,7 @@ fn a_run_folder_holds_what_the_contract_says() {
         &format!("run {SMALL} --blocks 12 --seed 9 --out out"),
     );
     assert!(table.contains("baseline-again"), "{table}");
+    assert!(table.contains("baseline-recompiled"), "{table}");
     assert!(table.contains("out/report.html"), "{table}");
     let out = dir.path().join("out");
 
@@ -29,7 +30,7 @@ fn a_run_folder_holds_what_the_contract_says() {
         header(&samples)
     );
     let taken = rows(&samples);
-    assert_eq!(taken.len(), 12 * 3);
+    assert_eq!(taken.len(), 12 * 4);
     whole_blocks(&taken, 12);
     for row in &taken {
         assert_eq!(row["backend"], "native");
@@ -37,17 +38,21 @@ fn a_run_folder_holds_what_the_contract_says() {
         // One thread has nobody to exchange a line with: not measured, and not 0.
         assert_eq!(row["probe_ns"], "");
         assert_eq!(row["accesses"], "");
+        let recompiled = row["layout"] == "baseline-recompiled";
+        assert!(row["code"].starts_with("rwsem-split"), "{row:?}");
+        assert_eq!(row["code"].contains("-recompiled"), recompiled, "{row:?}");
     }
 
     let verdicts = out.join("verdicts.csv");
     assert_eq!(
         header(&verdicts),
         "backend,machine,scenario,placement,threads,prefetch,baseline,layout,ratio,ratio_low,\
-         ratio_high,verdict,blocks,blocks_invalid,slot,transfer_ns,pace,role,run,label"
+         ratio_high,verdict,blocks,blocks_invalid,slot,transfer_ns,pace,role,run,label,depends_on"
     );
     let judged = rows(&verdicts);
     let layouts: Vec<&str> = judged.iter().map(|row| row["layout"].as_str()).collect();
-    assert_eq!(layouts, ["baseline-again", "split-aligned"]);
+    let expected = ["baseline-again", "baseline-recompiled", "split-aligned"];
+    assert_eq!(layouts, expected);
     assert!(judged.iter().all(|row| row["baseline"] == "split-packed"));
 
     let environment = environment(&out);

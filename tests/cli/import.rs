@@ -118,9 +118,9 @@ fn every_configuration_of_a_layout_is_an_arm() {
         dir.path(),
         &format!("run {both} --counters none --blocks 1 --out run"),
     );
-    for out in ["sim", "run"] {
+    for (out, controls) in [("sim", 1), ("run", 2)] {
         let rows = rows(&dir.path().join(out).join("samples.csv"));
-        assert_eq!(rows.len(), names.len() + 1, "{out}");
+        assert_eq!(rows.len(), names.len() + controls, "{out}");
         for name in &names {
             assert!(
                 rows.iter().any(|row| row["layout"] == *name),
@@ -162,7 +162,13 @@ fn a_run_with_an_imported_layout_says_so_and_goes_on_without_the_file() {
         *taken.entry(row["layout"].clone()).or_default() += 1;
         assert!(row["ns_per_fault"].parse::<f64>().unwrap() > 0.0);
     }
-    let arms = ["baseline-again", "own", "own+5%", "split-packed"];
+    let arms = [
+        "baseline-again",
+        "baseline-recompiled",
+        "own",
+        "own+5%",
+        "split-packed",
+    ];
     assert_eq!(taken, arms.map(|arm| (arm.to_owned(), 3 * 4)).into());
 }
 

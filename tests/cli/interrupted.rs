@@ -40,7 +40,7 @@ fn signal(child: &Child, signal: i32) {
 /// How many blocks there are, all of them whole.
 fn blocks_in(out: &Path) -> u64 {
     let rows = rows(&out.join("samples.csv"));
-    let blocks = rows.len() as u64 / 3;
+    let blocks = rows.len() as u64 / 4;
     whole_blocks(&rows, blocks);
     blocks
 }
@@ -63,7 +63,7 @@ fn an_interrupted_run_keeps_its_blocks_and_goes_on_from_there() {
             "{said}"
         );
         assert!(environment(&out)["run"]["interrupted"].as_bool().unwrap());
-        assert_eq!(rows(&out.join("verdicts.csv")).len(), 2);
+        assert_eq!(rows(&out.join("verdicts.csv")).len(), 3);
         let report = fs::read_to_string(out.join("report.html")).unwrap();
         assert!(report.contains("was interrupted"));
 

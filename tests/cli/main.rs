@@ -6,6 +6,7 @@
 mod case;
 mod case_new;
 mod dry_run;
+mod explain;
 mod folder;
 mod import;
 mod interrupted;

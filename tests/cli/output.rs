@@ -173,13 +173,13 @@ fn csv_and_json_go_to_stdout_and_nothing_else_does() {
         text.starts_with("backend,machine,scenario,placement,threads,prefetch,baseline,layout,"),
         "{text}"
     );
-    assert_eq!(text.lines().count(), 3, "{text}");
+    assert_eq!(text.lines().count(), 4, "{text}");
     let text = succeed(
         dir.path(),
         &format!("run {SMALL} --blocks 1 --format json --out b"),
     );
     let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(rows.as_array().unwrap().len(), 2);
+    assert_eq!(rows.as_array().unwrap().len(), 3);
 }
 
 /// What `hitm run` writes to a terminal.

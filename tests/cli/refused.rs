@@ -58,6 +58,17 @@ fn a_number_out_of_its_range_is_refused() {
     refused("run --layouts split-packed,", 2, &["layout", "empty"]);
     refused("run --scenario one-vma,", 2, &["scenario", "empty"]);
     refused("run --layouts baseline-again", 2, &["baseline"]);
+    refused("run --layouts baseline-recompiled", 2, &["baseline"]);
+    refused(
+        "run --layouts split-packed,baseline-recompiled",
+        2,
+        &["'baseline-recompiled' is named twice"],
+    );
+    refused(
+        "sim --machine zen4 --layouts split-packed,baseline-recompiled",
+        2,
+        &["baseline-recompiled", "a sim run executes none"],
+    );
     refused("run --budget 0", 2, &["above 0"]);
     refused("run --budget 0s", 2, &["above 0"]);
     refused("run --budget forever", 2, &["60s"]);

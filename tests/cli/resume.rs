@@ -86,7 +86,7 @@ fn a_hostile_environment_is_refused_by_file_and_key_and_changes_nothing() {
         ("/design/arms/2", json!("split-packed"), "arms[2]"),
         ("/design/arms/2", json!("no-such-layout"), "arms[2]"),
         ("/design/arms/2", json!("split-packed+101%"), "arms[2]"),
-        ("/design/arms/2", json!("baseline-recompiled"), "arms[2]"),
+        ("/design/arms/3", json!("baseline-recompiled"), "arms[3]"),
         ("/design/prefetch", json!([]), "prefetch"),
         ("/design/prefetch", json!(["on"]), "prefetch"),
         ("/design/prefetch", json!(["as-is", "as-is"]), "prefetch"),
@@ -134,7 +134,7 @@ fn a_hostile_environment_is_refused_by_file_and_key_and_changes_nothing() {
             "samples.csv",
         ),
         (
-            "/design/arms/2",
+            "/design/arms/3",
             json!("embedded-refcount-192"),
             "samples.csv",
         ),
@@ -230,7 +230,7 @@ fn a_resumed_run_goes_on_with_all_that_was_asked() {
     assert_eq!(after["settings"]["blocks"], 4);
     assert!(dir.path().join("map.csv").exists());
     let rows = rows(&out.join("samples.csv"));
-    assert_eq!(rows.len(), 4 * 3);
+    assert_eq!(rows.len(), 4 * 4);
     for row in rows {
         assert_eq!(
             (row["first_slot"].as_str(), row["label"].as_str()),

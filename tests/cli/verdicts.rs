@@ -143,8 +143,8 @@ fn a_file_of_a_later_version_is_refused_by_name() {
     let at = header.split(',').position(|name| name == "schema").unwrap();
     let later = lines.map(|line| {
         let mut cells: Vec<&str> = line.split(',').collect();
-        assert_eq!(cells[at], "2");
-        cells[at] = "3";
+        assert_eq!(cells[at], "3");
+        cells[at] = "4";
         cells.join(",") + "\n"
     });
     let text = format!("{header}\n{}", later.collect::<String>());
@@ -192,8 +192,8 @@ fn three_shards_together_are_the_whole_run() {
     // As one file, too.
     let texts = shards.map(|shard| fs::read_to_string(shard.join("samples.csv")).unwrap());
     fs::write(dir.path().join("joined.csv"), texts.concat()).unwrap();
-    // The last two cells of a line are those of run and label.
-    let but_run = |line: &str| line.rsplitn(3, ',').last().map(str::to_owned);
+    // The last three cells of a line are those of run, label and depends_on.
+    let but_run = |line: &str| line.rsplitn(4, ',').last().map(str::to_owned);
     let sorted = |text: String| text.lines().map(but_run).collect::<BTreeSet<_>>();
     let joined = sorted(judged(dir.path(), "joined.csv"));
     assert_eq!(joined, sorted(written(&dir.path().join("whole"))));
@@ -330,7 +330,7 @@ fn the_attribution_is_no_regression() {
     assert_eq!(slower.status.code(), Some(1));
     let said = String::from_utf8(slower.stderr).unwrap();
     assert!(
-        said.contains("split-aligned against split-packed (one-vma, 1 threads)"),
+        said.contains("split-aligned against split-packed (one-vma, 1 thread)"),
         "{said}"
     );
     assert_eq!(said.matches("split-aligned").count(), 1, "{said}");
@@ -378,7 +378,7 @@ fn rows_say_where_they_come_from_and_what_they_are_compared_with() {
     for row in rows(&dir.path().join("native/samples.csv")) {
         assert_eq!(
             (row["schema"].as_str(), row["label"].as_str()),
-            ("2", "tuned")
+            ("3", "tuned")
         );
         assert_eq!(row["boot_id"].len(), 36);
         assert!(!row["host"].is_empty());

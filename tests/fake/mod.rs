@@ -120,6 +120,7 @@ pub fn verdicts(scenario: &str, threads: usize, blocks: u64) -> Vec<VerdictRow> 
             role: None,
             run: String::new(),
             label: String::new(),
+            depends_on: String::new(),
         }
     };
     rest.iter().map(row).collect()

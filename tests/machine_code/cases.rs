@@ -1,6 +1,6 @@
 //! The cases that come with `hitm`.
 
-use hitm::backend::native::loaded::{Load, Loaded};
+use hitm::backend::native::loaded::{Load, Loaded, Shape};
 use hitm::backend::native::made::Maker;
 use hitm::case::Case;
 use hitm::program::Blueprint;
@@ -52,12 +52,16 @@ fn every_case_that_comes_with_hitm_leaves_what_the_interpreter_leaves() {
             }
             for handicap_permille in [0, 100] {
                 let interpreted = spec.with(arena(), Load { handicap_permille }).unwrap();
-                let made = spec.steps(arena()).unwrap();
-                let made = maker.load(made, layout as u64, handicap_permille).unwrap();
-                let [(words, counts), (expected, expected_counts)] =
-                    [made, interpreted].map(|program| alone(program, spec.threads, 400));
-                assert_eq!(counts, expected_counts, "{name}, layout {layout}");
-                assert!(words == expected, "{name}, layout {layout}: memory differs");
+                let (expected, expected_counts) = alone(interpreted, spec.threads, 404);
+                for shape in [Shape::Plain, Shape::Unrolled] {
+                    let made = spec.steps(arena()).unwrap();
+                    let seed = layout as u64;
+                    let made = maker.load_shaped(made, seed, handicap_permille, shape);
+                    let (words, counts) = alone(made.unwrap(), spec.threads, 404);
+                    let what = format!("{name}, layout {layout}, {shape:?}");
+                    assert_eq!(counts, expected_counts, "{what}");
+                    assert!(words == expected, "{what}: memory differs");
+                }
             }
             compared += 1;
         }

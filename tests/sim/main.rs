@@ -2,6 +2,7 @@
 
 mod ahead;
 mod contention;
+mod explained;
 mod programs;
 mod protocol;
 

@@ -4,16 +4,16 @@
 //! (`program::steps::machine_code`), and the programs that the compiler makes (`loaded`).
 
 use super::Build;
-use super::loaded::{Loaded, Seat};
+use super::loaded::{Loaded, Seat, Shape};
 use super::memory::NativeMemory;
 use crate::backend::arms::Arms;
 use crate::backend::cases::CaseArms;
 use crate::error::Result;
-use crate::experiment::{Design, Permille, PlannedSample};
+use crate::experiment::{Arm, Design, Permille, PlannedSample, content_hash};
 use crate::program::steps::lock::{self, Waiter};
 use crate::program::steps::lowered::{DRAWS, Frame, Instr, Pass};
 use crate::program::steps::machine_code::{
-    Context, Executable, SlowPaths, Surroundings, assemble, synchronize,
+    Context, Executable, SlowPaths, Surroundings, assemble, assemble_unrolled, synchronize,
 };
 use crate::program::steps::{Steps, StepsCounts, StepsSpec};
 use crate::program::{Program, Role, Tally};
@@ -27,6 +27,8 @@ use std::time::Instant;
 /// Every layout of a case at every design point, as machine code.
 pub struct MadeArms {
     arms: CaseArms,
+    /// Number of the placebo, if it is among them.
+    recompiled: Option<usize>,
     maker: Maker,
 }
 
@@ -35,6 +37,7 @@ impl MadeArms {
     pub fn of(design: &Design) -> Result<MadeArms> {
         Ok(MadeArms {
             arms: CaseArms::of(design)?,
+            recompiled: design.arms.iter().position(|arm| *arm == Arm::Recompiled),
             maker: Maker::new()?,
         })
     }
@@ -61,7 +64,12 @@ impl Build for MadeArms {
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
         let steps = self.blueprint(planned).steps(arena)?;
         let handicap_permille = self.handicap(planned.arm).get();
-        self.maker.load(steps, planned.seed, handicap_permille)
+        let shape = match self.recompiled == Some(planned.arm) {
+            true => Shape::Unrolled,
+            false => Shape::Plain,
+        };
+        self.maker
+            .load_shaped(steps, planned.seed, handicap_permille, shape)
     }
 }
 
@@ -86,18 +94,36 @@ impl Maker {
     /// `steps` as machine code, with so many uncounted extra passes in thousandths. The place of
     /// the code follows from `seed`.
     pub fn load(&self, steps: Steps, seed: u64, handicap_permille: u32) -> Result<Box<dyn Loaded>> {
+        self.load_shaped(steps, seed, handicap_permille, Shape::Plain)
+    }
+
+    /// The same with a loop of that shape.
+    pub fn load_shaped(
+        &self,
+        steps: Steps,
+        seed: u64,
+        handicap_permille: u32,
+        shape: Shape,
+    ) -> Result<Box<dyn Loaded>> {
         let surroundings = Surroundings {
             tables: steps.tables(),
             slow: SLOW,
             turns_per_microsecond: self.turns_per_microsecond,
         };
-        let codes = (0..steps.threads()).map(|thread| assemble(steps.pass(thread), &surroundings));
+        let (times, named) = match shape {
+            Shape::Plain => (1, ""),
+            Shape::Unrolled => (2, "-recompiled"),
+        };
+        let passes = || (0..steps.threads()).map(|thread| steps.pass(thread));
+        let codes = passes().map(|pass| assemble_unrolled(pass, &surroundings, times));
         let codes = codes.collect::<Result<Vec<_>>>()?;
+        let content: Vec<String> = passes().map(Pass::but_for_displacements).collect();
         let mut executable = std::mem::take(&mut *lock_of(&self.executable));
         executable.fill(&codes, seed)?;
         let threads = 0..steps.threads();
         Ok(Box::new(Made {
             seated: threads.map(|_| AtomicBool::new(false)).collect(),
+            code: format!("{:016x}{named}", content_hash(&content.join("; "))),
             steps,
             executable,
             home: Arc::clone(&self.executable),
@@ -191,6 +217,7 @@ struct Made {
     /// Threads that have a seat.
     seated: Vec<AtomicBool>,
     handicap_permille: u32,
+    code: String,
 }
 
 impl Loaded for Made {
@@ -216,6 +243,10 @@ impl Loaded for Made {
         self.steps.map()
     }
 
+    fn code(&self) -> String {
+        self.code.clone()
+    }
+
     fn into_arena(self: Box<Self>) -> Arena {
         *lock_of(&self.home) = self.executable;
         self.steps.into_arena()
@@ -228,7 +259,7 @@ struct MadeSeat<'p> {
     context: Box<Context>,
     counts: StepsCounts,
     /// Thousandths of an uncounted pass that have fallen due.
-    due: u32,
+    due: u64,
 }
 
 impl MadeSeat<'_> {
@@ -252,8 +283,9 @@ impl Seat for MadeSeat<'_> {
     }
 
     fn run(&mut self, steps: u32) {
-        self.due += steps * self.made.handicap_permille;
-        let extra = self.due / 1000;
+        self.due += u64::from(steps) * u64::from(self.made.handicap_permille);
+        // At most `steps`: a handicap is at most a whole step.
+        let extra = (self.due / 1000) as u32;
         self.due %= 1000;
         self.passes_done(extra);
         let before = self.context.frame.clone();

@@ -6,6 +6,8 @@
 pub mod loaded;
 pub mod made;
 pub mod memory;
+pub mod paces;
+pub mod placed;
 pub mod pool;
 mod rendezvous;
 
@@ -18,16 +20,20 @@ use crate::experiment::{
 };
 use crate::machine::CpuId;
 use crate::machine::accounting::{StealClock, ThreadCounts};
+use crate::machine::real_time::Permission;
 use crate::prefetch;
 use crate::program::Blueprint;
 use crate::program::totals::ThreadFaults;
 use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
 use crate::space::arena::Arena;
-use loaded::{Load, Loaded};
-use pool::{Job, Pool, Timing, WindowReport};
+use loaded::{LoadPlaced, Loaded, Placing, Shape};
+use paces::Paces;
+use placed::Placer;
+use pool::{Job, Pool, Timing, WindowReport, is_oversubscribed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pages that a world may begin at: each block draws one, so that no arm keeps a lucky address.
 const START_PAGES: u64 = 64;
@@ -64,6 +70,11 @@ pub trait Build {
     fn bytes(&self) -> usize;
     /// The program of a sample.
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>>;
+    /// Have the code of programs placed by `placing` from now on. Not so: `false`, where it is not
+    /// compiled code.
+    fn place_by(&mut self, _placing: &Arc<Placing>) -> bool {
+        false
+    }
 }
 
 impl Build for FaultArms {
@@ -72,9 +83,22 @@ impl Build for FaultArms {
         specs.map(|spec| spec.bytes()).max().unwrap_or(0)
     }
 
+    fn place_by(&mut self, placing: &Arc<Placing>) -> bool {
+        self.placing = Arc::clone(placing);
+        true
+    }
+
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
-        let load = Load {
+        let recompiled = self.recompiled == Some(planned.arm);
+        let load = LoadPlaced {
             handicap_permille: self.handicap(planned.arm).get(),
+            code: self.code(planned.arm),
+            shape: match recompiled {
+                true => Shape::Unrolled,
+                false => Shape::Plain,
+            },
+            placing: Arc::clone(&self.placing),
+            seed: planned.seed,
         };
         let spec = self.spec(planned.point, planned.arm, planned.first_slot);
         match self.at_run_time {
@@ -92,6 +116,9 @@ pub struct Native<'g, B> {
     timing: Timing,
     pool: Pool,
     arenas: Arenas,
+    placing: Arc<Placing>,
+    /// Why code is executed where the linker put it, each reason once.
+    unplaced: BTreeSet<String>,
     /// One clock a design point.
     steal: Vec<StealClock>,
     counters: Arc<Rotation>,
@@ -99,13 +126,26 @@ pub struct Native<'g, B> {
     missing: BTreeSet<Missing>,
     scaled: BTreeSet<&'static str>,
     prefetchers: Option<prefetch::Guard<'g>>,
+    paces: Option<Paces>,
+    /// Whether threads may have a real-time policy in samples, once one was disturbed.
+    may_have_real_time: bool,
+    /// Whether they have: to be seen by others while a run goes on.
+    has_real_time: Arc<AtomicBool>,
 }
 
 impl<'g, B: Build> Native<'g, B> {
     /// A backend for programs of `build`, on the CPUs planned for each design point.
-    pub fn new(build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<'g, B>> {
+    pub fn new(mut build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<'g, B>> {
         let bytes = build.bytes() + START_PAGES as usize * PAGE;
         let steal = cpus.iter().map(|cpus| StealClock::open(cpus));
+        let mut unplaced = BTreeSet::new();
+        let placing = Arc::default();
+        if build.place_by(&placing) {
+            match Placer::new() {
+                Ok(placer) => placing.give_back(placer),
+                Err(why) => drop(unplaced.insert(why.to_string())),
+            }
+        }
         Ok(Native {
             build,
             steal: steal.collect::<Result<_>>()?,
@@ -113,11 +153,33 @@ impl<'g, B: Build> Native<'g, B> {
             timing,
             pool: Pool::default(),
             arenas: Arenas::shared(bytes),
+            placing,
+            unplaced,
             counters: Arc::new(Rotation::default()),
             missing: BTreeSet::new(),
             scaled: BTreeSet::new(),
             prefetchers: None,
+            paces: None,
+            may_have_real_time: false,
+            has_real_time: Arc::default(),
         })
+    }
+
+    /// Judge the pace of the cores in every sample by these.
+    pub fn judge_pace(&mut self, paces: Paces) {
+        self.paces = Some(paces);
+    }
+
+    /// From the first sample on in which a thread is switched out, give threads a real-time policy
+    /// while they take a sample, if that is permitted. The flag says whether it came to that.
+    pub fn may_use_real_time(&mut self, permission: &Permission) -> Arc<AtomicBool> {
+        self.may_have_real_time = *permission == Permission::Granted;
+        Arc::clone(&self.has_real_time)
+    }
+
+    /// Why compiled code is executed where the linker put it, if it is.
+    pub fn unplaced(&self) -> impl Iterator<Item = &str> {
+        self.unplaced.iter().map(String::as_str)
     }
 
     /// Count these in every window.
@@ -144,6 +206,8 @@ struct Arenas {
     /// By design point and arm if each keeps its place, else one for all.
     arenas: BTreeMap<(usize, usize), Arena>,
     fixed: bool,
+    /// Design point and number of the block that the one for all was taken for.
+    block: Option<(usize, u64)>,
 }
 
 impl Arenas {
@@ -154,6 +218,7 @@ impl Arenas {
             bytes,
             arenas: BTreeMap::new(),
             fixed: false,
+            block: None,
         }
     }
 
@@ -166,7 +231,13 @@ impl Arenas {
     }
 
     fn take(&mut self, planned: &PlannedSample) -> Result<Arena> {
-        let arena = self.arenas.remove(&self.key(planned));
+        let mut arena = self.arenas.remove(&self.key(planned));
+        let block = Some((planned.point, planned.block));
+        if !self.fixed && self.block != block {
+            // Taken before the old one is given back, whose pages would come again.
+            let fresh = Arena::fresh(self.bytes, planned.seed)?;
+            (arena, self.block) = (Some(fresh), block);
+        }
         let mut arena = arena.map_or_else(|| Arena::new(self.bytes), Ok)?;
         let start = if self.fixed {
             0
@@ -184,9 +255,11 @@ impl Arenas {
 
 impl<B: Build> Native<'_, B> {
     /// Give every arm of every design point a place of its own for the whole run, and say what
-    /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts.
+    /// lies where. Arms then differ in their addresses too: for `perf c2c`, not for verdicts. Their
+    /// code stays where the linker put it, so that perf finds its name.
     pub fn fix_places(&mut self, design: &Design) -> Result<Vec<Mapped>> {
         self.arenas.fixed = true;
+        drop(self.placing.take());
         let mut rows = Vec::new();
         let points = 0..design.points.len();
         let all = points.flat_map(|point| (0..design.arms.len()).map(move |arm| (point, arm)));
@@ -214,6 +287,8 @@ impl<B: Build> Backend for Native<'_, B> {
         let cpus = &self.cpus[planned.point];
         let arena = self.arenas.take(planned)?;
         let program = self.build.build(planned, arena)?;
+        let code = program.code();
+        self.unplaced.extend(program.unplaced().map(str::to_owned));
         let steal = &mut self.steal[planned.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());
         let before = stolen_ns()?;
@@ -239,6 +314,20 @@ impl<B: Build> Backend for Native<'_, B> {
             .map(|(role, reading)| (role, reading.value))
             .collect();
         let mut measured = measured(&reports, stolen, values);
+        if let Some(paces) = &mut self.paces {
+            let (pace, changed) = paces.judge(planned.point, &reports);
+            measured.pace = pace;
+            measured.invalid.extend(changed);
+        }
+        let is_switched = |why: &Invalid| matches!(why, Invalid::Switched(_));
+        if self.may_have_real_time
+            && !is_oversubscribed(cpus)
+            && measured.invalid.iter().any(is_switched)
+        {
+            self.pool.use_real_time();
+            self.has_real_time.store(true, Ordering::Relaxed);
+        }
+        measured.code = code;
         if let Some(guard) = &self.prefetchers {
             let drift = guard.verify()?;
             if !drift.is_none() {
@@ -250,8 +339,13 @@ impl<B: Build> Backend for Native<'_, B> {
 
     fn remarks(&self) -> Remarks {
         let missing: Vec<Missing> = self.missing.iter().cloned().collect();
+        let mut unmeasured = unmeasured(&missing);
+        unmeasured.extend(self.unplaced.iter().map(|why| Unmeasured {
+            what: "code_place".to_owned(),
+            why: why.clone(),
+        }));
         Remarks {
-            unmeasured: unmeasured(&missing),
+            unmeasured,
             scaled: self.scaled.iter().map(|&role| role.to_owned()).collect(),
         }
     }
@@ -292,7 +386,7 @@ fn measured(reports: &[WindowReport], stolen_ns: u64, counted: BTreeMap<&str, f6
         kernel.involuntary_switches,
         stolen_ns,
     ];
-    let pace_ns = reports.iter().map(|r| r.pace_ns).fold(0.0, f64::max);
+    let pace_ns = reports.iter().flat_map(|r| r.pace_ns).fold(0.0, f64::max);
     let values = values.map(|v| v as f64).into_iter().chain([pace_ns]);
     let own = OWN_COUNTERS.map(|(name, _)| name).into_iter().zip(values);
     let own = tallies.into_iter().chain(own);

@@ -9,9 +9,9 @@ use crate::counters::{Open, Readings, Rotation};
 use crate::error::{Error, Result};
 use crate::machine::accounting::{ThreadCounts, ThreadWatch};
 use crate::machine::transfer::Ring;
-use crate::machine::{CpuId, pace, pin};
+use crate::machine::{CpuId, pace, pin, real_time, threads};
 use crate::program::Role;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -60,8 +60,8 @@ pub struct WindowReport {
     /// One-way line-transfer latency of the ring of all threads just before, in nanoseconds; the
     /// first thread reports it.
     pub probe_ns: Option<f64>,
-    /// Pace of the core right before and right after the window, the slower of the two.
-    pub pace_ns: f64,
+    /// Pace of the core right before and right after the window.
+    pub pace_ns: [f64; 2],
     /// Context switches and page faults in the window.
     pub kernel: ThreadCounts,
     /// Hardware counters in the window.
@@ -89,11 +89,12 @@ struct Order {
     thread: usize,
     ring: Arc<Ring>,
     rendezvous: Arc<Rendezvous>,
+    /// Whether the thread has a real-time policy meanwhile.
+    real_time: bool,
     reply: Sender<std::result::Result<WindowReport, Error>>,
 }
 
 struct Worker {
-    cpu: CpuId,
     orders: Option<Sender<Order>>,
     handle: Option<JoinHandle<()>>,
 }
@@ -101,10 +102,17 @@ struct Worker {
 /// The workers: one for every CPU and every thread beyond the first on it.
 #[derive(Default)]
 pub struct Pool {
-    workers: Vec<Worker>,
+    workers: BTreeMap<CpuId, Vec<Worker>>,
+    real_time: bool,
 }
 
 impl Pool {
+    /// From now on threads have [a turn](real_time::Turn) of real-time scheduling while they take a
+    /// sample, unless several of them share a CPU and would keep each other off it.
+    pub fn use_real_time(&mut self) {
+        self.real_time = true;
+    }
+
     /// Do `job` once on `cpus` (index = thread) and return every thread's report, in the order of
     /// threads. The program comes back when all workers have let go of it.
     pub fn sample(
@@ -112,9 +120,10 @@ impl Pool {
         job: Job,
         cpus: &[CpuId],
     ) -> Result<(Vec<WindowReport>, Box<dyn Loaded>)> {
+        let oversubscribed = is_oversubscribed(cpus);
+        let real_time = self.real_time && !oversubscribed;
         let seats = self.seats(cpus)?;
         let job = Arc::new(job);
-        let oversubscribed = (1..cpus.len()).any(|i| cpus[..i].contains(&cpus[i]));
         let ring = Arc::new(Ring::new(cpus.len(), oversubscribed));
         let rendezvous = Arc::new(Rendezvous::new(cpus.len()));
         let (reply, replies) = channel();
@@ -124,9 +133,10 @@ impl Pool {
                 thread,
                 ring: Arc::clone(&ring),
                 rendezvous: Arc::clone(&rendezvous),
+                real_time,
                 reply: reply.clone(),
             };
-            if let Some(orders) = &self.workers[seat].orders {
+            if let Some(orders) = &seat.orders {
                 // A worker that is gone drops its reply, which is noticed below.
                 let _ = orders.send(order);
             }
@@ -153,26 +163,28 @@ impl Pool {
     }
 
     /// The worker for each entry of `cpus`, started and pinned on first use.
-    fn seats(&mut self, cpus: &[CpuId]) -> Result<Vec<usize>> {
-        let mut seats: Vec<usize> = Vec::with_capacity(cpus.len());
+    fn seats(&mut self, cpus: &[CpuId]) -> Result<Vec<&Worker>> {
+        let mut turns = Vec::with_capacity(cpus.len());
+        let mut taken: BTreeMap<CpuId, usize> = BTreeMap::new();
         for &cpu in cpus {
-            let free = self
-                .workers
-                .iter()
-                .enumerate()
-                .find(|(i, worker)| worker.cpu == cpu && !seats.contains(i))
-                .map(|(i, _)| i);
-            let seat = match free {
-                Some(seat) => seat,
-                None => {
-                    self.workers.push(Worker::start(cpu)?);
-                    self.workers.len() - 1
-                }
-            };
-            seats.push(seat);
+            let taken = taken.entry(cpu).or_default();
+            let there = self.workers.entry(cpu).or_default();
+            if there.len() == *taken {
+                there.push(Worker::start(cpu)?);
+            }
+            turns.push((cpu, *taken));
+            *taken += 1;
         }
-        Ok(seats)
+        Ok(turns
+            .into_iter()
+            .map(|(cpu, at)| &self.workers[&cpu][at])
+            .collect())
     }
+}
+
+/// Whether several threads share a CPU.
+pub fn is_oversubscribed(cpus: &[CpuId]) -> bool {
+    cpus.iter().collect::<BTreeSet<_>>().len() < cpus.len()
 }
 
 impl Worker {
@@ -189,12 +201,7 @@ impl Worker {
                     serve(cpu, &inbox);
                 }
             })
-            .map_err(|e| {
-                Error::Refused(format!(
-                    "cannot start a thread for CPU {}: {e}; check the limit on processes (ulimit -u)",
-                    cpu.0
-                ))
-            })?;
+            .map_err(threads::refused)?;
         pinned.recv().unwrap_or_else(|_| {
             Err(Error::Refused(format!(
                 "the thread for CPU {} ended at once",
@@ -202,7 +209,6 @@ impl Worker {
             )))
         })?;
         Ok(Worker {
-            cpu,
             orders: Some(orders),
             handle: Some(handle),
         })
@@ -273,6 +279,9 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Win
     let mut seat = program.seat(order.thread, job.seed);
 
     rendezvous.wait().map_err(stopped)?;
+    // Not before all are here: whoever sends orders may need this CPU until then. From here on
+    // threads wait for nobody but each other, and each has a CPU.
+    let turn = order.real_time.then(real_time::Turn::begin);
     seat.enter();
     let steps = warm_up(&mut *seat, timing.warm_up);
     seat.leave();
@@ -302,6 +311,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Win
     seat.leave();
     let kernel = watch.counts();
     let pace_after = pace::pace_ns();
+    drop(turn);
 
     Ok(WindowReport {
         thread: order.thread,
@@ -320,7 +330,7 @@ fn take_sample(cpu: CpuId, order: &Order, open: &mut OpenCounters) -> Result<Win
             .collect(),
         elapsed,
         probe_ns,
-        pace_ns: pace_before.max(pace_after),
+        pace_ns: [pace_before, pace_after],
         kernel,
         counters: counters.map(Open::read).unwrap_or_default(),
         pin: pin::verify(cpu).err().map(|e| e.to_string()),

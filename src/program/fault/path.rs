@@ -6,7 +6,7 @@
 use super::lock::mmap_lock;
 use super::lock::{self, Entry, Layout, Lock};
 use super::tree;
-use super::vma::Field;
+use super::vma::{Field, Pointer};
 use crate::space::memory::{Addr, Memory};
 
 /// What a fault does between entering and leaving the VMA, apart from reading its fields.
@@ -66,7 +66,7 @@ impl<M: Memory, L: Layout> Fault<'_, M, L> {
             return self.under_mmap_lock(FaultOutcome::Handled);
         }
         loop {
-            let vma = tree::walk(m, mm, address);
+            let vma = Pointer::held(tree::walk(m, mm, address));
             if vma.is_null() {
                 break;
             }
@@ -87,7 +87,7 @@ impl<M: Memory, L: Layout> Fault<'_, M, L> {
     #[inline(always)]
     fn under_mmap_lock(&self, handled: FaultOutcome) -> FaultOutcome {
         mmap_lock::read_lock(self.m, self.mm, self.task);
-        let vma = tree::walk(self.m, self.mm, self.address);
+        let vma = Pointer::held(tree::walk(self.m, self.mm, self.address));
         if !vma.is_null() {
             self.in_vma(vma);
         }
@@ -100,7 +100,7 @@ impl<M: Memory, L: Layout> Fault<'_, M, L> {
 
     /// What is done with the VMA locked.
     #[inline(always)]
-    fn in_vma(&self, vma: Addr) {
+    fn in_vma(&self, vma: Pointer) {
         anonymous_write(self.m, self.layout, vma);
         match self.work {
             PageWork::None => {}
@@ -113,7 +113,7 @@ impl<M: Memory, L: Layout> Fault<'_, M, L> {
 /// Every field that an anonymous write fault reads after it has entered, in the order of
 /// mm/memory.c (6.12). The values only steer branches that this path does not take.
 #[inline(always)]
-pub fn anonymous_write<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+pub fn anonymous_write<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) {
     macro_rules! read {
         ($($field:ident),*) => {$(
             m.touch::<u64>(vma.at(layout.offset(Field::$field)));

@@ -56,12 +56,12 @@ fn is_dead<M: Memory>(m: &M, node: Addr) -> bool {
     m.load::<u64>(node.at(PARENT), Relaxed) & NODE_MASK == node.0
 }
 
-/// `mas_walk`: the entry that covers `index`, or [`Addr::NULL`] in a gap.
+/// `mas_walk`: the entry that covers `index`, or 0 in a gap.
 ///
 /// Per level: the dead check, the end of the data, the pivots in order, the slot, the dead check
 /// again. Loads only.
 #[inline(always)]
-pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> Addr {
+pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> u64 {
     'restart: loop {
         let mut entry: u64 = m.load(mm.at(MA_ROOT), Acquire);
         loop {
@@ -97,23 +97,23 @@ pub fn walk<M: Memory>(m: &M, mm: Addr, index: u64) -> Addr {
                 continue 'restart;
             }
             if is_leaf {
-                return Addr(entry);
+                return entry;
             }
         }
     }
 }
 
 /// Store `entry` into the leaf slot at `slot`, as an exact-fit map or unmap does.
-pub fn store<M: Memory>(m: &M, slot: Addr, entry: Addr) {
-    m.store(slot, entry.0, Release);
+pub fn store<M: Memory>(m: &M, slot: Addr, entry: u64) {
+    m.store(slot, entry, Release);
 }
 
 /// One range of a tree to build: its last index and what it maps to.
 pub struct Range {
     /// Last index covered, inclusive.
     pub last: u64,
-    /// The entry, or [`Addr::NULL`] for a gap.
-    pub entry: Addr,
+    /// The entry, or 0 for a gap.
+    pub entry: u64,
 }
 
 /// Bytes that [`build`] takes from the arena for `ranges` ranges, alignment included.
@@ -135,6 +135,31 @@ pub struct Tree {
     pub nodes: Vec<Node>,
 }
 
+/// Where in the tree a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// At the top, whatever its kind.
+    Root,
+    /// Between root and leaves.
+    Middle,
+    /// A node of entries below the root.
+    Leaf,
+}
+
+impl Level {
+    /// From the top.
+    pub const ALL: [Level; 3] = [Level::Root, Level::Middle, Level::Leaf];
+
+    /// What objects of this level are called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Root => "root node",
+            Level::Middle => "middle node",
+            Level::Leaf => "leaf node",
+        }
+    }
+}
+
 /// A node with its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
@@ -142,6 +167,10 @@ pub struct Node {
     pub at: Addr,
     /// Which kind.
     pub kind: NodeKind,
+    /// Where in the tree.
+    pub level: Level,
+    /// Which of its level; of a root, none.
+    pub number: Option<usize>,
 }
 
 impl Node {
@@ -171,15 +200,18 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
     let mut slots = Vec::with_capacity(ranges.len());
     let mut nodes = Vec::new();
     let mut level: Vec<Range> = Vec::new();
-    for chunk in ranges.chunks(LEAF_FILL) {
+    for (number, chunk) in ranges.chunks(LEAF_FILL).enumerate() {
         let node = arena.alloc(NODE, NODE);
         nodes.push(Node {
             at: node,
             kind: NodeKind::Leaf,
+            level: Level::Leaf,
+            number: Some(number),
         });
         slots.extend((0..chunk.len()).map(|i| node.at(LEAF.slots + 8 * i)));
         level.push(fill(arena, node, &LEAF, LEAF_64, chunk));
     }
+    let leaves = nodes.len();
     while level.len() > 1 {
         let mut parents = Vec::new();
         for chunk in level.chunks(INNER_FILL) {
@@ -187,13 +219,19 @@ pub fn build(arena: &mut Arena, mm: Addr, ranges: &[Range]) -> Tree {
             nodes.push(Node {
                 at: node,
                 kind: NodeKind::Inner,
+                level: Level::Middle,
+                number: Some(nodes.len() - leaves),
             });
             parents.push(fill(arena, node, &ARANGE, ARANGE_64, chunk));
         }
         level = parents;
     }
-    let root = level.first().map_or(Addr::NULL, |root| root.entry);
-    arena.write(mm.at(MA_ROOT), root.0);
+    // What was made last is at the top.
+    if let Some(root) = nodes.last_mut() {
+        (root.level, root.number) = (Level::Root, None);
+    }
+    let root = level.first().map_or(0, |root| root.entry);
+    arena.write(mm.at(MA_ROOT), root);
     Tree { slots, nodes }
 }
 
@@ -205,11 +243,11 @@ fn fill(arena: &Arena, node: Addr, shape: &NodeShape, kind: u64, children: &[Ran
         if i < end {
             arena.write(node.at(PIVOTS + 8 * i), child.last);
         }
-        arena.write(node.at(shape.slots + 8 * i), child.entry.0);
+        arena.write(node.at(shape.slots + 8 * i), child.entry);
     }
     arena.write(node.at(shape.meta), end as u8);
     Range {
         last: children[end].last,
-        entry: Addr(node.0 | kind << TYPE_SHIFT),
+        entry: node.0 | kind << TYPE_SHIFT,
     }
 }

@@ -31,7 +31,8 @@ impl Uses {
     }
 }
 
-/// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, `node`) and field.
+/// What an anonymous write fault does, by object (`vma`, `lock`, `mm`, nodes of the tree) and
+/// field.
 #[derive(Clone, Debug, Default)]
 pub struct Footprint {
     by_field: BTreeMap<(Cow<'static, str>, String), Uses>,
@@ -75,6 +76,11 @@ impl Footprint {
     /// What it does with all fields of an object.
     pub fn object(&self, object: &str) -> Uses {
         self.sum(|o, _| o == object)
+    }
+
+    /// What it does with the nodes of the tree.
+    pub fn tree(&self) -> Uses {
+        self.sum(|o, _| tree::Level::ALL.iter().any(|level| level.name() == o))
     }
 
     fn sum(&self, is_it: impl Fn(&str, &str) -> bool) -> Uses {

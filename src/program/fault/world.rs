@@ -6,7 +6,7 @@
 use super::layouts::with_lock;
 use super::lock::Lock;
 use super::tree::{self, Range};
-use super::vma::{Field, Table, mm, rwsem};
+use super::vma::{Field, Pointer, Table, mm, rwsem};
 use crate::space::PAGE;
 use crate::space::PAIR;
 use crate::space::arena::Arena;
@@ -124,10 +124,14 @@ impl World {
         for i in 0..count {
             ranges.push(Range {
                 last: start_of(i) - 1,
-                entry: Addr::NULL,
+                entry: 0,
             });
             let mapped = i < self.size.vmas;
-            let entry = if mapped { self.vma(i) } else { Addr::NULL };
+            let entry = if mapped {
+                self.vma_pointer(i).word()
+            } else {
+                0
+            };
             ranges.push(Range {
                 last: start_of(i) + VMA_SPAN - 1,
                 entry,
@@ -135,7 +139,7 @@ impl World {
         }
         ranges.push(Range {
             last: u64::MAX,
-            entry: Addr::NULL,
+            entry: 0,
         });
         let tree = tree::build(&mut self.arena, self.mm, &ranges);
         self.nodes = tree.nodes;
@@ -164,11 +168,11 @@ impl World {
         with_lock!(self.table.protocol, |K| K::init(
             &self.arena,
             self.table,
-            vma,
+            self.vma_pointer(slot),
             mapped
         ));
         if let Some(lock) = self.split_lock(slot) {
-            write(Field::vm_lock, lock.0);
+            write(Field::vm_lock, Pointer::to(lock).word());
         }
     }
 
@@ -195,6 +199,11 @@ impl World {
     /// The VMA object in slab slot `slot`.
     pub fn vma(&self, slot: usize) -> Addr {
         self.vma_slab.at(self.table.cache.offset(slot))
+    }
+
+    /// The pointer to the VMA in slab slot `slot`.
+    pub fn vma_pointer(&self, slot: usize) -> Pointer {
+        Pointer::to(self.vma(slot))
     }
 
     /// The lock words of the VMA in slab slot `slot`; those of `mm_struct` where it has none.
@@ -258,10 +267,10 @@ impl World {
                 objects.push(object("lock", Some(slot), lock, rwsem::BYTES, words));
             }
         }
-        for (number, node) in self.nodes.iter().enumerate() {
+        for node in &self.nodes {
             objects.push(object(
-                "node",
-                Some(number),
+                node.level.name(),
+                node.number,
                 node.at,
                 tree::NODE,
                 node.fields(),

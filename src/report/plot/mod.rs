@@ -18,7 +18,7 @@ use super::Record;
 use super::arms::{ArmTime, Site};
 use super::why::Counted;
 use crate::experiment::Point;
-use crate::judge::{Compared, VerdictRow};
+use crate::judge::{Compared, VerdictRow, shown};
 use crate::results::slug;
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
     };
     let frame = |site| Frame::of(site, record, &colours);
     let verdicts_at = |at: &Site| -> Vec<&VerdictRow> {
-        let verdicts = record.verdicts.iter();
+        let verdicts = shown(&record.verdicts);
         verdicts
             .filter(|row| facet(&(*row).into()) == *at)
             .collect()
@@ -69,7 +69,7 @@ pub fn plots(record: &Record) -> Vec<Plot> {
         push("counters", at, why::draw(&frame, &counted, &arms));
     }
     let attributes = |row: &&VerdictRow| row.prefetch == Compared::OnOverOff;
-    let rows = record.verdicts.iter().filter(attributes);
+    let rows = shown(&record.verdicts).filter(attributes);
     let facets: BTreeSet<Site> = rows.map(|row| facet(&row.into())).collect();
     for at in &facets {
         let drawn = attribution::draw(&frame(at), &verdicts_at(at), &record.verdicts);

@@ -3,6 +3,7 @@
 use super::frame::{Drawn, Frame};
 use super::rows::{PlotRow, Rows, Section};
 use crate::judge::VerdictRow;
+use crate::report::arms::state;
 use crate::stats::Verdict;
 use crate::units;
 use plotters::style::RGBColor;
@@ -25,7 +26,10 @@ pub fn draw(frame: &Frame, verdicts: &[&VerdictRow]) -> Option<Drawn> {
             .map(|verdict| PlotRow {
                 full: verdict.verdict != Verdict::Inconclusive,
                 ..row(
-                    verdict.arm.to_string(),
+                    match verdict.is_whole() {
+                        true => verdict.arm.to_string(),
+                        false => format!("  {}", state(&verdict.stratum)),
+                    },
                     frame.colours.colour(&verdict.arm),
                     Some(verdict),
                 )
@@ -87,6 +91,7 @@ pub(super) fn row(label: String, colour: RGBColor, verdict: Option<&VerdictRow>)
         full: false,
         figure: match (verdict, ratio) {
             (_, Some(ratio)) => units::change(ratio, width),
+            (Some(row), None) if row.verdict == Verdict::Depends => String::new(),
             (Some(_), None) => "no interval".to_owned(),
             (None, None) => "not measured".to_owned(),
         },

@@ -35,7 +35,7 @@ fn as_rows(frame: &Frame, arms: &[&ArmTime], threads: &BTreeSet<usize>) -> Drawn
         label: arm.arm.to_string(),
         colour: frame.colours.colour(&arm.arm),
         value: Some((arm.median_ns, arm.interval_ns)),
-        full: arm.arm != Arm::Again,
+        full: matches!(arm.arm, Arm::Layout { .. }),
         figure: units::time(arm.median_ns),
         word: units::count(arm.samples, "sample"),
     };
@@ -89,7 +89,13 @@ fn as_lines(frame: &Frame, arms: &[&ArmTime], threads: &BTreeSet<usize>) -> Draw
                     ((x, y.px(arm.median_ns)), *arm)
                 })
                 .collect();
-            series(canvas, &y, &points, colour, **layout == Arm::Again);
+            series(
+                canvas,
+                &y,
+                &points,
+                colour,
+                !matches!(layout, Arm::Layout { .. }),
+            );
             if let Some((end, arm)) = points.last() {
                 let (name, time) = (short(&layout.to_string()), units::time(arm.median_ns));
                 labels.push((*end, format!("{name}  {time}"), colour));

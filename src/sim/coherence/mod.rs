@@ -9,7 +9,7 @@ mod residence;
 
 use crate::sim::cache::Cache;
 use crate::sim::counts::Counts;
-use crate::sim::explain::Ledger;
+use crate::sim::explain::{Ledger, Loser};
 use crate::sim::machine::{Machine, Picos, Protocol};
 use crate::sim::request::{DataFrom, Origin, Transaction, Want};
 use std::rc::Rc;
@@ -47,6 +47,8 @@ pub struct Outcome {
     /// Whether no other request for the line can be served until the data has arrived; otherwise
     /// the point of coherence answered by itself and is soon free again.
     pub exclusive: bool,
+    /// Whether an access missed because a prefetch of another core had taken the line away.
+    pub after_prefetch: bool,
 }
 
 /// What the directory knows of a line.
@@ -247,17 +249,15 @@ impl Coherence {
         } else {
             self.counts.prefetches += 1;
         }
-        let outcome = match want {
+        let mut outcome = match want {
             Want::Own => self.own(asked),
             Want::Read => self.read(asked),
         };
+        outcome.after_prefetch = after_prefetch && origin == Origin::Demand;
         match outcome.from {
             DataFrom::Llc => self.counts.llc_fills += 1,
             DataFrom::Memory => self.counts.memory_fills += 1,
             _ => {}
-        }
-        if let Some(ledger) = &mut self.ledger {
-            ledger.request(asked, after_prefetch, outcome.latency);
         }
         if let Some(checker) = &mut self.checker {
             checker.fill(core, line);
@@ -348,6 +348,7 @@ impl Coherence {
             latency,
             from,
             exclusive: others || matches!(from, DataFrom::Core(_)) || origin == Origin::Demand,
+            after_prefetch: false,
         }
     }
 
@@ -409,6 +410,7 @@ impl Coherence {
                 from: DataFrom::Core(entry.owner),
                 // An owner that stays one answers the next reader as well.
                 exclusive: self.directory[line as usize].owner == NONE,
+                after_prefetch: false,
             }
         } else {
             let (latency, from) = self.clean_source(core, line);
@@ -418,6 +420,7 @@ impl Coherence {
                 // What another core or socket forwards passes the home agent, which orders
                 // requests for one line.
                 exclusive: from != DataFrom::Llc || latency > self.machine.llc.latency,
+                after_prefetch: false,
             }
         };
         let state = match self.machine.protocol {
@@ -451,6 +454,7 @@ impl Coherence {
             latency: self.transfer(owner, asked.core.into(), true),
             from: DataFrom::Core(owner as u16),
             exclusive: true,
+            after_prefetch: false,
         }
     }
 
@@ -485,15 +489,28 @@ impl Coherence {
     /// Count a line taken from another core as true, false or pair sharing.
     #[inline]
     fn classify(&mut self, victim: usize, by: Transaction, invalidated: bool) {
-        let touched = self.copies[self.at(victim, by.line)] >> TOUCHED;
+        let held = self.copies[self.at(victim, by.line)];
+        let touched = held >> TOUCHED;
         match by.origin {
             Origin::Prefetch => self.counts.pair_sharing += 1,
             Origin::Demand if touched & by.words != 0 => self.counts.true_sharing += 1,
             Origin::Demand => self.counts.false_sharing += 1,
         }
-        let distance = self.distance(by.core.into(), victim);
+        if self.ledger.is_none() {
+            return;
+        }
+        // A core that has a copy asks for leave to write only, and gets no data.
+        let core = usize::from(by.core);
+        let gets_data = self.copies[self.at(core, by.line)] & STATE == INVALID;
+        let loser = Loser {
+            core: victim,
+            touched,
+            hitm: gets_data && matches!(held & STATE, MODIFIED | OWNED),
+            distance: self.distance(core, victim),
+            invalidated,
+        };
         if let Some(ledger) = &mut self.ledger {
-            ledger.steal(by, victim, touched, distance, invalidated);
+            ledger.steal(by, loser);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::local_work::LocalWork;
 use super::machine::Machine;
 use super::run::{self, SampleSpec};
 use crate::error::{Error, Result};
-use crate::machine::Placement;
+use crate::machine::{Placement, threads};
 use crate::program::fault;
 use crate::program::fault::layouts::VmaLayout;
 use crate::program::fault::scenario;
@@ -137,6 +137,7 @@ pub fn find(name: &str) -> Result<&'static PublishedTable> {
 impl PublishedTable {
     /// Simulate every point, on all CPUs of the host.
     pub fn reproduce(&self) -> Result<Vec<PublishedFigure>> {
+        threads::for_simulations()?;
         let points = self.points();
         let runs: Vec<(usize, u64)> = (0..points.len())
             .flat_map(|point| (0..self.seeds).map(move |seed| (point, seed)))

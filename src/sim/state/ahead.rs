@@ -5,6 +5,7 @@
 //! the value, but remembers: what missed soon after a line the last time is asked for together
 //! with it the next time. Not here: how requests are served (`lines`), and prefetchers, which guess.
 
+use super::record::Answer;
 use super::{NEVER, Op, Purpose, State, WaitsFor};
 use crate::sim::machine::Picos;
 use crate::sim::request::Want;
@@ -205,7 +206,7 @@ impl State {
         thread: usize,
         line: u32,
         now: Picos,
-        ready: Picos,
+        served: Answer,
         held: bool,
     ) {
         // The access is yet to come, and is counted then; it is a hit if the line was held.
@@ -220,10 +221,10 @@ impl State {
         let own = op.kind.writes();
         if self.coherence.l2_hit(core, line, op.words, own).is_some() {
             self.coherence.counts.hits -= u64::from(!held);
-            let done = ready + self.locks_for(op);
+            let done = served.ready + self.locks_for(op);
             let entry = self.coherence.line(line);
             entry.free = entry.free.max(done);
-            self.deliver(thread, op, now, done);
+            self.deliver(thread, op, now, served);
             self.let_retry(thread, op, done);
         } else {
             self.threads[thread].request = Some(self.ask(Purpose::Demand, thread, line, now));

@@ -1,10 +1,11 @@
 //! Requests at a line: arriving, waiting, being served, and the stores and prefetches among them.
 
+use super::record::Answer;
 use super::{Op, Purpose, Request, SLOT_BITS, State, WaitsFor};
 use crate::sim::machine::Picos;
 use crate::sim::prefetch::{Reach, Seen};
 use crate::sim::request::{DataFrom, Origin, Transaction, Want};
-use crate::sim::timeline::Fill;
+use crate::sim::timeline::{Delivery, Sake};
 use crate::sim::value::Kind;
 use std::cmp::Reverse;
 
@@ -29,10 +30,22 @@ impl State {
                 self.coherence.l2_hit(core, store.line, store.words, true);
             }
             self.value(thread, store, now);
-            self.threads[thread].stores.pop_front();
+            self.written(thread, now, false);
         }
         self.threads[thread].draining = false;
         self.stores_moved(thread, now);
+    }
+
+    /// The oldest store of the thread is written and leaves its store buffer.
+    fn written(&mut self, thread: usize, now: Picos, after_prefetch: bool) {
+        let t = &mut self.threads[thread];
+        let Some(store) = t.stores.pop_front() else {
+            return;
+        };
+        if t.waits_for != WaitsFor::Nothing && now > t.clock {
+            let since = std::mem::replace(&mut t.clock, now);
+            self.waited_for_store(thread, store, (since, now), after_prefetch);
+        }
     }
 
     /// Wake the thread if it waited for what its store buffer has now.
@@ -95,10 +108,10 @@ impl State {
                     self.serve(next, now);
                 }
             }
-            Purpose::Drained => {
+            Purpose::Drained { after_prefetch } => {
                 self.free.push(id);
                 let thread = thread as usize;
-                self.threads[thread].stores.pop_front();
+                self.written(thread, now, after_prefetch);
                 self.stores_moved(thread, now);
                 self.drain(thread, now);
             }
@@ -146,26 +159,29 @@ impl State {
         let (asked, op) = self.transaction(&request);
         let rmw = op.map_or(0, |op| self.locks_for(op));
         let held = self.coherence.holds(core, line, asked.want == Want::Own);
-        let ready = if held {
-            self.find(asked, op, now, rmw)
+        let served = if held {
+            self.find(&request, asked, op, now, rmw)
         } else {
             self.fetch(&request, asked, op, now, rmw)
         };
+        let ready = served.ready;
         match (request.job, op) {
             (Purpose::Demand, Some(op)) => {
                 self.free.push(id);
-                self.deliver(thread, op, now, ready + rmw);
+                self.deliver(thread, op, now, served);
                 self.let_retry(thread, op, ready + rmw);
             }
             (Purpose::Ahead { .. }, _) => {
                 self.free.push(id);
-                self.arrived_ahead(thread, line, now, ready, held);
+                self.arrived_ahead(thread, line, now, served, held);
             }
             (Purpose::Drain, Some(op)) => {
                 self.value(thread, op, now);
                 self.free.push(id);
                 let arrived = Request {
-                    job: Purpose::Drained,
+                    job: Purpose::Drained {
+                        after_prefetch: served.after_prefetch,
+                    },
                     ..request
                 };
                 self.schedule(ready, arrived);
@@ -173,7 +189,11 @@ impl State {
             _ => self.free.push(id),
         }
         if op.is_some() {
-            self.serve_sibling(thread, line, now, ready + rmw);
+            let served = Answer {
+                ready: ready + rmw,
+                ..served
+            };
+            self.serve_sibling(thread, line, now, served);
         }
         if self.arbiter.is_waiting(line) {
             let free = self.coherence.line(line).free;
@@ -206,7 +226,14 @@ impl State {
     }
 
     /// The sibling or a prefetch has brought the line meanwhile: when the core has it.
-    fn find(&mut self, asked: Transaction, op: Option<Op>, now: Picos, rmw: Picos) -> Picos {
+    fn find(
+        &mut self,
+        request: &Request,
+        asked: Transaction,
+        op: Option<Op>,
+        now: Picos,
+        rmw: Picos,
+    ) -> Answer {
         let (core, line) = (usize::from(asked.core), asked.line);
         if op.is_some() {
             let own = asked.want == Want::Own;
@@ -220,7 +247,17 @@ impl State {
         };
         let ready = arriving.max(now + self.machine.request);
         entry.free = entry.free.max(ready + rmw);
-        ready
+        let source = Delivery {
+            want: asked.want,
+            from: None,
+            queued: self.queued(request, now, 0),
+        };
+        self.brought(request, asked, source, ready);
+        Answer {
+            ready,
+            source,
+            after_prefetch: false,
+        }
     }
 
     /// The line is brought from elsewhere: when it arrives.
@@ -231,7 +268,7 @@ impl State {
         op: Option<Op>,
         now: Picos,
         rmw: Picos,
-    ) -> Picos {
+    ) -> Answer {
         let (thread, line) = (request.thread as usize, asked.line);
         let passed = self.coherence.request(asked.core.into(), line);
         self.coherence.now = now;
@@ -251,22 +288,15 @@ impl State {
         if outcome.exclusive {
             self.taken(line, now);
         }
-        let queued = (now + self.machine.request).saturating_sub(request.arrives + passed);
-        if let Some(ledger) = &mut self.coherence.ledger
-            && queued > 0
-        {
-            ledger.queued(asked, queued);
+        let source = Delivery {
+            want: asked.want,
+            from: Some(outcome.from),
+            queued: self.queued(request, now, passed),
+        };
+        if let Some(ledger) = &mut self.coherence.ledger {
+            ledger.request(asked, thread);
         }
-        if let Some(timeline) = &mut self.timeline {
-            timeline.fill(Fill {
-                thread: request.thread,
-                transaction: asked,
-                from: outcome.from,
-                asked: request.arrives,
-                served: now,
-                ready,
-            });
-        }
+        self.brought(request, asked, source, ready);
         if let Some(op) = op {
             let reach = match outcome.from {
                 DataFrom::Itself => Reach::Upgrade,
@@ -274,7 +304,30 @@ impl State {
             };
             self.show_prefetch(thread, op, now, reach);
         }
-        ready
+        Answer {
+            ready,
+            source,
+            after_prefetch: outcome.after_prefetch,
+        }
+    }
+
+    /// How long a request has waited for its turn, whose way to the line took `passed`.
+    fn queued(&self, request: &Request, now: Picos, passed: Picos) -> Picos {
+        (now + self.machine.request).saturating_sub(request.arrives + passed)
+    }
+
+    /// A line was brought, of which no access of the program is given its value at once.
+    fn brought(&mut self, request: &Request, asked: Transaction, source: Delivery, ready: Picos) {
+        let sake = match request.job {
+            Purpose::Drain => Sake::Store,
+            Purpose::Ahead { .. } => Sake::Ahead,
+            Purpose::Fetch(_) => Sake::Prefetch,
+            _ => return,
+        };
+        if let Some(timeline) = &mut self.timeline {
+            let at = (request.arrives, ready);
+            timeline.fill(request.thread, sake, asked, source, at);
+        }
     }
 
     /// How long a line that took `latency` to arrive stays.
@@ -296,8 +349,10 @@ impl State {
         }
     }
 
-    /// The thread's access has its value now, and the thread goes on at `done`.
-    pub(super) fn deliver(&mut self, thread: usize, op: Op, now: Picos, done: Picos) {
+    /// The thread's access has its value now, and the thread goes on when the access is done.
+    pub(super) fn deliver(&mut self, thread: usize, op: Op, now: Picos, served: Answer) {
+        let done = served.ready + self.locks_for(op);
+        self.waited_for_line(thread, op, served);
         let result = self.value(thread, op, now);
         let t = &mut self.threads[thread];
         t.result = result;
@@ -322,7 +377,7 @@ impl State {
     }
 
     /// The sibling of a thread that was given a line waits for the same line: it has it too.
-    pub(super) fn serve_sibling(&mut self, thread: usize, line: u32, now: Picos, ready: Picos) {
+    pub(super) fn serve_sibling(&mut self, thread: usize, line: u32, now: Picos, served: Answer) {
         let Some(sibling) = self.threads[thread].sibling else {
             return;
         };
@@ -345,9 +400,9 @@ impl State {
         self.free.push(id);
         self.coherence.line(line).pending -= 1;
         self.coherence.l2_hit(core, line, op.words, own);
-        let done = ready + self.locks_for(op);
+        let done = served.ready + self.locks_for(op);
         let entry = self.coherence.line(line);
         entry.free = entry.free.max(done);
-        self.deliver(sibling, op, now, done);
+        self.deliver(sibling, op, now, served);
     }
 }

@@ -1,7 +1,8 @@
 //! What the engine knows: threads and their clocks, requests on their way, and what happens next.
 //!
 //! Here: attempts of a thread to access memory, and whose turn it is; `lines` has the requests at
-//! a line, `ahead` and `pipeline` the core, `work` what needs no line. Not here: the coroutines
+//! a line, `ahead` and `pipeline` the core, `work` what needs no line, `record` what is kept for
+//! people. Not here: the coroutines
 //! (`engine`), and what a request does to caches (`coherence`).
 //!
 //! Exactness: a core may act on another only by a request, and a request takes `Machine::request`
@@ -11,6 +12,7 @@
 mod ahead;
 mod lines;
 mod pipeline;
+mod record;
 mod work;
 
 use self::ahead::Ahead;
@@ -86,7 +88,7 @@ enum Purpose {
     /// The oldest store of its thread.
     Drain,
     /// The line of that store has arrived.
-    Drained,
+    Drained { after_prefetch: bool },
     /// A line that its thread is going to need, asked for while it waits for another.
     Ahead { want: Want, words: u32 },
     /// A prefetch.
@@ -399,6 +401,7 @@ impl State {
             let (pending, ready, filler) = (line.pending, line.ready, line.filler);
             if ready > clock && filler == core as u16 && self.coherence.holds(core, op.line, false)
             {
+                self.held_up(thread, op, ready);
                 let t = &mut self.threads[thread];
                 t.clock = ready;
                 if let Some(pipeline) = &mut t.pipeline {

@@ -177,14 +177,18 @@ impl State {
             } else if let Some(latency) = self.coherence.l2_hit(core, line, words, true) {
                 latency / FILLS_AT_ONCE
             } else {
-                let filled = self.coherence.transact(Transaction {
+                let asked = Transaction {
                     core: core as u16,
                     line,
                     want: Want::Own,
                     origin: Origin::Demand,
                     words,
-                });
-                filled.latency / FILLS_AT_ONCE
+                };
+                let filled = self.coherence.transact(asked);
+                let waited = filled.latency / FILLS_AT_ONCE;
+                let begin = self.threads[thread].clock + cost;
+                self.filled(thread, asked, (begin, begin + waited), filled);
+                waited
             };
         }
         let t = &mut self.threads[thread];

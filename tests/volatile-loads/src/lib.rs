@@ -6,23 +6,24 @@ use hitm::backend::native::memory::NativeMemory;
 use hitm::program::fault::layouts::literal::{EmbeddedRefcount192, SplitPacked};
 use hitm::program::fault::lock::Layout;
 use hitm::program::fault::path;
+use hitm::program::fault::vma::Pointer;
 use hitm::space::arena::Arena;
 use hitm::space::memory::{Addr, Memory, NodeKind, Word};
 use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory, OpAccess, Register};
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
-/// The loads of an anonymous write fault, as code.
+/// The loads of an anonymous write fault, as code; it is given a pointer as memory holds it.
 type Code = extern "C" fn(&NativeMemory<'_>, u64);
 
 #[inline(never)]
 extern "C" fn split_packed(m: &NativeMemory<'_>, vma: u64) {
-    path::anonymous_write(m, &SplitPacked, Addr(vma));
+    path::anonymous_write(m, &SplitPacked, Pointer::held(vma));
 }
 
 #[inline(never)]
 extern "C" fn embedded_refcount_192(m: &NativeMemory<'_>, vma: u64) {
-    path::anonymous_write(m, &EmbeddedRefcount192, Addr(vma));
+    path::anonymous_write(m, &EmbeddedRefcount192, Pointer::held(vma));
 }
 
 /// Displacements of all instructions of `code` that read memory, the stack apart, in order.
@@ -81,7 +82,7 @@ impl Memory for Loads {
 
 fn expected(layout: impl Layout) -> Vec<u64> {
     let loads = Loads::default();
-    path::anonymous_write(&loads, &layout, Addr(0));
+    path::anonymous_write(&loads, &layout, Pointer::held(0));
     loads.0.into_inner()
 }
 
@@ -95,7 +96,7 @@ fn every_load_of_the_path_is_an_instruction_of_its_own_in_the_same_order() {
         (split_packed as Code, expected(SplitPacked)),
         (embedded_refcount_192, expected(EmbeddedRefcount192)),
     ] {
-        code(&m, arena.base().0);
+        code(&m, Pointer::to(arena.base()).word());
         assert_eq!(expected.len(), 25);
         assert_eq!(reads(code), expected);
     }

@@ -7,7 +7,7 @@
 
 use super::{Entry, Layout, Lock, rwsem};
 use crate::program::fault::vma::mm::{MM_LOCK_SEQ, MMAP_LOCK};
-use crate::program::fault::vma::{LockProtocol, Table};
+use crate::program::fault::vma::{LockProtocol, Pointer, Table};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
 use std::sync::atomic::Ordering::{Relaxed, Release};
@@ -18,17 +18,17 @@ pub struct MmapLock;
 impl Lock for MmapLock {
     const PROTOCOL: LockProtocol = LockProtocol::MmapLock;
 
-    fn enter<M: Memory, L: Layout>(_: &M, _: &L, _: Addr, _: Addr, _: u64) -> Entry {
+    fn enter<M: Memory, L: Layout>(_: &M, _: &L, _: Addr, _: Pointer, _: u64) -> Entry {
         Entry::Excluded
     }
-    fn leave<M: Memory, L: Layout>(_: &M, _: &L, _: Addr) {}
-    fn exclude<M: Memory, L: Layout>(_: &M, _: &L, _: Addr, _: u64, publish: impl FnOnce()) {
+    fn leave<M: Memory, L: Layout>(_: &M, _: &L, _: Pointer) {}
+    fn exclude<M: Memory, L: Layout>(_: &M, _: &L, _: Pointer, _: u64, publish: impl FnOnce()) {
         publish();
     }
-    fn attach<M: Memory, L: Layout>(_: &M, _: &L, _: Addr) {}
-    fn detach<M: Memory, L: Layout>(_: &M, _: &L, _: Addr) {}
+    fn attach<M: Memory, L: Layout>(_: &M, _: &L, _: Pointer) {}
+    fn detach<M: Memory, L: Layout>(_: &M, _: &L, _: Pointer) {}
     fn renew<M: Memory>(_: &M, _: Addr) {}
-    fn init(_: &Arena, _: &Table, _: Addr, _: bool) {}
+    fn init(_: &Arena, _: &Table, _: Pointer, _: bool) {}
 }
 
 /// `mmap_read_lock`.

@@ -9,7 +9,7 @@ pub mod refcount;
 pub mod rwsem;
 
 use super::vma::mm::MM_LOCK_SEQ;
-use super::vma::{Field, LockPlace, LockProtocol, Table};
+use super::vma::{Field, LockPlace, LockProtocol, Pointer, Table};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
 use std::sync::atomic::Ordering::{self, Relaxed};
@@ -52,31 +52,31 @@ pub trait Lock: Send + Sync + 'static {
     const PER_VMA: bool = Self::PROTOCOL.field().is_some();
 
     /// Enter as a reader; [`start_read`] then checks that the VMA still covers the address.
-    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Addr, task: u64) -> Entry;
+    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Pointer, task: u64) -> Entry;
 
     /// `vma_end_read`.
-    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr);
+    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer);
 
     /// Run `publish` while no reader is in.
     fn exclude<M: Memory, L: Layout>(
         m: &M,
         layout: &L,
-        vma: Addr,
+        vma: Pointer,
         task: u64,
         publish: impl FnOnce(),
     );
 
     /// `vma_mark_attached`: from here on readers may enter.
-    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr);
+    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer);
 
     /// `vma_mark_detached`: no reader gets in any more. The caller has called [`start_write`].
-    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr);
+    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer);
 
     /// Make the lock at `lock` a new one, of an object that nobody can reach.
     fn renew<M: Memory>(m: &M, lock: Addr);
 
     /// The lock's words in a new VMA, `attached` or free, before any thread runs.
-    fn init(arena: &Arena, table: &Table, vma: Addr, attached: bool);
+    fn init(arena: &Arena, table: &Table, vma: Pointer, attached: bool);
 }
 
 /// Address of the lock word(s) of `vma`: a dependent load where the lock is split.
@@ -84,9 +84,11 @@ pub trait Lock: Send + Sync + 'static {
 /// # Panics
 /// Where a VMA has no lock.
 #[inline(always)]
-fn lock_of<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) -> Addr {
+fn lock_of<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) -> Addr {
     match (layout.table().lock, L::Lock::PROTOCOL.field()) {
-        (LockPlace::Split(_), _) => Addr(m.load(vma.at(layout.offset(Field::vm_lock)), Relaxed)),
+        (LockPlace::Split(_), _) => {
+            Pointer::held(m.load(vma.at(layout.offset(Field::vm_lock)), Relaxed)).at(0)
+        }
         (_, Some(field)) => vma.at(layout.offset(field)),
         (_, None) => unreachable!("a VMA without a lock"),
     }
@@ -98,7 +100,7 @@ fn is_write_locked<M: Memory, L: Layout>(
     m: &M,
     layout: &L,
     mm: Addr,
-    vma: Addr,
+    vma: Pointer,
     order: Ordering,
 ) -> bool {
     let seq: u32 = m.load(vma.at(layout.offset(Field::vm_lock_seq)), Relaxed);
@@ -112,7 +114,7 @@ pub fn start_read<M: Memory, L: Layout>(
     m: &M,
     layout: &L,
     mm: Addr,
-    vma: Addr,
+    vma: Pointer,
     task: u64,
     address: u64,
 ) -> Entry {
@@ -132,7 +134,7 @@ pub fn start_read<M: Memory, L: Layout>(
 
 /// `vma_start_write`: no reader is in, and none gets in until `mmap_write_unlock`. The caller
 /// holds `mmap_lock` for writing.
-pub fn start_write<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Addr, task: u64) {
+pub fn start_write<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Pointer, task: u64) {
     if !L::Lock::PER_VMA || is_write_locked(m, layout, mm, vma, Relaxed) {
         return;
     }

@@ -4,7 +4,7 @@
 //! `VMA_REF_LIMIT`). A writer that has to wait for readers spins where the kernel sleeps.
 
 use super::{Entry, Layout, Lock, is_write_locked, lock_of};
-use crate::program::fault::vma::{Field, LockProtocol, Table};
+use crate::program::fault::vma::{Field, LockProtocol, Pointer, Table};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -16,7 +16,7 @@ impl Lock for Refcount {
     const PROTOCOL: LockProtocol = LockProtocol::Refcount;
 
     #[inline(always)]
-    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Addr, _task: u64) -> Entry {
+    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, mm: Addr, vma: Pointer, _task: u64) -> Entry {
         if is_write_locked(m, layout, mm, vma, Relaxed) {
             return Entry::Excluded;
         }
@@ -39,7 +39,7 @@ impl Lock for Refcount {
     }
 
     #[inline(always)]
-    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) {
         // The put keeps the mm to wake its writer with, after the VMA may be gone.
         m.touch::<u64>(vma.at(layout.offset(Field::vm_mm)));
         read_unlock(m, lock_of(m, layout, vma));
@@ -48,7 +48,7 @@ impl Lock for Refcount {
     fn exclude<M: Memory, L: Layout>(
         m: &M,
         layout: &L,
-        vma: Addr,
+        vma: Pointer,
         _task: u64,
         publish: impl FnOnce(),
     ) {
@@ -61,12 +61,12 @@ impl Lock for Refcount {
         }
     }
 
-    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) {
         m.store(lock_of(m, layout, vma), 1u32, Release);
     }
 
     /// Drops the reference of the tree and waits for readers that still come and go.
-    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) {
         let lock = lock_of(m, layout, vma);
         if m.fetch_sub(lock, 1u32, Release) == 1 {
             m.fence(Acquire);
@@ -79,7 +79,7 @@ impl Lock for Refcount {
         // A new object's count is 0 already, which means detached.
     }
 
-    fn init(arena: &Arena, table: &Table, vma: Addr, attached: bool) {
+    fn init(arena: &Arena, table: &Table, vma: Pointer, attached: bool) {
         arena.write(vma.at(table.offset(Field::vm_refcnt)), u32::from(attached));
     }
 }

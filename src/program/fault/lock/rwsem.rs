@@ -6,7 +6,7 @@
 
 use super::{Entry, Layout, Lock, is_write_locked, lock_of};
 use crate::program::fault::vma::rwsem::{COUNT, OWNER};
-use crate::program::fault::vma::{Field, LockProtocol, Table};
+use crate::program::fault::vma::{Field, LockProtocol, Pointer, Table};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -18,7 +18,7 @@ impl Lock for Rwsem {
     const PROTOCOL: LockProtocol = LockProtocol::Rwsem;
 
     #[inline(always)]
-    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, _mm: Addr, vma: Addr, task: u64) -> Entry {
+    fn enter<M: Memory, L: Layout>(m: &M, layout: &L, _mm: Addr, vma: Pointer, task: u64) -> Entry {
         // The mm comes from the VMA here, a dependent load; since 6.16 it is passed in.
         let vm_mm = Addr(m.load(vma.at(layout.offset(Field::vm_mm)), Relaxed));
         if is_write_locked(m, layout, vm_mm, vma, Relaxed) {
@@ -40,14 +40,14 @@ impl Lock for Rwsem {
     }
 
     #[inline(always)]
-    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+    fn leave<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) {
         read_unlock(m, lock_of(m, layout, vma));
     }
 
     fn exclude<M: Memory, L: Layout>(
         m: &M,
         layout: &L,
-        vma: Addr,
+        vma: Pointer,
         task: u64,
         publish: impl FnOnce(),
     ) {
@@ -57,11 +57,11 @@ impl Lock for Rwsem {
         write_unlock(m, lock);
     }
 
-    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+    fn attach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) {
         m.store(vma.at(layout.offset(Field::detached)), 0u8, Release);
     }
 
-    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Addr) {
+    fn detach<M: Memory, L: Layout>(m: &M, layout: &L, vma: Pointer) {
         m.store(vma.at(layout.offset(Field::detached)), 1u8, Relaxed);
     }
 
@@ -70,7 +70,7 @@ impl Lock for Rwsem {
         m.store(lock.at(OWNER), 0u64, Relaxed);
     }
 
-    fn init(arena: &Arena, table: &Table, vma: Addr, attached: bool) {
+    fn init(arena: &Arena, table: &Table, vma: Pointer, attached: bool) {
         arena.write(vma.at(table.offset(Field::detached)), u8::from(!attached));
     }
 }

@@ -10,7 +10,7 @@ use crate::program::fault::tree;
 use crate::program::fault::vma::Field;
 use crate::program::fault::vma::mm::MAP_COUNT;
 use crate::program::fault::world::{Size, VMA_SPAN, start_of};
-use crate::space::memory::{Addr, Memory};
+use crate::space::memory::Memory;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// When a freed VMA may be allocated again.
@@ -138,7 +138,7 @@ pub fn map<M: Memory, L: Layout>(
         reap(cx, thread);
         cx.m.relax();
     };
-    let (m, mm, vma) = (cx.m, cx.mm, cx.world.vma(slot));
+    let (m, mm, vma) = (cx.m, cx.mm, cx.world.vma_pointer(slot));
     let region = region_of(cx, thread);
     let start = start_of(region);
     mmap_lock::write_lock(m, mm, thread.task());
@@ -160,7 +160,7 @@ pub fn map<M: Memory, L: Layout>(
         m.store(cx.field(slot, Field::vm_policy), 0u64, Relaxed);
     }
     L::Lock::attach(m, &cx.layout, vma);
-    tree::store(m, cx.world.tree_slot(region), vma);
+    tree::store(m, cx.world.tree_slot(region), vma.word());
     let count: u32 = m.load(mm.at(MAP_COUNT), Relaxed);
     m.store(mm.at(MAP_COUNT), count.wrapping_add(1), Relaxed);
     mmap_lock::write_unlock(m, mm);
@@ -174,11 +174,11 @@ pub fn unmap<M: Memory, L: Layout>(
     reclaim: Reclaim,
     slot: usize,
 ) {
-    let (m, mm, vma) = (cx.m, cx.mm, cx.world.vma(slot));
+    let (m, mm, vma) = (cx.m, cx.mm, cx.world.vma_pointer(slot));
     let region = region_of(cx, thread);
     mmap_lock::write_lock(m, mm, thread.task());
     lock::start_write(m, &cx.layout, mm, vma, thread.task());
-    tree::store(m, cx.world.tree_slot(region), Addr::NULL);
+    tree::store(m, cx.world.tree_slot(region), 0);
     L::Lock::detach(m, &cx.layout, vma);
     let count: u32 = m.load(mm.at(MAP_COUNT), Relaxed);
     m.store(mm.at(MAP_COUNT), count.wrapping_sub(1), Relaxed);

@@ -8,11 +8,13 @@ mod imported;
 pub mod kernels;
 pub mod mm;
 mod of_struct;
+mod pointer;
 pub mod rwsem;
 mod table;
 
 pub use field::Field;
 pub use imported::ImportedLayout;
+pub use pointer::Pointer;
 pub use table::{LockPlace, LockProtocol, Table};
 
 use table::fields;

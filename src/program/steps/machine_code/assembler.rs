@@ -134,12 +134,18 @@ pub enum Tallied {
     Passes(usize),
 }
 
-/// Emit a function that does `pass` over and over.
-pub fn pass<A: Assembler>(a: &mut A, pass: &Pass) {
+/// Emit a function that does `pass` over and over, with `times` of it in a turn of its loop.
+pub fn pass<A: Assembler>(a: &mut A, pass: &Pass, times: usize) {
     assert!(pass.slots <= MOST_SLOTS && pass.counters.len() <= MOST_COUNTERS);
     let top = a.label();
     a.enter(top);
     let loops = accesses(&pass.instrs) > MOST_IN_LINE;
+    for _ in 1..times {
+        let next = a.label();
+        list(a, &pass.instrs, loops);
+        a.leave(next);
+        a.bind(next);
+    }
     list(a, &pass.instrs, loops);
     a.leave(top);
 }
