@@ -26,7 +26,7 @@ fn load(name: &str) -> Machine {
 
 /// Patterns of a defined order: the coherence model alone.
 fn patterns(c: &mut Criterion) {
-    const ACCESSES: u64 = 200_000;
+    const ACCESSES: u64 = 100_000;
     let mut group = c.benchmark_group("pattern");
     group
         .throughput(Throughput::Elements(ACCESSES))
@@ -61,7 +61,7 @@ fn faults(c: &mut Criterion) {
             access_ns: 0.0,
             between_ns: 500,
             seed: 1,
-            faults_per_thread: 200,
+            faults_per_thread: 50,
             explain: false,
             timeline: false,
             check: false,
@@ -79,7 +79,7 @@ fn faults(c: &mut Criterion) {
 
 /// Every thread adds to one word, and to a line of its own sixteen times as often.
 fn cores(c: &mut Criterion) {
-    const ROUNDS: u64 = 50;
+    const ROUNDS: u64 = 10;
     let mut group = c.benchmark_group("cores");
     group.sampling_mode(SamplingMode::Flat);
     for threads in [8, 64, 512] {
