@@ -20,6 +20,7 @@ use hitm::error::Result;
 use hitm::experiment::{BackendKind, Design, Point, Sample, Scenario, Unmeasured};
 use hitm::machine::environment::Environment;
 use hitm::machine::{CpuId, Placement, Topology};
+use hitm::program::fault::TALLIES;
 use hitm::program::fault::layouts::VmaLayout;
 use hitm::program::fault::scenario;
 use hitm::results::{EnvironmentFile, RunFolder, RunRecord, run_id};
@@ -137,7 +138,9 @@ impl Run {
         let folder = match &mut self.folder {
             Some(folder) => folder,
             None => {
-                let counters = OWN_COUNTERS.map(|(name, _)| name.to_owned());
+                let own = OWN_COUNTERS.iter().map(|(name, _)| *name);
+                let names = own.chain(TALLIES.iter().map(|tally| tally.name));
+                let counters: Vec<String> = names.map(str::to_owned).collect();
                 let folder = RunFolder::create(None, &self.id, &counters)?;
                 folder.write_environment(&environment(self))?;
                 self.folder.insert(folder)
