@@ -39,6 +39,12 @@ impl Pointer {
         self.0.is_null()
     }
 
+    /// The pointer to the object that begins `bytes` further on.
+    #[inline(always)]
+    pub const fn further(self, bytes: usize) -> Pointer {
+        Pointer(self.0.at(bytes))
+    }
+
     /// The address `offset` bytes into the object.
     #[inline(always)]
     pub const fn at(self, offset: usize) -> Addr {
@@ -58,6 +64,7 @@ mod tests {
         let pointer = Pointer::held(Pointer::to(object).word());
         assert_eq!(pointer.at(0), object);
         assert_eq!(pointer.at(24), object.at(24));
+        assert_eq!(pointer.further(192).at(24), object.at(216));
         assert!(!pointer.is_null() && Pointer::held(0).is_null());
     }
 
