@@ -1,6 +1,7 @@
 //! Pointers to VMAs and to split locks, as they stand in memory and in registers.
 
 use crate::space::memory::Addr;
+use std::ops::Range;
 
 /// How far beyond the first byte of its object a pointer points.
 ///
@@ -15,6 +16,10 @@ const BIAS: usize = 2048;
 pub struct Pointer(Addr);
 
 impl Pointer {
+    /// Displacements from a pointer to what lies within 1 KiB of the beginning of its object: no
+    /// other number in the fault path is like these.
+    pub const DISPLACEMENTS: Range<i64> = -(BIAS as i64)..1024 - BIAS as i64;
+
     /// The pointer to the object that begins at `object`.
     #[inline(always)]
     pub const fn to(object: Addr) -> Pointer {
