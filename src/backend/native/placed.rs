@@ -405,8 +405,10 @@ unsafe extern "C" fn visit(
     1
 }
 
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(target_arch = "x86_64")]
+
     use super::*;
     use crate::program::steps::machine_code::synchronize;
     use std::arch::asm;
