@@ -20,6 +20,7 @@ use crate::program::{Program, Role, Tally};
 use crate::space::arena::Arena;
 use crate::space::map::Map;
 use crate::space::memory::Addr;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -30,6 +31,9 @@ pub struct MadeArms {
     /// Number of the placebo, if it is among them.
     recompiled: Option<usize>,
     maker: Maker,
+    /// What the code of each arm is, by design point and arm, once it was asked for: the same in
+    /// every block.
+    codes: Mutex<BTreeMap<(usize, usize), String>>,
 }
 
 impl MadeArms {
@@ -39,6 +43,7 @@ impl MadeArms {
             arms: CaseArms::of(design)?,
             recompiled: design.arms.iter().position(|arm| *arm == Arm::Recompiled),
             maker: Maker::new()?,
+            codes: Mutex::default(),
         })
     }
 }
@@ -68,8 +73,15 @@ impl Build for MadeArms {
             true => Shape::Unrolled,
             false => Shape::Plain,
         };
-        self.maker
-            .load_shaped(steps, planned.seed, handicap_permille, shape)
+        let code = {
+            let mut codes = lock_of(&self.codes);
+            let known = codes.entry((planned.point, planned.arm));
+            known.or_insert_with(|| code_of(&steps, shape)).clone()
+        };
+        let made = self
+            .maker
+            .make(steps, planned.seed, handicap_permille, shape)?;
+        Ok(Box::new(Made { code, ..made }))
     }
 }
 
@@ -105,31 +117,50 @@ impl Maker {
         handicap_permille: u32,
         shape: Shape,
     ) -> Result<Box<dyn Loaded>> {
+        Ok(Box::new(self.make(
+            steps,
+            seed,
+            handicap_permille,
+            shape,
+        )?))
+    }
+
+    fn make(&self, steps: Steps, seed: u64, handicap_permille: u32, shape: Shape) -> Result<Made> {
         let surroundings = Surroundings {
             tables: steps.tables(),
             slow: SLOW,
             turns_per_microsecond: self.turns_per_microsecond,
         };
-        let (times, named) = match shape {
-            Shape::Plain => (1, ""),
-            Shape::Unrolled => (2, "-recompiled"),
+        let times = match shape {
+            Shape::Plain => 1,
+            Shape::Unrolled => 2,
         };
-        let passes = || (0..steps.threads()).map(|thread| steps.pass(thread));
-        let codes = passes().map(|pass| assemble_unrolled(pass, &surroundings, times));
+        let passes = (0..steps.threads()).map(|thread| steps.pass(thread));
+        let codes = passes.map(|pass| assemble_unrolled(pass, &surroundings, times));
         let codes = codes.collect::<Result<Vec<_>>>()?;
-        let content: Vec<String> = passes().map(Pass::but_for_displacements).collect();
         let mut executable = std::mem::take(&mut *lock_of(&self.executable));
         executable.fill(&codes, seed)?;
         let threads = 0..steps.threads();
-        Ok(Box::new(Made {
+        Ok(Made {
             seated: threads.map(|_| AtomicBool::new(false)).collect(),
-            code: format!("{:016x}{named}", content_hash(&content.join("; "))),
+            code: String::new(),
             steps,
             executable,
             home: Arc::clone(&self.executable),
             handicap_permille,
-        }))
+        })
     }
+}
+
+/// What the code of all threads is, apart from displacements.
+fn code_of(steps: &Steps, shape: Shape) -> String {
+    let passes = (0..steps.threads()).map(|thread| steps.pass(thread));
+    let content: Vec<String> = passes.map(Pass::but_for_displacements).collect();
+    let recompiled = match shape {
+        Shape::Plain => "",
+        Shape::Unrolled => "-recompiled",
+    };
+    format!("{:016x}{recompiled}", content_hash(&content.join("; ")))
 }
 
 /// Turns of the loop of [`Instr::Work`] in a microsecond: the fastest of several short tries.

@@ -71,8 +71,8 @@ pub trait Build {
     fn bytes(&self) -> usize;
     /// The program of a sample.
     fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>>;
-    /// Have the code of programs placed by `placing` from now on. Not so: `false`, where it is not
-    /// compiled code.
+    /// Have the code of programs placed by `placing` from now on; `false` where it is no compiled code,
+    /// so that there is nothing to place.
     fn place_by(&mut self, _placing: &Arc<Placing>) -> bool {
         false
     }

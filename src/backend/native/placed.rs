@@ -5,9 +5,10 @@
 
 use crate::error::{Error, Result};
 use crate::experiment::content_hash;
+use crate::program::fault::vma::Pointer;
 use crate::program::steps::machine_code::{CodePages, policy};
 use crate::space::PAGE;
-use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, Pointer, UnwindSection};
+use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindSection};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, OpKind};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -266,6 +267,13 @@ impl Function {
                 let field = begin + offsets.displacement_offset();
                 masked[field..field + offsets.displacement_size()].fill(0);
             }
+            // Where the compiler wants the address of a field itself, it adds the displacement as a
+            // number.
+            if instruction.op1_kind() == OpKind::Immediate32to64
+                && Pointer::DISPLACEMENTS.contains(&instruction.immediate32to64())
+            {
+                masked[begin + offsets.immediate_offset()..][..4].fill(0);
+            }
             // Where a table of jumps leads is the function itself, not its copy.
             if instruction.flow_control() == FlowControl::IndirectBranch
                 && instruction.op0_kind() == OpKind::Register
@@ -330,7 +338,7 @@ impl Image {
         let header = EhFrameHdr::new(self.table, LittleEndian)
             .parse(&bases, 8)
             .ok()?;
-        let Pointer::Direct(frames) = header.eh_frame_ptr() else {
+        let gimli::Pointer::Direct(frames) = header.eh_frame_ptr() else {
             return None;
         };
         let offset = usize::try_from(frames.checked_sub(start)?).ok()?;
@@ -397,8 +405,10 @@ unsafe extern "C" fn visit(
     1
 }
 
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(target_arch = "x86_64")]
+
     use super::*;
     use crate::program::steps::machine_code::synchronize;
     use std::arch::asm;

@@ -66,7 +66,9 @@ pub struct World {
     /// The leaf slot of the tree for the range of each slab slot.
     tree_slots: Vec<Addr>,
     nodes: Vec<tree::Node>,
-    vma_slab: Addr,
+    /// The first VMA. A pointer, so that the code that works out the place of a field of another one
+    /// is as long for every field.
+    vma_slab: Pointer,
     lock_slab: Addr,
     per_thread: Addr,
     pages: Addr,
@@ -89,7 +91,7 @@ impl World {
     pub fn new(mut arena: Arena, table: &'static Table, size: Size) -> World {
         let slots = size.vmas + size.spare_slots;
         let mm = arena.alloc(mm::BYTES, PAIR);
-        let vma_slab = arena.alloc(table.cache.pages_for(slots) * PAGE, PAGE);
+        let vma_slab = Pointer::to(arena.alloc(table.cache.pages_for(slots) * PAGE, PAGE));
         let lock_slab = match table.lock_cache() {
             Some(cache) => arena.alloc(cache.pages_for(FIRST_LOCK + slots) * PAGE, PAGE),
             None => Addr::NULL,
@@ -198,12 +200,12 @@ impl World {
 
     /// The VMA object in slab slot `slot`.
     pub fn vma(&self, slot: usize) -> Addr {
-        self.vma_slab.at(self.table.cache.offset(slot))
+        self.vma_pointer(slot).at(0)
     }
 
     /// The pointer to the VMA in slab slot `slot`.
     pub fn vma_pointer(&self, slot: usize) -> Pointer {
-        Pointer::to(self.vma(slot))
+        self.vma_slab.further(self.table.cache.offset(slot))
     }
 
     /// The lock words of the VMA in slab slot `slot`; those of `mm_struct` where it has none.

@@ -319,3 +319,30 @@ impl Default for Frame {
 pub fn scaled(drawn: u32, count: u32) -> u32 {
     ((u64::from(drawn) * u64::from(count)) >> 32) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_that_differ_in_displacements_alone_have_one_content() {
+        let pass = |offset, nanos, width| Pass {
+            instrs: vec![
+                Instr::SetPointer { offset, to: 1 },
+                Instr::Load {
+                    at: At {
+                        base: Base::Slot(1),
+                        offset: 8 + offset,
+                    },
+                    width,
+                },
+                Instr::Work { nanos },
+            ],
+            slots: 2,
+            counters: Vec::new(),
+        };
+        let content = |offset, nanos, width| pass(offset, nanos, width).but_for_displacements();
+        assert_eq!(content(0, 5, Width::B8), content(4096, 70, Width::B8));
+        assert_ne!(content(0, 5, Width::B8), content(0, 5, Width::B4));
+    }
+}

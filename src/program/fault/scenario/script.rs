@@ -106,7 +106,7 @@ impl<M: Memory, L: Layout> Cx<'_, M, L> {
     /// A word of the VMA object in slab slot `slot`.
     #[inline(always)]
     pub fn field(&self, slot: usize, field: Field) -> Addr {
-        self.world.vma(slot).at(self.layout.offset(field))
+        self.world.vma_pointer(slot).at(self.layout.offset(field))
     }
 }
 

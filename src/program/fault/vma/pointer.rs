@@ -1,6 +1,7 @@
 //! Pointers to VMAs and to split locks, as they stand in memory and in registers.
 
 use crate::space::memory::Addr;
+use std::ops::Range;
 
 /// How far beyond the first byte of its object a pointer points.
 ///
@@ -15,6 +16,10 @@ const BIAS: usize = 2048;
 pub struct Pointer(Addr);
 
 impl Pointer {
+    /// Displacements from a pointer to what lies within 1 KiB of the beginning of its object: no
+    /// other number in the fault path is like these.
+    pub const DISPLACEMENTS: Range<i64> = -(BIAS as i64)..1024 - BIAS as i64;
+
     /// The pointer to the object that begins at `object`.
     #[inline(always)]
     pub const fn to(object: Addr) -> Pointer {
@@ -39,6 +44,12 @@ impl Pointer {
         self.0.is_null()
     }
 
+    /// The pointer to the object that begins `bytes` further on.
+    #[inline(always)]
+    pub const fn further(self, bytes: usize) -> Pointer {
+        Pointer(self.0.at(bytes))
+    }
+
     /// The address `offset` bytes into the object.
     #[inline(always)]
     pub const fn at(self, offset: usize) -> Addr {
@@ -58,6 +69,7 @@ mod tests {
         let pointer = Pointer::held(Pointer::to(object).word());
         assert_eq!(pointer.at(0), object);
         assert_eq!(pointer.at(24), object.at(24));
+        assert_eq!(pointer.further(192).at(24), object.at(216));
         assert!(!pointer.is_null() && Pointer::held(0).is_null());
     }
 

@@ -24,7 +24,7 @@ impl Executable {
     /// Memory without code yet.
     pub fn new() -> Executable {
         Executable {
-            pages: CodePages::new(),
+            pages: CodePages::default(),
             functions: Vec::new(),
         }
     }

@@ -19,14 +19,6 @@ unsafe impl Send for CodePages {}
 unsafe impl Sync for CodePages {}
 
 impl CodePages {
-    /// No memory yet.
-    pub const fn new() -> CodePages {
-        CodePages {
-            base: std::ptr::null_mut(),
-            bytes: 0,
-        }
-    }
-
     /// So many bytes, at `hint` if there is room; wherever there is room for no hint.
     pub fn map(bytes: usize, hint: Option<usize>) -> Result<CodePages, Errno> {
         let bytes = bytes.next_multiple_of(PAGE);
@@ -66,6 +58,16 @@ impl CodePages {
         // SAFETY: the whole mapping, which only `self` knows; nobody is in its code, for `write`
         // has `&mut self`.
         unsafe { mprotect(self.base, self.bytes, flags) }
+    }
+}
+
+impl Default for CodePages {
+    /// No memory yet.
+    fn default() -> CodePages {
+        CodePages {
+            base: std::ptr::null_mut(),
+            bytes: 0,
+        }
     }
 }
 
