@@ -235,7 +235,7 @@ fn unknown_columns_are_counters_only_at_the_end() {
     assert_eq!(read_samples(&file).unwrap().counters[1], "something_else");
     let (_dir, file) = edited(|text| {
         text.replacen("accesses,", "surprise,accesses,", 1)
-            .replace(",,,,3,2,", ",,,,,3,2,")
+            .replace(",,,,3,3,", ",,,,,3,3,")
     });
     let message = input_message(read_samples(&file));
     assert!(
@@ -292,7 +292,7 @@ fn a_wrong_cell_is_named_by_file_line_and_column() {
             "line 4, column valid: 'yes' found, true or false expected",
         ),
         (",27.25,", ",fast,", "line 4, column probe_ns: 'fast' found"),
-        (",27.25,", ",", "line 4: 35 cells found, 36 expected"),
+        (",27.25,", ",", "line 4: 36 cells found, 37 expected"),
         ("\nr1,", "\nr\u{1},", "line 4, column run"),
     ];
     for line_end in ["\n", "\r\n"] {
