@@ -6,7 +6,7 @@
 use super::options::Format;
 use super::progress::interrupted;
 use super::selftest_timed as timed;
-use super::selftest_tried::{Finding, Tried, conduct, design};
+use super::selftest_tried::{Finding, Tried, design};
 use crate::backend::faults::FaultArms;
 use crate::backend::sim::Sim;
 use crate::counters::preflight::{self, Status};
@@ -17,6 +17,7 @@ use crate::machine::Vendor;
 use crate::prefetch::{Control, Cpus, Place, Restored, Selected, Switch, Which, restore};
 use crate::report::columns::Columns;
 use crate::sim::Machine;
+use crate::study::conduct::conduct_unless;
 use crate::text::words;
 use serde::Serialize;
 use std::fs::{self, File};
@@ -147,7 +148,7 @@ fn determinism(stop: &AtomicBool) -> Result<Tried> {
     let once = || -> Result<Vec<Sample>> {
         let machine = Machine::load("broadwell-ep")?;
         let mut sim = Sim::new(machine, FaultArms::of(&design)?, &design)?;
-        let (mut samples, _) = conduct(&design, limits, &mut sim, stop)?;
+        let mut samples = conduct_unless(stop, &design, limits, &mut sim)?.samples;
         for sample in &mut samples {
             // Of this computer, not of the model.
             sample.wall_seconds = None;

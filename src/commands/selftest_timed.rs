@@ -4,17 +4,18 @@
 //! too busy to tell is no failure.
 
 use super::run::seed_of_the_clock;
-use super::selftest_tried::{Tried, conduct, design};
+use super::selftest_tried::{Tried, design};
 use crate::backend::faults::FaultArms;
 use crate::backend::native::pool::Timing;
 use crate::backend::native::two_words::TwoWords;
 use crate::backend::native::{Build, Native};
 use crate::error::Result;
 use crate::experiment::{Arm, BackendKind, Design, Limits, Sample};
-use crate::judge::{self, Terms, VerdictRow};
-use crate::machine::{Placement, Topology};
+use crate::judge::VerdictRow;
+use crate::machine::{Placement, Topology, real_time};
 use crate::space::LINE;
 use crate::stats::Verdict;
+use crate::study::conduct::conduct_unless;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -80,19 +81,15 @@ fn measured(
     let threads = design.points[0].threads;
     let plan = Placement::Compact.plan(&Topology::here()?, threads, false)?;
     let mut native = Native::new(build, vec![plan.cpus], Timing::default())?;
+    // On a busy machine, as `hitm run` does.
+    native.may_use_real_time(&real_time::permission());
     let limits = Limits {
         budget: Some(Duration::from_secs(seconds)),
         blocks: None,
     };
-    let (samples, ending) = conduct(&design, limits, &mut native, stop)?;
-    let terms = Terms {
-        baseline: design.arms[0].clone(),
-        margin: design.margin,
-        ending,
-    };
-    let rows = judge::verdicts(&samples, &terms);
-    let row = rows.into_iter().find(VerdictRow::is_whole);
-    Ok(Comparison::new(row.as_ref(), &samples))
+    let made = conduct_unless(stop, &design, limits, &mut native)?;
+    let row = made.verdicts.iter().find(|row| row.is_whole());
+    Ok(Comparison::new(row, &made.samples))
 }
 
 /// What is known of one comparison.

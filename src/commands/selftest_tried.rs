@@ -1,15 +1,11 @@
-//! What a check of `hitm selftest` comes to, and the experiment that it may be.
+//! What a check of `hitm selftest` comes to, and the design of one that is an experiment.
 //!
 //! Not here: the checks (`selftest`, `selftest_timed`).
 
 use crate::error::Result;
-use crate::experiment::{
-    Backend, BackendKind, Design, Ending, Limits, Point, Sample, Watch, drive,
-};
-use crate::judge::Judge;
+use crate::experiment::{BackendKind, Design, Point};
 use crate::machine::Placement;
 use crate::text::words;
-use std::sync::atomic::AtomicBool;
 
 words! {
     /// What came of a check.
@@ -57,41 +53,6 @@ impl Tried {
             reason: reason.into(),
         }
     }
-}
-
-/// Every sample of an experiment that leaves nothing behind, and how it ended.
-pub fn conduct(
-    design: &Design,
-    limits: Limits,
-    backend: &mut dyn Backend,
-    stop: &AtomicBool,
-) -> Result<(Vec<Sample>, Ending)> {
-    struct Kept {
-        samples: Vec<Sample>,
-        judge: Judge,
-    }
-
-    impl Watch for Kept {
-        fn block(&mut self, samples: Vec<Sample>, _roles: Vec<Sample>) -> Result<()> {
-            self.judge.push_block(&samples);
-            self.samples.extend(samples);
-            Ok(())
-        }
-
-        fn is_decided(&self, point: &Point) -> bool {
-            self.judge.is_decided(point)
-        }
-    }
-
-    let baseline = design.arms[0].clone();
-    let mut kept = Kept {
-        samples: Vec::new(),
-        judge: Judge::new(baseline, design.margin, design.first_slot.is_some()),
-    };
-    let mut taken = vec![0; design.points.len()];
-    let ending = drive(design, limits, &mut taken, backend, &mut kept, stop)?;
-    ending.finished()?;
-    Ok((kept.samples, ending))
 }
 
 /// A design of these arms where so many threads fault in one VMA.

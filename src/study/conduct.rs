@@ -46,17 +46,26 @@ pub struct Conducted {
     pub samples: Vec<Sample>,
 }
 
-/// Run the experiment.
+/// Run the experiment. Ctrl-C just ends the process: there is nothing to keep.
 pub fn conduct(design: &Design, limits: Limits, backend: &mut dyn Backend) -> Result<Conducted> {
+    conduct_unless(&AtomicBool::new(false), design, limits, backend)
+}
+
+/// Run the experiment, but give it up with [`Error::Interrupted`] once `stop` is set.
+pub fn conduct_unless(
+    stop: &AtomicBool,
+    design: &Design,
+    limits: Limits,
+    backend: &mut dyn Backend,
+) -> Result<Conducted> {
     let baseline = design.arms[0].clone();
     let mut watch = Samples {
         all: Vec::new(),
         judge: Judge::new(baseline.clone(), design.margin, design.first_slot.is_some()),
     };
     let mut taken = vec![0; design.points.len()];
-    // Ctrl-C just ends the process: there is nothing to keep.
-    let never = AtomicBool::new(false);
-    let ending = drive(design, limits, &mut taken, backend, &mut watch, &never)?;
+    let ending = drive(design, limits, &mut taken, backend, &mut watch, stop)?;
+    ending.finished()?;
     let terms = Terms {
         baseline,
         margin: design.margin,

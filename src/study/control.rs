@@ -4,15 +4,11 @@
 use super::by_hand::plain;
 use super::conduct::{Either, cpus, design};
 use super::ratios::{Args, Ratios};
-use crate::backend::native::loaded::{Load, Loaded};
+use crate::backend::native::Native;
 use crate::backend::native::pool::Timing;
-use crate::backend::native::{Build, Native};
+use crate::backend::native::two_words::TwoWords;
 use crate::error::Result;
 use crate::experiment::{Arm, PlannedSample};
-use crate::program::{Program, WithProgram};
-use crate::space::PAGE;
-use crate::space::arena::Arena;
-use crate::space::memory::{Addr, Memory};
 use crate::space::{LINE, PAIR};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -29,7 +25,11 @@ const BY_HAND: &str = "by-hand";
 pub fn study(args: &Args) -> Result<Ratios> {
     let cpus = cpus(2)?;
     let mut backend = Either {
-        first: Native::new(Counters, vec![cpus.clone()], Timing::default())?,
+        first: Native::new(
+            TwoWords::apart(&APART),
+            vec![cpus.clone()],
+            Timing::default(),
+        )?,
         first_takes: |planned| (planned.point == 0).then_some(*planned),
         second: |planned: &PlannedSample| {
             let pair = Pair::default();
@@ -75,71 +75,3 @@ fn add_for(counter: &AtomicU64, time: Duration) -> (u64, Duration) {
 #[derive(Default)]
 #[repr(align(128))]
 struct Pair([AtomicU64; PAIR / size_of::<AtomicU64>()]);
-
-struct Counters;
-
-impl Build for Counters {
-    fn bytes(&self) -> usize {
-        PAGE
-    }
-
-    fn build(&self, planned: &PlannedSample, mut arena: Arena) -> Result<Box<dyn Loaded>> {
-        let adds = Adds {
-            first: arena.alloc(PAIR, PAIR),
-            arena,
-            apart: APART[planned.arm],
-        };
-        let load = Load {
-            handicap_permille: 0,
-        };
-        Ok(load.call(adds))
-    }
-}
-
-struct Adds {
-    arena: Arena,
-    first: Addr,
-    apart: usize,
-}
-
-// SAFETY: both counters lie in the pair allocated at `first`, at multiples of 8.
-unsafe impl Program for Adds {
-    /// Its counter.
-    type Thread = Counter;
-    type Counts = u64;
-
-    fn threads(&self) -> usize {
-        2
-    }
-
-    fn thread(&self, thread: usize, _seed: u64) -> Counter {
-        Counter(self.first.at(thread * self.apart))
-    }
-
-    fn run<M: Memory>(&self, m: &M, thread: &mut Counter, counts: &mut u64, steps: u32) {
-        for _ in 0..steps {
-            m.fetch_add(thread.0, 1u64, Relaxed);
-        }
-        *counts += u64::from(steps);
-    }
-
-    fn operations(counts: &u64) -> u64 {
-        *counts
-    }
-
-    fn arena(&self) -> &Arena {
-        &self.arena
-    }
-
-    fn into_arena(self) -> Arena {
-        self.arena
-    }
-}
-
-struct Counter(Addr);
-
-impl Default for Counter {
-    fn default() -> Counter {
-        Counter(Addr::NULL)
-    }
-}
