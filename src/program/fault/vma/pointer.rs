@@ -53,7 +53,8 @@ impl Pointer {
     /// The address `offset` bytes into the object.
     #[inline(always)]
     pub const fn at(self, offset: usize) -> Addr {
-        Addr(self.0.0.wrapping_sub(BIAS as u64)).at(offset)
+        let displacement = (offset as u64).wrapping_sub(BIAS as u64);
+        Addr(self.0.0.wrapping_add(displacement))
     }
 }
 
