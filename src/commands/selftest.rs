@@ -207,7 +207,7 @@ fn journal() -> Result<Tried> {
     for cpu in 0..CPUS {
         fs::create_dir_all(root.join(cpu.to_string())).map_err(|e| failed("make a folder", e))?;
         // Each CPU has other bits set, of the prefetchers and beside them.
-        let value = (0x5a00_0000_0000_0020 | cpu << 40 | cpu * 5 & 0xf).to_le_bytes();
+        let value = (0x5a00_0000_0000_0020 | cpu << 40 | ((cpu * 5) & 0xf)).to_le_bytes();
         File::create(file(cpu))
             .and_then(|file| file.write_all_at(&value, CONTROL))
             .map_err(|e| failed("write a register", e))?;
