@@ -1,14 +1,14 @@
 //! `hitm study`: how good the statistics, the simulator and the harness are, a study a subcommand.
 
 use super::options::Format;
-use super::{print, rows};
+use super::{csv, json, print, rows};
 use crate::error::{Result, say};
 use crate::report::columns::Columns;
 #[cfg(target_arch = "x86_64")]
 use crate::study::machine_code;
 use crate::study::ratios::{self, Ratios};
 use crate::study::trials::{self, Trials};
-use crate::study::{calibration, control, counting, overhead, prediction, sharing};
+use crate::study::{calibration, code_place, control, counting, overhead, prediction, sharing};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Arguments of `hitm study`.
@@ -53,6 +53,8 @@ enum Study {
     Overhead(ratios::Args),
     /// A fault with the counters of `hitm run` open over one with them closed (10 s)
     Counting(ratios::Args),
+    /// What the place of the compiled fault path is worth, and which layouts share their code (20 s)
+    CodePlace(code_place::Args),
     /// Machine code made of a pass over the same accesses written by hand (5 s)
     #[cfg(target_arch = "x86_64")]
     MachineCode(machine_code::Args),
@@ -87,6 +89,16 @@ pub fn run(args: Args) -> Result<()> {
             let (found, counted) = counting::study(&args)?;
             say(format!("counted: {counted}"));
             of_ratios(format, &found)
+        }
+        Study::CodePlace(args) => {
+            let found = code_place::study(&args)?;
+            let text = match format {
+                Format::Table => found.table(),
+                Format::Json => json(&found),
+                Format::Csv => csv(&found.times),
+            };
+            print(&text)?;
+            return found.apart();
         }
         #[cfg(target_arch = "x86_64")]
         Study::MachineCode(args) => rows(format, &machine_code::study(&args)?, machine_code::table),

@@ -6,6 +6,7 @@
 
 pub mod by_hand;
 pub mod calibration;
+pub mod code_place;
 pub mod conduct;
 pub mod control;
 pub mod counting;

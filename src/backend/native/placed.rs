@@ -405,9 +405,8 @@ unsafe extern "C" fn visit(
     1
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
-    #![cfg(target_arch = "x86_64")]
 
     use super::*;
     use crate::program::steps::machine_code::synchronize;
