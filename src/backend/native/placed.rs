@@ -405,10 +405,9 @@ unsafe extern "C" fn visit(
     1
 }
 
+#[cfg(target_arch = "x86_64")]
 #[cfg(test)]
 mod tests {
-    #![cfg(target_arch = "x86_64")]
-
     use super::*;
     use crate::program::steps::machine_code::synchronize;
     use std::arch::asm;
