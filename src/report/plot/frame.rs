@@ -49,8 +49,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The baseline measured again.
-const AGAIN: RGBColor = RGBColor(0x88, 0x88, 0x88);
+/// The baseline measured again, and its placebo.
+const CONTROL: RGBColor = RGBColor(0x88, 0x88, 0x88);
 
 /// Colours that people with any kind of colour vision tell apart: Okabe and Ito, «Color universal
 /// design» (2008), <https://jfly.uni-koeln.de/color/>. Their yellow is darkened to show on white,
@@ -83,7 +83,7 @@ impl Colours {
         let mut others = free.chain(all.cycle());
         let colour = |arm: Arm| {
             let place = match own(&arm) {
-                _ if arm == Arm::Again => return (arm, AGAIN),
+                _ if !matches!(arm, Arm::Layout { .. }) => return (arm, CONTROL),
                 Some(own) => Some(own),
                 None => others.next(),
             };
