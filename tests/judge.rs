@@ -127,6 +127,25 @@ fn layouts_of_the_same_code_are_not_held_against_the_placebo() {
     assert_eq!(of(&judged(&rows), "b")[0].verdict, Verdict::Regression);
 }
 
+#[test]
+fn a_cost_in_few_blocks_is_said_beside_the_ratio_that_does_not_hold_it() {
+    let rows = rows(200, |block, name| match (name, block % 10) {
+        ("b", 3) => 180.0,
+        _ => 100.0,
+    });
+    let judged = judged(&rows);
+    let b = of(&judged, "b")[0];
+    assert_eq!(b.verdict, Verdict::Equivalent, "{b:?}");
+    assert!((b.tail_share.unwrap() - 0.1).abs() < 1e-9, "{b:?}");
+    assert!((b.tail_ratio.unwrap() - 1.8).abs() < 0.01, "{b:?}");
+    assert_eq!(of(&judged, "baseline-again")[0].tail_share, None);
+    let (_, table, _) = printed(&rows, &[]);
+    assert!(
+        table.contains("    a tail: in 10.0 % of the blocks 1.80 times as long\n"),
+        "{table}"
+    );
+}
+
 /// `hitm verdicts` on these rows: exit status, stdout, stderr.
 fn printed(rows: &[Sample], more: &[&str]) -> (Option<i32>, String, String) {
     let dir = TempDir::new().unwrap();
@@ -191,7 +210,7 @@ fn fail_on_takes_both_words_and_names_the_state() {
         said.contains("undecided: b against a (one-vma, 2 threads)"),
         "{said}"
     );
-    assert!(table.contains("depends on slot"), "{table}");
+    assert!(table.contains("  depends "), "{table}");
     assert!(table.contains("    odd slots"), "{table}");
 }
 

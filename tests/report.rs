@@ -293,7 +293,7 @@ fn csv_and_json_carry_the_rows_of_the_table() {
     assert_eq!(hitm::results::read_verdicts(&file).unwrap(), verdicts);
     let header = csv.lines().next().unwrap();
     assert!(header.ends_with(
-        "blocks_invalid,slot,transfer_ns,pace,role,run,label,depends_on,ns_per_fault,baseline_ns_per_fault"
+        "blocks_invalid,slot,transfer_ns,pace,role,run,label,depends_on,tail_share,tail_ratio,ns_per_fault,baseline_ns_per_fault"
     ));
 
     let json = render(Format::Json, &verdicts, &arms);
@@ -301,7 +301,7 @@ fn csv_and_json_carry_the_rows_of_the_table() {
     assert_eq!(json.len(), verdicts.len());
     assert_eq!(json[0]["layout"], "baseline-again");
     assert_eq!(json[0]["ratio"], verdicts[0].ratio.unwrap());
-    let time = csv.lines().nth(1).unwrap().split(',').nth(21).unwrap();
+    let time = csv.lines().nth(1).unwrap().split(',').nth(23).unwrap();
     assert_eq!(json[0]["ns_per_fault"].as_f64(), time.parse().ok());
     assert!(json.last().unwrap()["ratio"].is_null());
 }

@@ -449,13 +449,14 @@ prop_compose! {
         (arm, baseline, point, stratum) in (arm(), arm(), point(), stratum()),
         (backend, prefetch) in (word(BackendKind::ALL), word(Compared::ALL)),
         verdict in word(Verdict::ALL),
-        ratios in prop::array::uniform3(prop::option::of(figure())),
+        ratios in prop::array::uniform5(prop::option::of(figure())),
         (blocks, blocks_invalid) in any::<(u64, u64)>(),
     ) -> VerdictRow {
-        let [ratio, ratio_low, ratio_high] = ratios;
+        let [ratio, ratio_low, ratio_high, tail_share, tail_ratio] = ratios;
         VerdictRow {
             backend, machine, point, prefetch, baseline, arm, ratio, ratio_low, ratio_high,
             verdict, blocks, blocks_invalid, stratum, role, run, label, depends_on,
+            tail_share, tail_ratio,
         }
     }
 }

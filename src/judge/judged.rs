@@ -3,7 +3,7 @@
 use super::row::Compared;
 use super::strata::{Seen, Strata, look_of};
 use crate::experiment::{Arm, Ending};
-use crate::stats::{Comparison, Look, Rule, UnitOf, Verdict};
+use crate::stats::{Comparison, Look, Rule, Tail, UnitOf, Verdict};
 
 /// One arm against the baseline.
 pub(super) struct Judged {
@@ -41,6 +41,14 @@ impl Judged {
             verdict,
             strata,
         }
+    }
+
+    /// What the interval does not see.
+    pub fn tail(&self) -> Option<Tail> {
+        let usable = self.seen.iter().map(|one| one.effect);
+        let usable = usable.filter(|effect| effect.valid && effect.log_ratio.is_finite());
+        let effects: Vec<f64> = usable.map(|effect| effect.log_ratio).collect();
+        Tail::of(&effects)
     }
 
     pub fn is_placebo(&self) -> bool {

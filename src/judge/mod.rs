@@ -150,9 +150,15 @@ impl Judge {
                     run: like.run.clone(),
                     label: like.label.clone(),
                     depends_on: String::new(),
+                    tail_share: None,
+                    tail_ratio: None,
                 }
             };
+            let agree = of_it.strata.depends_on.is_empty();
+            let tail = agree.then(|| entry.tail()).flatten();
             let whole = VerdictRow {
+                tail_share: tail.map(|tail| tail.share),
+                tail_ratio: tail.map(|tail| tail.factor),
                 blocks_invalid: entry.comparison.units().blocks_invalid(),
                 depends_on: Factor::joined(&of_it.strata.depends_on),
                 ..row(

@@ -70,6 +70,11 @@ pub struct VerdictRow {
     pub label: String,
     /// What a verdict `depends` on: factors joined with `;`.
     pub depends_on: String,
+    /// Share of the blocks in which the arm is far slower or faster than in the others, if that is a
+    /// tail of its own; in the row over all states, where they agree.
+    pub tail_share: Option<f64>,
+    /// By which factor it is that in them.
+    pub tail_ratio: Option<f64>,
 }
 
 impl VerdictRow {

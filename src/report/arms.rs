@@ -128,16 +128,16 @@ impl ArmTime {
     }
 }
 
-/// A state of the machine in words: `even slots, transfers below 20 ns`.
+/// A state of the machine in words: `even slots, below 20 ns`; the time is that of a line transfer.
 pub fn state(stratum: &Stratum) -> String {
     let slot = stratum.slot.map(|slot| match slot % 2 {
         0 => "even slots",
         _ => "odd slots",
     });
     let transfer = stratum.transfer_ns.map(|bin| match bin {
-        TransferBin::Near => "transfers below 20 ns",
-        TransferBin::Middle => "transfers of 20 to 60 ns",
-        TransferBin::Far => "transfers above 60 ns",
+        TransferBin::Near => "below 20 ns",
+        TransferBin::Middle => "20 to 60 ns",
+        TransferBin::Far => "above 60 ns",
     });
     let pace = stratum.pace.map(|pace| match pace {
         Pace::Full => "full pace",

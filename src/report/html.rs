@@ -182,7 +182,11 @@ fn rows(group: &Group, verdicts: &[VerdictRow]) -> Markup {
                                 td class="figure" { (figure) }
                             }
                         }
-                        td class=(line.verdict.map_or("", class)) { (line.word) }
+                        td {
+                            span class=(line.verdict.map_or("", class)) { (line.word()) }
+                            @if !line.depends_on.is_empty() { " on " (line.depends_on) }
+                            @if let Some(tail) = &line.tail { "; " (tail) }
+                        }
                         td { (line.blocks) }
                     }
                 }

@@ -80,9 +80,10 @@ impl<'a> Group<'a> {
             name: name.to_string(),
             figures: vec![time, String::new(), String::new()],
             verdict: None,
-            word: "baseline".to_owned(),
+            depends_on: String::new(),
             blocks: String::new(),
             few: arm.is_some_and(ArmTime::is_of_few),
+            tail: None,
         };
         let line = |(row, arm): &(&'a VerdictRow, Option<&ArmTime>)| {
             let [time, change, interval, blocks] = cells(row, *arm);
@@ -97,9 +98,10 @@ impl<'a> Group<'a> {
                 },
                 figures,
                 verdict: Some(row.verdict),
-                word: word(row),
+                depends_on: depends_on(row),
                 blocks,
                 few: arm.is_some_and(|arm| arm.is_of_few()),
+                tail: tail(row),
             }
         };
         let baseline = (!self.attributes).then_some(baseline);
@@ -118,31 +120,49 @@ pub(super) struct Line {
     pub figures: Vec<String>,
     /// None for the baseline.
     pub verdict: Option<Verdict>,
-    /// The verdict in words.
-    pub word: String,
+    /// What a verdict `depends` on, in words.
+    pub depends_on: String,
     /// Blocks, with the invalid ones in brackets.
     pub blocks: String,
     /// Whether its time is of few samples.
     pub few: bool,
+    /// What the interval does not see.
+    pub tail: Option<String>,
 }
 
-/// The verdict in words; what it depends on is named.
-fn word(row: &VerdictRow) -> String {
-    if row.verdict != Verdict::Depends {
-        return row.verdict.to_string();
+/// `a tail: in 6.2 % of the blocks 1.9 times as long`.
+fn tail(row: &VerdictRow) -> Option<String> {
+    let (share, ratio) = row.tail_share.zip(row.tail_ratio)?;
+    let times = match ratio >= 1.0 {
+        true => format!("{ratio:.2} times as long"),
+        false => format!("{:.2} times as fast", 1.0 / ratio),
+    };
+    Some(format!(
+        "a tail: in {:.1} % of the blocks {times}",
+        100.0 * share
+    ))
+}
+
+impl Line {
+    /// The verdict as a word.
+    pub fn word(&self) -> &'static str {
+        self.verdict.map_or("baseline", Verdict::name)
     }
-    let factors = Factor::ALL.iter().filter(|factor| {
-        let mut names = row.depends_on.split(';');
-        names.any(|name| name == factor.name())
-    });
-    let words: Vec<&str> = factors
+}
+
+/// What the verdict depends on, in words.
+fn depends_on(row: &VerdictRow) -> String {
+    let is_one = |factor: &&Factor| row.depends_on.split(';').any(|name| name == factor.name());
+    let words: Vec<&str> = Factor::ALL
+        .iter()
+        .filter(is_one)
         .map(|factor| match factor {
             Factor::Slot => "slot",
-            Factor::Transfer => "transfer",
+            Factor::Transfer => "line transfer",
             Factor::Pace => "pace",
         })
         .collect();
-    format!("depends on {}", words.join(", "))
+    words.join(", ")
 }
 
 /// What marks a time of few samples, and what that means.
@@ -274,11 +294,14 @@ fn rows(group: &Group, verdicts: &[VerdictRow]) -> Columns {
             (0, true) => Cell::from(text + " "),
             _ => Cell::from(text),
         };
+        let style = line.verdict.map_or(Style::new(), style_of);
+        let verdict = Cell::styled(line.word(), style);
         let name = Cell::from(format!("  {}", line.name));
         let cells = iter::once(name).chain(line.figures.into_iter().enumerate().map(figure));
-        let style = line.verdict.map_or(Style::new(), style_of);
-        let verdict = Cell::styled(line.word, style);
         table.row(cells.chain([verdict]).chain(blocks(&line.blocks)));
+        if let Some(tail) = line.tail {
+            table.text(format!("    {tail}\n"));
+        }
     }
     if few {
         table.text(format!("  {}\n", FEW.1));

@@ -121,6 +121,8 @@ columns! {
         "run" run,
         "label" label,
         "depends_on" depends_on,
+        "tail_share" tail_share,
+        "tail_ratio" tail_ratio,
     }
 }
 
@@ -290,6 +292,8 @@ pub fn read_verdicts(path: &Path) -> Result<Vec<VerdictRow>> {
             ratio_high: None,
             verdict: Verdict::Inconclusive,
             depends_on: String::new(),
+            tail_share: None,
+            tail_ratio: None,
             blocks: 0,
             blocks_invalid: 0,
             stratum: Stratum::default(),

@@ -11,6 +11,7 @@ mod interval;
 mod location;
 mod quantile;
 mod summary;
+mod tail;
 mod units;
 mod verdict;
 
@@ -20,5 +21,6 @@ pub use interval::Interval;
 pub use location::TRIM;
 pub use quantile::{Spread, geometric_mean, median, quantile};
 pub use summary::Summary;
+pub use tail::Tail;
 pub use units::{Effect, Parity, UnitOf, Units};
 pub use verdict::Verdict;

@@ -54,7 +54,7 @@ fn a_run_folder_holds_what_the_contract_says() {
     assert_eq!(
         header(&verdicts),
         "backend,machine,scenario,placement,threads,prefetch,baseline,layout,ratio,ratio_low,\
-         ratio_high,verdict,blocks,blocks_invalid,slot,transfer_ns,pace,role,run,label,depends_on"
+         ratio_high,verdict,blocks,blocks_invalid,slot,transfer_ns,pace,role,run,label,depends_on,tail_share,tail_ratio"
     );
     let judged = rows(&verdicts);
     let layouts: Vec<&str> = judged.iter().map(|row| row["layout"].as_str()).collect();

@@ -192,8 +192,8 @@ fn three_shards_together_are_the_whole_run() {
     // As one file, too.
     let texts = shards.map(|shard| fs::read_to_string(shard.join("samples.csv")).unwrap());
     fs::write(dir.path().join("joined.csv"), texts.concat()).unwrap();
-    // The last three cells of a line are those of run, label and depends_on.
-    let but_run = |line: &str| line.rsplitn(4, ',').last().map(str::to_owned);
+    // The last five cells of a line are those of run, label, depends_on and the tail.
+    let but_run = |line: &str| line.rsplitn(6, ',').last().map(str::to_owned);
     let sorted = |text: String| text.lines().map(but_run).collect::<BTreeSet<_>>();
     let joined = sorted(judged(dir.path(), "joined.csv"));
     assert_eq!(joined, sorted(written(&dir.path().join("whole"))));

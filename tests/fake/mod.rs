@@ -121,6 +121,8 @@ pub fn verdicts(scenario: &str, threads: usize, blocks: u64) -> Vec<VerdictRow> 
             run: String::new(),
             label: String::new(),
             depends_on: String::new(),
+            tail_share: None,
+            tail_ratio: None,
         }
     };
     rest.iter().map(row).collect()
