@@ -14,7 +14,7 @@ mod windows;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use hitm::backend::faults::FaultArms;
-use hitm::backend::native::loaded::{Load, Loaded};
+use hitm::backend::native::loaded::{Load, Loaded, Placing};
 use hitm::backend::native::pool::Timing;
 use hitm::backend::native::{Build, Native};
 use hitm::error::Result;
@@ -26,6 +26,7 @@ use hitm::program::{Program, WithProgram};
 use hitm::space::arena::Arena;
 use hitm::space::memory::Memory;
 use hitm::study::by_hand::ByHand;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use windows::{DISTURBED, Windows};
 
@@ -151,7 +152,14 @@ impl Build for Empties {
         0
     }
 
-    fn build(&self, _planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
+    const IS_COMPILED: bool = false;
+
+    fn build(
+        &self,
+        _planned: &PlannedSample,
+        arena: Arena,
+        _placing: &Arc<Placing>,
+    ) -> Result<Box<dyn Loaded>> {
         let load = Load {
             handicap_permille: 0,
         };

@@ -219,7 +219,9 @@ fn the_controls_do_what_the_baseline_does_in_the_same_memory() {
     let mut contents = Vec::new();
     for arm in [0, 1, 2] {
         arena.reset(0);
-        let program = faults.build(&cell(0, arm, 0), arena).unwrap();
+        let program = faults
+            .build(&cell(0, arm, 0), arena, &Arc::default())
+            .unwrap();
         let (faulted, after) = run_alone(program, STEPS);
         assert_eq!(faulted, u64::from(STEPS));
         let words = (0..after.bytes()).step_by(8);

@@ -1,7 +1,6 @@
 //! Page faults as an experiment: which program each arm is at each design point.
 
 use super::arms::Arms;
-use super::native::loaded::Placing;
 use crate::error::{Error, Result};
 use crate::experiment::{Arm, Design, LayoutName, Permille, PlannedSample};
 use crate::program::Tally;
@@ -10,15 +9,12 @@ use crate::program::fault::path::PageWork;
 use crate::program::fault::scenario::BuiltIn;
 use crate::program::fault::{Spec, TALLIES};
 use crate::sim::local_work::LocalWork;
-use std::sync::Arc;
 
 /// Every arm at every design point, whatever executes it.
 pub struct FaultArms {
     arms: Vec<(VmaLayout, Permille)>,
     /// Number of the placebo, if it is among them.
     pub(super) recompiled: Option<usize>,
-    /// What places their code, where they are executed natively.
-    pub(super) placing: Arc<Placing>,
     /// Scenario and thread count of each design point.
     points: Vec<(BuiltIn, usize)>,
     work: PageWork,
@@ -51,7 +47,6 @@ impl FaultArms {
         Ok(FaultArms {
             at_run_time: made.iter().any(is_imported),
             recompiled: arms.iter().position(|arm| *arm == Arm::Recompiled),
-            placing: Arc::default(),
             arms: made,
             points,
             work,

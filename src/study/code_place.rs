@@ -187,26 +187,25 @@ impl Found {
     }
 }
 
-/// `faults` with their code placed anew.
-fn placed(mut faults: FaultArms) -> Result<FaultArms> {
+/// What places code.
+fn placer() -> Result<Arc<Placing>> {
     let placing = Arc::<Placing>::default();
     placing.give_back(Placer::new()?);
-    faults.place_by(&placing);
-    Ok(faults)
+    Ok(placing)
 }
 
 /// The program of an arm at a point, at the place of `seed`.
 fn load(
     faults: &FaultArms,
     (point, arm): (usize, usize),
-    arena: Arena,
+    (arena, placing): (Arena, &Arc<Placing>),
     seed: u64,
 ) -> Result<Box<dyn Loaded>> {
     let planned = PlannedSample {
         seed,
         ..PlannedSample::first(point, arm)
     };
-    let program = faults.build(&planned, arena)?;
+    let program = faults.build(&planned, arena, placing)?;
     match program.unplaced() {
         Some(why) => Err(Error::Refused(why.to_owned())),
         None => Ok(program),
@@ -225,12 +224,13 @@ fn compare() -> Result<Vec<Shared>> {
         };
         let points: Vec<(BuiltIn, usize)> = points.filter(fits).collect();
         let arms = [layout.name().parse()?, Arm::Recompiled];
-        let faults = placed(FaultArms::new(&arms, points.clone(), PageWork::None)?)?;
+        let faults = FaultArms::new(&arms, points.clone(), PageWork::None)?;
+        let placing = placer()?;
         let mut arena = Arena::new(faults.bytes())?;
         for (point, (scenario, _)) in points.iter().enumerate() {
             for arm in [0, 1] {
                 arena.reset(0);
-                let program = load(&faults, (point, arm), arena, 1)?;
+                let program = load(&faults, (point, arm), (arena, &placing), 1)?;
                 let kind = kinds
                     .entry((scenario.name(), faults.code(arm)))
                     .or_default();
@@ -288,9 +288,9 @@ fn time(places: u64, found: &mut Found) -> Result<()> {
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
     for scenario in [BuiltIn::OneVma, BuiltIn::VmaPerThread] {
-        let faults = || FaultArms::new(&arms, vec![(scenario, 1)], PageWork::None);
-        let (as_linked, placed) = (faults()?, placed(faults()?)?);
-        let mut arena = Arena::new(placed.bytes())?;
+        let faults = FaultArms::new(&arms, vec![(scenario, 1)], PageWork::None)?;
+        let (as_linked, placed) = (Arc::default(), placer()?);
+        let mut arena = Arena::new(faults.bytes())?;
         let (mut linked, mut times) = (
             vec![f64::INFINITY; arms.len()],
             vec![Vec::new(); arms.len()],
@@ -299,13 +299,13 @@ fn time(places: u64, found: &mut Found) -> Result<()> {
         for seed in 0..places {
             for arm in 0..arms.len() {
                 let mut took = [Duration::ZERO; 2];
-                for (faults, took) in [&as_linked, &placed].into_iter().zip(&mut took) {
+                for (placing, took) in [&as_linked, &placed].into_iter().zip(&mut took) {
                     arena.reset(0);
                     let start = Instant::now();
-                    let program = load(faults, (0, arm), arena, seed)?;
+                    let program = load(&faults, (0, arm), (arena, placing), seed)?;
                     *took = start.elapsed();
                     let ns = fastest(&*program);
-                    match std::ptr::eq(faults, &placed) {
+                    match Arc::ptr_eq(placing, &placed) {
                         true => times[arm].push(ns),
                         false => linked[arm] = linked[arm].min(ns),
                     }
@@ -339,7 +339,7 @@ fn time(places: u64, found: &mut Found) -> Result<()> {
                 linked_percent: (linked[one] / linked[other] - 1.0) * 100.0,
             });
         }
-        let (start, bytes) = (Instant::now(), placed.bytes());
+        let (start, bytes) = (Instant::now(), faults.bytes());
         for seed in 0..places {
             // As in a run: the one before is given back when the next is there.
             arena = Arena::fresh(bytes, seed)?;

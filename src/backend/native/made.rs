@@ -4,7 +4,7 @@
 //! (`program::steps::machine_code`), and the programs that the compiler makes (`loaded`).
 
 use super::Build;
-use super::loaded::{Loaded, Seat, Shape};
+use super::loaded::{Loaded, Placing, Seat, Shape};
 use super::memory::NativeMemory;
 use crate::backend::arms::Arms;
 use crate::backend::cases::CaseArms;
@@ -66,7 +66,14 @@ impl Build for MadeArms {
         self.arms.most_bytes()
     }
 
-    fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
+    const IS_COMPILED: bool = false;
+
+    fn build(
+        &self,
+        planned: &PlannedSample,
+        arena: Arena,
+        _placing: &Arc<Placing>,
+    ) -> Result<Box<dyn Loaded>> {
         let steps = self.blueprint(planned).steps(arena)?;
         let handicap_permille = self.handicap(planned.arm).get();
         let shape = match self.recompiled == Some(planned.arm) {

@@ -69,13 +69,15 @@ pub const PACE: &str = "pace_ns";
 pub trait Build {
     /// Bytes of arena that any of its programs takes.
     fn bytes(&self) -> usize;
+    /// Whether its programs are compiled code, for which `placing` finds a place.
+    const IS_COMPILED: bool;
     /// The program of a sample.
-    fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>>;
-    /// Have the code of programs placed by `placing` from now on; `false` where it is no compiled code,
-    /// so that there is nothing to place.
-    fn place_by(&mut self, _placing: &Arc<Placing>) -> bool {
-        false
-    }
+    fn build(
+        &self,
+        planned: &PlannedSample,
+        arena: Arena,
+        placing: &Arc<Placing>,
+    ) -> Result<Box<dyn Loaded>>;
 }
 
 impl Build for FaultArms {
@@ -84,12 +86,14 @@ impl Build for FaultArms {
         specs.map(|spec| spec.bytes()).max().unwrap_or(0)
     }
 
-    fn place_by(&mut self, placing: &Arc<Placing>) -> bool {
-        self.placing = Arc::clone(placing);
-        true
-    }
+    const IS_COMPILED: bool = true;
 
-    fn build(&self, planned: &PlannedSample, arena: Arena) -> Result<Box<dyn Loaded>> {
+    fn build(
+        &self,
+        planned: &PlannedSample,
+        arena: Arena,
+        placing: &Arc<Placing>,
+    ) -> Result<Box<dyn Loaded>> {
         let recompiled = self.recompiled == Some(planned.arm);
         let load = LoadPlaced {
             handicap_permille: self.handicap(planned.arm).get(),
@@ -98,7 +102,7 @@ impl Build for FaultArms {
                 true => Shape::Unrolled,
                 false => Shape::Plain,
             },
-            placing: Arc::clone(&self.placing),
+            placing: Arc::clone(placing),
             seed: planned.seed,
         };
         let spec = self.spec(planned.point, planned.arm, planned.first_slot);
@@ -136,12 +140,12 @@ pub struct Native<'g, B> {
 
 impl<'g, B: Build> Native<'g, B> {
     /// A backend for programs of `build`, on the CPUs planned for each design point.
-    pub fn new(mut build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<'g, B>> {
+    pub fn new(build: B, cpus: Vec<Vec<CpuId>>, timing: Timing) -> Result<Native<'g, B>> {
         let bytes = build.bytes() + START_PAGES as usize * PAGE;
         let steal = cpus.iter().map(|cpus| StealClock::open(cpus));
         let mut unplaced = BTreeSet::new();
-        let placing = Arc::default();
-        if build.place_by(&placing) {
+        let placing = Arc::<Placing>::default();
+        if B::IS_COMPILED {
             match Placer::new() {
                 Ok(placer) => placing.give_back(placer),
                 Err(why) => drop(unplaced.insert(why.to_string())),
@@ -267,7 +271,7 @@ impl<B: Build> Native<'_, B> {
         for (point, arm) in all {
             let planned = PlannedSample::first(point, arm);
             let arena = self.arenas.take(&planned)?;
-            let program = self.build.build(&planned, arena)?;
+            let program = self.build.build(&planned, arena, &self.placing)?;
             let Point {
                 scenario, threads, ..
             } = &design.points[point];
@@ -287,7 +291,7 @@ impl<B: Build> Backend for Native<'_, B> {
     fn measure(&mut self, planned: &PlannedSample) -> Result<Measured> {
         let cpus = &self.cpus[planned.point];
         let arena = self.arenas.take(planned)?;
-        let program = self.build.build(planned, arena)?;
+        let program = self.build.build(planned, arena, &self.placing)?;
         let code = program.code();
         self.unplaced.extend(program.unplaced().map(str::to_owned));
         let steal = &mut self.steal[planned.point];

@@ -2,13 +2,14 @@
 //! words lie. On one line they take it from each other; on two they do not.
 
 use super::Build;
-use super::loaded::{Load, Loaded};
+use super::loaded::{Load, Loaded, Placing};
 use crate::error::Result;
 use crate::experiment::PlannedSample;
 use crate::program::{Program, WithProgram};
 use crate::space::arena::Arena;
 use crate::space::memory::{Addr, Memory};
 use crate::space::{PAGE, PAIR};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes from the word of the first thread to that of the second, by arm.
@@ -31,7 +32,14 @@ impl Build for TwoWords {
         PAGE
     }
 
-    fn build(&self, planned: &PlannedSample, mut arena: Arena) -> Result<Box<dyn Loaded>> {
+    const IS_COMPILED: bool = false;
+
+    fn build(
+        &self,
+        planned: &PlannedSample,
+        mut arena: Arena,
+        _placing: &Arc<Placing>,
+    ) -> Result<Box<dyn Loaded>> {
         let program = AddToOwn {
             first: arena.alloc(PAIR, PAIR),
             arena,
