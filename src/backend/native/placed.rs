@@ -405,9 +405,9 @@ unsafe extern "C" fn visit(
     1
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
+#[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::program::steps::machine_code::synchronize;
     use std::arch::asm;
