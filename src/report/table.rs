@@ -358,7 +358,9 @@ fn indented(arm: &Arm) -> String {
 
 /// How a run in the folder `dir` ended. `missing`: design points that it did not come to.
 pub fn ending(ending: Ending, rows: &[VerdictRow], missing: usize, dir: &Path) -> String {
-    let rows: Vec<&VerdictRow> = rows.iter().filter(|row| row.is_whole()).collect();
+    // Where it depends, the answers are those of the states.
+    let rows = shown(rows).filter(|row| row.verdict != Verdict::Depends);
+    let rows: Vec<&VerdictRow> = rows.collect();
     let undecided = rows.iter().filter(|row| !row.verdict.is_decided()).count();
     let mut text = match ending {
         Ending::Decided => "Every verdict is decided.".to_owned(),
