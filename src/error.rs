@@ -22,7 +22,7 @@ pub enum Error {
     /// What `--fail-on` asked for was found: exit status 1.
     #[error("{0}")]
     Found(String),
-    /// A layout breaks a rule of its case: exit status 1.
+    /// A layout breaks a rule of its case, or the program a promise of its own: exit status 1.
     #[error("{0}")]
     Broken(String),
 }

@@ -141,7 +141,7 @@ fn a_cost_in_few_blocks_is_said_beside_the_ratio_that_does_not_hold_it() {
     assert_eq!(of(&judged, "baseline-again")[0].tail_share, None);
     let (_, table, _) = printed(&rows, &[]);
     assert!(
-        table.contains("    a tail: in 10.0 % of the blocks 1.80 times as long\n"),
+        table.contains("    a tail: in 10.0 % of the blocks 1.80 times as slow as in the others\n"),
         "{table}"
     );
 }

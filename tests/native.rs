@@ -2,7 +2,7 @@
 //! left in memory, what an arm executes. Not here: how long anything takes.
 
 use hitm::backend::faults::FaultArms;
-use hitm::backend::native::loaded::{Load, LoadPlaced, Loaded, Placing, Shape};
+use hitm::backend::native::loaded::{Load, LoadPlaced, Loaded, LoopShape, Placing};
 use hitm::backend::native::placed::Placer;
 use hitm::backend::native::pool::{Job, Pool, Timing, WindowReport};
 use hitm::backend::native::{Build, Native};
@@ -239,7 +239,7 @@ fn the_controls_do_what_the_baseline_does_in_the_same_memory() {
 #[cfg(target_arch = "x86_64")]
 fn run_placed(
     spec: Spec,
-    shape: Shape,
+    shape: LoopShape,
     seed: u64,
     placing: &Arc<Placing>,
     (mut arena, steps): (Arena, u32),
@@ -280,7 +280,7 @@ fn wherever_code_lies_it_does_the_same() {
             let mut arena = Arena::new(spec.bytes()).unwrap();
             let linked = run_alone(loaded(spec, 0), 301).0;
             let mut seen: Vec<(String, Vec<u64>)> = Vec::new();
-            for shape in [Shape::Plain, Shape::Unrolled] {
+            for shape in [LoopShape::Plain, LoopShape::Unrolled] {
                 for seed in 0..8 {
                     let (code, contents, after) =
                         run_placed(spec, shape, seed, &placing, (arena, 301));

@@ -113,8 +113,8 @@ pub struct Options {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive or
-    /// depends), or both; or if the A/A arm or the placebo fails
+    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive, depends
+    /// or code-noise), or both; or if the A/A arm or the placebo fails
     #[arg(long, value_enum, value_name = "VERDICT,…", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
 }

@@ -4,14 +4,14 @@
 //! too busy to tell is no failure.
 
 use super::run::seed_of_the_clock;
-use super::selftest_tried::{Tried, design};
+use super::selftest_tried::{Finding, Tried, design};
 use crate::backend::faults::FaultArms;
 use crate::backend::native::pool::Timing;
 use crate::backend::native::two_words::TwoWords;
 use crate::backend::native::{Build, Native};
 use crate::error::Result;
 use crate::experiment::{Arm, BackendKind, Design, Limits, Sample};
-use crate::judge::VerdictRow;
+use crate::judge::{self, VerdictRow};
 use crate::machine::{Placement, Topology, real_time};
 use crate::space::LINE;
 use crate::stats::Verdict;
@@ -70,17 +70,12 @@ pub fn two_words(stop: &AtomicBool) -> Result<Tried> {
     Ok(measured(words, design, 10, stop)?.shares_a_line())
 }
 
-fn faults(design: Design, seconds: u64, stop: &AtomicBool) -> Result<Comparison> {
+fn faults(design: Design, seconds: u64, stop: &AtomicBool) -> Result<Answers> {
     measured(FaultArms::of(&design)?, design, seconds, stop)
 }
 
 /// Measure until it is decided, or for so many seconds.
-fn measured(
-    build: impl Build,
-    design: Design,
-    seconds: u64,
-    stop: &AtomicBool,
-) -> Result<Comparison> {
+fn measured(build: impl Build, design: Design, seconds: u64, stop: &AtomicBool) -> Result<Answers> {
     let design = Design {
         seed: seed_of_the_clock(),
         ..design
@@ -95,13 +90,73 @@ fn measured(
         blocks: None,
     };
     let made = conduct_unless(stop, &design, limits, &mut native)?;
-    let row = made.verdicts.iter().find(|row| row.is_whole());
-    Ok(Comparison::new(row, &made.samples))
+    let rows: Vec<&VerdictRow> = judge::shown(&made.verdicts).collect();
+    let depends = rows.iter().any(|row| row.verdict == Verdict::Depends);
+    let answers = rows.iter().filter(|row| row.verdict != Verdict::Depends);
+    let mut answers: Vec<Answer> = answers
+        .map(|row| Answer::new(Some(row), &made.samples))
+        .collect();
+    if answers.is_empty() {
+        answers.push(Answer::new(None, &made.samples));
+    }
+    Ok(Answers { depends, answers })
 }
 
-/// What is known of one comparison.
+/// What is known of a comparison: one answer, or one for each state of the machine that it depends
+/// on.
 #[derive(Clone, Debug)]
-struct Comparison {
+struct Answers {
+    depends: bool,
+    answers: Vec<Answer>,
+}
+
+impl Answers {
+    /// Equivalent or undecided passes.
+    fn is_no_difference(&self) -> Tried {
+        match self.depends {
+            true => Tried::fail(
+                self.figures(),
+                "depends on the state of the machine, where there is no difference",
+            ),
+            false => self.each(Answer::is_no_difference),
+        }
+    }
+
+    /// A regression of about that size passes.
+    fn is_slower_by(&self, injected: f64) -> Tried {
+        self.each(|answer| answer.is_slower_by(injected))
+    }
+
+    /// Slower passes, in whatever states of the machine by different amounts.
+    fn shares_a_line(&self) -> Tried {
+        self.each(Answer::shares_a_line)
+    }
+
+    /// The worst of what is found of each: a failure, else what was skipped.
+    fn each(&self, tried: impl Fn(&Answer) -> Tried) -> Tried {
+        let tried: Vec<Tried> = self.answers.iter().map(tried).collect();
+        let worst = [Finding::Fail, Finding::Skip, Finding::Pass];
+        let mut found = worst
+            .iter()
+            .filter_map(|finding| tried.iter().find(|one| one.finding == *finding));
+        match found.next() {
+            Some(one) => Tried {
+                figure: self.figures(),
+                ..one.clone()
+            },
+            None => Tried::skip("", "nothing was measured"),
+        }
+    }
+
+    fn figures(&self) -> String {
+        let figures: Vec<String> = self.answers.iter().map(Answer::figure).collect();
+        figures.join("; ")
+    }
+}
+
+/// One answer.
+#[derive(Clone, Debug)]
+struct Answer {
     verdict: Verdict,
     /// Ratio of times, and its interval, where there is one.
     ratio: Option<[f64; 3]>,
@@ -112,12 +167,12 @@ struct Comparison {
     such_as: String,
 }
 
-impl Comparison {
-    fn new(row: Option<&VerdictRow>, samples: &[Sample]) -> Comparison {
+impl Answer {
+    fn new(row: Option<&VerdictRow>, samples: &[Sample]) -> Answer {
         let invalid = || samples.iter().filter(|sample| !sample.valid);
         let ratio = row.and_then(|row| Some([row.ratio?, row.ratio_low?, row.ratio_high?]));
         let such_as = invalid().next_back().map(|s| s.invalid_reason.clone());
-        Comparison {
+        Answer {
             verdict: row.map_or(Verdict::Inconclusive, |row| row.verdict),
             ratio,
             blocks: row.map_or(0, |row| row.blocks),
@@ -174,7 +229,7 @@ impl Comparison {
         }
     }
 
-    /// A regression passes. Undecided is a failure only where the interval is narrow enough to tell.
+    /// A regression of half to twice that size passes. Undecided is a failure only where the interval is narrow enough to tell.
     fn is_slower_by(&self, injected: f64) -> Tried {
         let [_, low, high] = match self.usable() {
             Ok(ratio) => ratio,
@@ -182,9 +237,10 @@ impl Comparison {
         };
         let said = self.verdict.name();
         let is_wide = (high / low).ln() > injected.ln_1p();
+        let is_of_that_size = high > 1.0 + injected / 2.0 && low < 1.0 + 2.0 * injected;
         match self.verdict {
-            Verdict::Regression => Tried::pass(self.figure(), said),
-            Verdict::Inconclusive | Verdict::Depends if is_wide => Tried::skip(
+            Verdict::Regression if is_of_that_size => Tried::pass(self.figure(), said),
+            Verdict::Inconclusive if is_wide => Tried::skip(
                 self.figure(),
                 format!("{said}: too noisy here to tell {:.0} %", 100.0 * injected),
             ),
@@ -195,7 +251,7 @@ impl Comparison {
         }
     }
 
-    /// Slower passes, in whatever states of the machine by different amounts.
+    /// Slower passes.
     fn shares_a_line(&self) -> Tried {
         let [_, low, high] = match self.usable() {
             Ok(ratio) => ratio,
@@ -203,7 +259,7 @@ impl Comparison {
         };
         match self.verdict {
             _ if low > 1.0 => Tried::pass(self.figure(), "one line costs more than two"),
-            Verdict::Inconclusive | Verdict::Depends if high > 1.0 => {
+            Verdict::Inconclusive if high > 1.0 => {
                 Tried::skip(self.figure(), "too noisy here to tell")
             }
             _ => Tried::fail(
@@ -216,11 +272,10 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
-    use super::super::selftest_tried::Finding;
     use super::*;
 
-    fn comparison(verdict: Verdict, low: f64, high: f64) -> Comparison {
-        Comparison {
+    fn comparison(verdict: Verdict, low: f64, high: f64) -> Answer {
+        Answer {
             verdict,
             ratio: Some([(low * high).sqrt(), low, high]),
             blocks: 40,
@@ -244,6 +299,8 @@ mod tests {
         let finding =
             |verdict, low, high| comparison(verdict, low, high).is_slower_by(0.05).finding;
         assert_eq!(finding(Verdict::Regression, 1.04, 1.06), Finding::Pass);
+        assert_eq!(finding(Verdict::Regression, 1.40, 1.60), Finding::Fail);
+        assert_eq!(finding(Verdict::Regression, 1.005, 1.02), Finding::Fail);
         assert_eq!(finding(Verdict::Inconclusive, 0.97, 1.08), Finding::Skip);
         assert_eq!(finding(Verdict::Inconclusive, 0.99, 1.025), Finding::Fail);
         assert_eq!(finding(Verdict::Equivalent, 0.99, 1.01), Finding::Fail);
@@ -251,8 +308,24 @@ mod tests {
     }
 
     #[test]
+    fn what_depends_on_the_state_is_a_difference_and_each_state_has_to_pass() {
+        let of = |answers: &[Answer]| Answers {
+            depends: true,
+            answers: answers.to_vec(),
+        };
+        let slower = comparison(Verdict::Regression, 1.04, 1.06);
+        let equal = comparison(Verdict::Equivalent, 0.99, 1.01);
+        let both = of(&[slower.clone(), equal]);
+        assert_eq!(both.is_no_difference().finding, Finding::Fail);
+        assert_eq!(both.is_slower_by(0.05).finding, Finding::Fail);
+        let slower = of(&[slower.clone(), slower]);
+        assert_eq!(slower.is_slower_by(0.05).finding, Finding::Pass);
+        assert!(slower.shares_a_line().figure.contains("; "));
+    }
+
+    #[test]
     fn a_machine_that_is_too_busy_is_skipped_with_the_reason() {
-        let busy = Comparison {
+        let busy = Answer {
             blocks: 3,
             invalid: 70,
             such_as: "a thread was switched out".to_owned(),
@@ -272,7 +345,7 @@ mod tests {
     #[test]
     fn the_control_passes_whatever_the_size_of_what_it_finds() {
         let finding = |verdict, low, high| comparison(verdict, low, high).shares_a_line().finding;
-        assert_eq!(finding(Verdict::Depends, 3.0, 9.0), Finding::Pass);
+        assert_eq!(finding(Verdict::Regression, 3.0, 9.0), Finding::Pass);
         assert_eq!(finding(Verdict::Inconclusive, 0.9, 4.0), Finding::Skip);
         assert_eq!(finding(Verdict::Equivalent, 0.99, 1.01), Finding::Fail);
     }

@@ -28,7 +28,7 @@ enum Study {
     Calibration(calibration::Args),
     /// How often one look at so many units errs, by estimator, on simulated noise (10 s)
     Estimators(calibration::Args),
-    /// How often A/A comparisons are called regression or improvement (2 min)
+    /// How often A/A comparisons are called anything but equivalent or inconclusive (2 min)
     FalseAlarms(trials::FaultArgs),
     /// How often a regression of known size is called regression (2 min)
     ///

@@ -31,8 +31,8 @@ pub struct Args {
     /// The baseline of rows that do not say it, as in files of earlier versions
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<Arm>,
-    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive or
-    /// depends), or both; or if the A/A arm or the placebo fails
+    /// Exit with status 1 if this is among the results: regression, undecided (inconclusive, depends
+    /// or code-noise), or both; or if the A/A arm or the placebo fails
     #[arg(long, value_enum, value_name = "VERDICT,…", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
 }
@@ -98,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
         Format::Table => tables,
         format => table::render(format, &rows, &times),
     })?;
-    fail_on(&args.fail_on, &rows)
+    fail_on(&args.fail_on, &rows, 0)
 }
 
 /// The rows of each run, in the order of the file.
@@ -251,9 +251,10 @@ pub fn conclude(
     }
     let points = design.points.iter();
     let missing = points.filter(|point| samples.iter().all(|s| s.point != **point));
+    let missing = missing.count();
     let end = match counters {
         true => {
-            let mut said = table::ending(ending, &rows, missing.count(), &dir);
+            let mut said = table::ending(ending, &rows, missing, &dir);
             if reported.is_ok() {
                 said += &format!(" Report: {}", dir.join("report.html").display());
             }
@@ -261,7 +262,7 @@ pub fn conclude(
         }
         false => Ok(()),
     };
-    let found = fail_on(&options.fail_on, &rows);
+    let found = fail_on(&options.fail_on, &rows, missing);
     let roles = roles.map(|_| ());
     first_error([recorded, written, roles, printed, reported, end, found])
 }
@@ -278,7 +279,9 @@ fn report(dir: &Path, counters: bool) -> Result<()> {
 }
 
 /// What --fail-on asks for, if it is among the rows that are shown.
-fn fail_on(asked: &[FailOn], rows: &[VerdictRow]) -> Result<()> {
+///
+/// `missing`: design points that not one block was taken at.
+fn fail_on(asked: &[FailOn], rows: &[VerdictRow], missing: usize) -> Result<()> {
     if asked.is_empty() {
         return Ok(());
     }
@@ -320,8 +323,13 @@ fn fail_on(asked: &[FailOn], rows: &[VerdictRow]) -> Result<()> {
     }
     if asked.contains(&FailOn::Undecided) {
         found.extend(listed("undecided", &|row| {
-            is_layout(row) && matches!(row.verdict, Verdict::Inconclusive | Verdict::Depends)
+            let no_answer = [Verdict::Inconclusive, Verdict::Depends, Verdict::CodeNoise];
+            is_layout(row) && no_answer.contains(&row.verdict)
         }));
+        if missing > 0 {
+            let points = units::count(missing, "design point");
+            found.push(format!("undecided: {points} without one block"));
+        }
         if rows.is_empty() {
             found.push("undecided: there is not one verdict".to_owned());
         }

@@ -84,7 +84,7 @@ pub struct Sample {
 /// in a verdict, not told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Stratum {
-    /// Phase of the slab slot: for VMAs the parity of the first slot.
+    /// Parity of the slab slot that the first object lies in.
     pub slot: Option<u32>,
     /// Mode of the line transfer, from the probe.
     pub transfer_ns: Option<TransferBin>,

@@ -19,7 +19,7 @@ pub(super) struct Judged {
 }
 
 /// What is said of a comparison.
-pub(super) struct Said {
+pub(super) struct Conclusion {
     pub look: Option<Look>,
     pub verdict: Verdict,
     pub strata: Strata,
@@ -27,7 +27,7 @@ pub(super) struct Said {
 
 impl Judged {
     /// What the blocks say of a run that ended so, but for the placebo.
-    pub fn said(&self, rule: Rule, ending: Ending) -> Said {
+    pub fn said(&self, rule: Rule, ending: Ending) -> Conclusion {
         let effects = self.seen.iter().map(|one| one.effect);
         let look = look_of(effects, UnitOf::SlotCouple, rule, ending);
         let strata = Strata::of(&self.seen, rule, ending);
@@ -36,7 +36,7 @@ impl Judged {
             (Some(look), true) => look.verdict,
             (None, _) => Verdict::Inconclusive,
         };
-        Said {
+        Conclusion {
             look,
             verdict,
             strata,

@@ -15,7 +15,7 @@ pub use strata::Factor;
 use crate::experiment::{Arm, Ending, Point, Prefetch, Sample, Stratum};
 use crate::program::fault::layouts::VmaLayout;
 use crate::stats::{Comparison, Effect, Interval, Look, Parity, Rule, UnitOf, Verdict};
-use judged::{Judged, Said};
+use judged::{Conclusion, Judged};
 use placebo::Placebo;
 use std::collections::BTreeMap;
 use strata::Seen;
@@ -80,18 +80,21 @@ impl Judge {
             };
             for (compared, effect) in found {
                 let Some(effect) = effect else { continue };
+                let other_code = baseline.code != sample.code;
                 let at = |entry: &Judged| entry.arm == *arm && entry.compared == compared;
                 let at = entries.iter().position(at).unwrap_or_else(|| {
                     entries.push(Judged {
                         arm: arm.clone(),
                         compared,
-                        other_code: baseline.code != sample.code,
+                        other_code,
                         seen: Vec::new(),
                         comparison: Comparison::new(self.rule, UnitOf::SlotCouple),
                         decided: false,
                     });
                     entries.len() - 1
                 });
+                // In any block: another build may have gone on with the run.
+                entries[at].other_code |= other_code;
                 entries[at].seen.push(Seen {
                     effect,
                     // One for all samples of a block, since version 3 of the rows.
@@ -125,7 +128,7 @@ impl Judge {
         let said = entries
             .iter()
             .map(|entry| (*entry, entry.said(self.rule, ending)));
-        let said: Vec<(&Judged, Said)> = said.collect();
+        let said: Vec<(&Judged, Conclusion)> = said.collect();
         let mut rows = Vec::new();
         for (entry, of_it) in &said {
             let placebo = Placebo::of(entry, &said);
@@ -144,7 +147,10 @@ impl Judge {
                     ratio_high: ratio(|i| i.high),
                     verdict,
                     blocks: look.map_or(0, |l| l.blocks),
-                    blocks_invalid: look.map_or(0, |l| l.blocks_invalid),
+                    blocks_invalid: match look {
+                        Some(look) => look.blocks_invalid,
+                        None => entry.comparison.units().blocks_invalid(),
+                    },
                     stratum,
                     role: None,
                     run: like.run.clone(),
@@ -159,7 +165,6 @@ impl Judge {
             let whole = VerdictRow {
                 tail_share: tail.map(|tail| tail.share),
                 tail_ratio: tail.map(|tail| tail.factor),
-                blocks_invalid: entry.comparison.units().blocks_invalid(),
                 depends_on: Factor::joined(&of_it.strata.depends_on),
                 ..row(
                     Stratum::default(),
@@ -184,7 +189,7 @@ impl Judge {
 
 /// See which of the comparisons at a point have an answer by now.
 fn decide(entries: &mut [Judged], rule: Rule) {
-    let said: Vec<(&Judged, Said)> = entries
+    let said: Vec<(&Judged, Conclusion)> = entries
         .iter()
         .map(|entry| (entry, entry.said(rule, Ending::Decided)))
         .collect();
@@ -195,7 +200,9 @@ fn decide(entries: &mut [Judged], rule: Rule) {
             match said_of_it.verdict {
                 Verdict::Depends => {
                     let mut strata = said_of_it.strata.shown.iter();
-                    strata.all(|(at, look)| placebo.is_answer(*at, Some(*look), look.verdict))
+                    said_of_it.strata.are_all_shown
+                        && strata
+                            .all(|(at, look)| placebo.is_answer(*at, Some(*look), look.verdict))
                 }
                 verdict => placebo.is_answer(Stratum::default(), said_of_it.look, verdict),
             }

@@ -9,8 +9,8 @@ use crate::stats::{Comparison, Difference, Effect, Look, Rule, UnitOf, Units, Ve
 use crate::text::words;
 use std::collections::BTreeSet;
 
-/// Probability that strata which agree are said to differ, over all pairs of strata of a comparison
-/// that are compared (Bonferroni).
+/// Probability that strata which agree are said to differ at one look, over all pairs of strata of a
+/// comparison that are compared (Bonferroni).
 const ERROR: f64 = 0.01;
 
 words! {
@@ -74,8 +74,10 @@ pub(super) struct Seen {
 pub(super) struct Strata {
     /// The factors whose levels do not agree.
     pub depends_on: Vec<Factor>,
-    /// The looks at each combination of their levels.
+    /// The looks at each combination of their levels that has eight units.
     pub shown: Vec<(Stratum, Look)>,
+    /// Whether all of them have.
+    pub are_all_shown: bool,
     /// The looks at each state that the machine was in, all factors told apart.
     pub cells: Vec<(Stratum, Look)>,
 }
@@ -90,13 +92,15 @@ impl Strata {
         };
         // All of them too small to matter is one answer.
         let negligible = |(_, look): &(Stratum, Look)| look.verdict == Verdict::Equivalent;
-        if shown.iter().all(negligible) {
+        let all = shown.len() == strata(seen, &depends_on).len();
+        if all && shown.iter().all(negligible) {
             depends_on.clear();
             shown.clear();
         }
         Strata {
             depends_on,
             shown,
+            are_all_shown: all,
             cells: looks(seen, Factor::ALL, rule, ending),
         }
     }

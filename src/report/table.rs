@@ -130,16 +130,16 @@ pub(super) struct Line {
     pub tail: Option<String>,
 }
 
-/// `a tail: in 6.2 % of the blocks 1.9 times as long`.
+/// `a tail: in 6.2 % of the blocks 1.90 times as slow as in the others`.
 fn tail(row: &VerdictRow) -> Option<String> {
     let (share, ratio) = row.tail_share.zip(row.tail_ratio)?;
     let times = match ratio >= 1.0 {
-        true => format!("{ratio:.2} times as long"),
+        true => format!("{ratio:.2} times as slow"),
         false => format!("{:.2} times as fast", 1.0 / ratio),
     };
+    let percent = 100.0 * share;
     Some(format!(
-        "a tail: in {:.1} % of the blocks {times}",
-        100.0 * share
+        "a tail: in {percent:.1} % of the blocks {times} as in the others"
     ))
 }
 
@@ -363,7 +363,12 @@ pub fn ending(ending: Ending, rows: &[VerdictRow], missing: usize, dir: &Path) -
     let rows: Vec<&VerdictRow> = rows.collect();
     let undecided = rows.iter().filter(|row| !row.verdict.is_decided()).count();
     let mut text = match ending {
-        Ending::Decided => "Every verdict is decided.".to_owned(),
+        Ending::Decided if undecided == 0 => "Every verdict is decided.".to_owned(),
+        Ending::Decided => format!(
+            "Every verdict was decided when the last blocks were taken; with them, {undecided} of {} \
+             are not.",
+            rows.len()
+        ),
         Ending::BudgetSpent if undecided + missing == 0 => {
             "The budget is spent; every verdict is decided.".to_owned()
         }

@@ -178,11 +178,6 @@ impl Comparison {
         &self.units
     }
 
-    /// Number of units at which the next look is taken.
-    pub fn next_look(&self) -> usize {
-        self.next_look
-    }
-
     fn look(&mut self, critical: f64) {
         let error = 2.0 * Normal::standard().cdf(-critical);
         let look = Look::at(&self.units, error, self.rule.margin);

@@ -1,4 +1,4 @@
-//! Units of analysis: couples of blocks, one at each slot parity.
+//! Units of analysis: couples of blocks, one at each slot parity, or single blocks.
 //!
 //! Here: which blocks form a unit, and which are set aside. Not here: what makes a block invalid
 //! (`experiment`), and what is inferred from units (`interval`, `comparison`).
@@ -63,8 +63,7 @@ pub enum UnitOf {
 
 /// Blocks, formed into units as they arrive.
 ///
-/// Where all blocks are of one parity, each of them is a unit. Else the k-th valid even block and
-/// the k-th valid odd block make unit k, and its value is the mean of their log-ratios. An invalid block is set aside alone: the block that would have been its
+/// With [`UnitOf::Block`] each block is a unit. Else the k-th valid even block and the k-th valid odd block make unit k, and its value is the mean of their log-ratios. An invalid block is set aside alone: the block that would have been its
 /// neighbour waits for the next valid one of the other parity. Nothing is lost by that, because a
 /// log-ratio is already paired within its own block, minutes apart or not; setting aside whole
 /// couples would cost a fifth of the data where a tenth of the blocks is invalid. Units once

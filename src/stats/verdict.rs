@@ -40,7 +40,7 @@ impl Verdict {
         }
     }
 
-    /// Whether an interval says which way the difference goes, or that there is none to speak of.
+    /// Whether it is anything but `inconclusive`.
     pub fn is_decided(self) -> bool {
         self != Verdict::Inconclusive
     }

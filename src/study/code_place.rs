@@ -39,7 +39,7 @@ pub struct Args {
 /// Layouts of one kind of code in one scenario, in groups whose machine code is the same but for
 /// displacements.
 #[derive(Clone, Debug, serde::Serialize)]
-pub struct Shared {
+pub struct SharedCode {
     scenario: &'static str,
     kind: String,
     groups: Vec<Vec<&'static str>>,
@@ -47,7 +47,7 @@ pub struct Shared {
 
 /// The loop of a layout at many places, in nanoseconds per fault.
 #[derive(Clone, Debug, serde::Serialize)]
-pub struct Placed {
+pub struct PlacedLoop {
     scenario: &'static str,
     layout: &'static str,
     places: u64,
@@ -88,9 +88,9 @@ pub struct Moving {
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Found {
     /// Kinds of code, each in each scenario.
-    pub shared: Vec<Shared>,
+    pub shared: Vec<SharedCode>,
     /// Loops that were timed.
-    pub times: Vec<Placed>,
+    pub times: Vec<PlacedLoop>,
     /// Of these, what is compared.
     pub ratios: Vec<PlacedRatio>,
     /// What moving them costs.
@@ -213,7 +213,7 @@ fn load(
 }
 
 /// Which layouts have the same code but for displacements.
-fn compare() -> Result<Vec<Shared>> {
+fn compare() -> Result<Vec<SharedCode>> {
     let mut kinds: BTreeMap<(&'static str, String), BTreeMap<String, Vec<&'static str>>> =
         BTreeMap::new();
     for &layout in VmaLayout::EVERY {
@@ -239,11 +239,13 @@ fn compare() -> Result<Vec<Shared>> {
             }
         }
     }
-    let shared = kinds.into_iter().map(|((scenario, kind), codes)| Shared {
-        scenario,
-        kind,
-        groups: codes.into_values().collect(),
-    });
+    let shared = kinds
+        .into_iter()
+        .map(|((scenario, kind), codes)| SharedCode {
+            scenario,
+            kind,
+            groups: codes.into_values().collect(),
+        });
     Ok(shared.collect())
 }
 
@@ -316,7 +318,7 @@ fn time(places: u64, found: &mut Found) -> Result<()> {
         }
         let scenario = scenario.name();
         for (layout, (times, linked_ns)) in ARMS.iter().zip(times.iter().zip(&linked)) {
-            found.times.push(Placed {
+            found.times.push(PlacedLoop {
                 scenario,
                 layout,
                 places,

@@ -102,8 +102,8 @@ pub struct Trials {
 /// A/A comparisons: those called anything but equivalent or inconclusive are false alarms.
 pub fn false_alarms(args: &FaultArgs) -> Result<Trials> {
     Ok(Trials {
-        what: "A/A comparisons called regression or improvement".to_owned(),
-        counted: |verdict| matches!(verdict, Verdict::Regression | Verdict::Improvement),
+        what: "A/A comparisons called anything but equivalent or inconclusive".to_owned(),
+        counted: |verdict| !matches!(verdict, Verdict::Equivalent | Verdict::Inconclusive),
         counted_is_wrong: true,
         ..args.take(&[&args.layout, Arm::AGAIN])?
     })

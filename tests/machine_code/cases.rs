@@ -1,6 +1,6 @@
 //! The cases that come with `hitm`.
 
-use hitm::backend::native::loaded::{Load, Loaded, Shape};
+use hitm::backend::native::loaded::{Load, Loaded, LoopShape};
 use hitm::backend::native::made::Maker;
 use hitm::case::Case;
 use hitm::program::Blueprint;
@@ -53,7 +53,7 @@ fn every_case_that_comes_with_hitm_leaves_what_the_interpreter_leaves() {
             for handicap_permille in [0, 100] {
                 let interpreted = spec.with(arena(), Load { handicap_permille }).unwrap();
                 let (expected, expected_counts) = alone(interpreted, spec.threads, 404);
-                for shape in [Shape::Plain, Shape::Unrolled] {
+                for shape in [LoopShape::Plain, LoopShape::Unrolled] {
                     let made = spec.steps(arena()).unwrap();
                     let seed = layout as u64;
                     let made = maker.load_shaped(made, seed, handicap_permille, shape);

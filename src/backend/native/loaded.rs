@@ -74,7 +74,7 @@ pub struct LoadPlaced {
     /// What the machine code is called, beside what it is.
     pub code: String,
     /// The shape of the loop.
-    pub shape: Shape,
+    pub shape: LoopShape,
     /// What places it, if anything does.
     pub placing: Arc<Placing>,
     /// What the place follows from.
@@ -83,7 +83,7 @@ pub struct LoadPlaced {
 
 /// How the loop is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum LoopShape {
     /// A step in each turn.
     Plain,
     /// Two steps in each turn: other machine code, the same accesses.
@@ -111,7 +111,7 @@ impl WithProgram for LoadPlaced {
 
     fn call<P: Program>(self, program: P) -> Box<dyn Loaded> {
         let mut typed = Typed::new(program, self.handicap_permille);
-        if self.shape == Shape::Unrolled {
+        if self.shape == LoopShape::Unrolled {
             typed.batch = batch::<P, true>;
         }
         typed.code = self.code;

@@ -4,7 +4,7 @@
 //! (`program::steps::machine_code`), and the programs that the compiler makes (`loaded`).
 
 use super::Build;
-use super::loaded::{Loaded, Placing, Seat, Shape};
+use super::loaded::{Loaded, LoopShape, Placing, Seat};
 use super::memory::NativeMemory;
 use crate::backend::arms::Arms;
 use crate::backend::cases::CaseArms;
@@ -77,8 +77,8 @@ impl Build for MadeArms {
         let steps = self.blueprint(planned).steps(arena)?;
         let handicap_permille = self.handicap(planned.arm).get();
         let shape = match self.recompiled == Some(planned.arm) {
-            true => Shape::Unrolled,
-            false => Shape::Plain,
+            true => LoopShape::Unrolled,
+            false => LoopShape::Plain,
         };
         let code = {
             let mut codes = lock_of(&self.codes);
@@ -113,7 +113,7 @@ impl Maker {
     /// `steps` as machine code, with so many uncounted extra passes in thousandths. The place of
     /// the code follows from `seed`.
     pub fn load(&self, steps: Steps, seed: u64, handicap_permille: u32) -> Result<Box<dyn Loaded>> {
-        self.load_shaped(steps, seed, handicap_permille, Shape::Plain)
+        self.load_shaped(steps, seed, handicap_permille, LoopShape::Plain)
     }
 
     /// The same with a loop of that shape.
@@ -122,7 +122,7 @@ impl Maker {
         steps: Steps,
         seed: u64,
         handicap_permille: u32,
-        shape: Shape,
+        shape: LoopShape,
     ) -> Result<Box<dyn Loaded>> {
         Ok(Box::new(self.make(
             steps,
@@ -132,15 +132,21 @@ impl Maker {
         )?))
     }
 
-    fn make(&self, steps: Steps, seed: u64, handicap_permille: u32, shape: Shape) -> Result<Made> {
+    fn make(
+        &self,
+        steps: Steps,
+        seed: u64,
+        handicap_permille: u32,
+        shape: LoopShape,
+    ) -> Result<Made> {
         let surroundings = Surroundings {
             tables: steps.tables(),
             slow: SLOW,
             turns_per_microsecond: self.turns_per_microsecond,
         };
         let times = match shape {
-            Shape::Plain => 1,
-            Shape::Unrolled => 2,
+            LoopShape::Plain => 1,
+            LoopShape::Unrolled => 2,
         };
         let passes = (0..steps.threads()).map(|thread| steps.pass(thread));
         let codes = passes.map(|pass| assemble_unrolled(pass, &surroundings, times));
@@ -160,12 +166,12 @@ impl Maker {
 }
 
 /// What the code of all threads is, apart from displacements.
-fn code_of(steps: &Steps, shape: Shape) -> String {
+fn code_of(steps: &Steps, shape: LoopShape) -> String {
     let passes = (0..steps.threads()).map(|thread| steps.pass(thread));
     let content: Vec<String> = passes.map(Pass::but_for_displacements).collect();
     let recompiled = match shape {
-        Shape::Plain => "",
-        Shape::Unrolled => "-recompiled",
+        LoopShape::Plain => "",
+        LoopShape::Unrolled => "-recompiled",
     };
     format!("{:016x}{recompiled}", content_hash(&content.join("; ")))
 }

@@ -28,7 +28,7 @@ use crate::program::totals::ThreadFaults;
 use crate::results::address_map::{self, Mapped};
 use crate::space::PAGE;
 use crate::space::arena::Arena;
-use loaded::{LoadPlaced, Loaded, Placing, Shape};
+use loaded::{LoadPlaced, Loaded, LoopShape, Placing};
 use paces::Paces;
 use placed::Placer;
 use pool::{Job, Pool, Timing, WindowReport, is_oversubscribed};
@@ -99,8 +99,8 @@ impl Build for FaultArms {
             handicap_permille: self.handicap(planned.arm).get(),
             code: self.code(planned.arm),
             shape: match recompiled {
-                true => Shape::Unrolled,
-                false => Shape::Plain,
+                true => LoopShape::Unrolled,
+                false => LoopShape::Plain,
             },
             placing: Arc::clone(placing),
             seed: planned.seed,
@@ -134,6 +134,8 @@ pub struct Native<'g, B> {
     paces: Option<Paces>,
     /// Whether threads may have a real-time policy in samples, once one was disturbed.
     may_have_real_time: bool,
+    /// Design point and number of a block in which threads were switched out.
+    switched_in: Option<(usize, u64)>,
     /// Whether they have: to be seen by others while a run goes on.
     has_real_time: Arc<AtomicBool>,
 }
@@ -166,6 +168,7 @@ impl<'g, B: Build> Native<'g, B> {
             prefetchers: None,
             paces: None,
             may_have_real_time: false,
+            switched_in: None,
             has_real_time: Arc::default(),
         })
     }
@@ -175,7 +178,7 @@ impl<'g, B: Build> Native<'g, B> {
         self.paces = Some(paces);
     }
 
-    /// From the first sample on in which a thread is switched out, give threads a real-time policy
+    /// From the block on that follows the first in which a thread is switched out, give threads a real-time policy
     /// while they take a sample, if that is permitted. The flag says whether it came to that.
     pub fn may_use_real_time(&mut self, permission: &Permission) -> Arc<AtomicBool> {
         self.may_have_real_time = *permission == Permission::Granted;
@@ -297,6 +300,12 @@ impl<B: Build> Backend for Native<'_, B> {
         let steal = &mut self.steal[planned.point];
         let mut stolen_ns = || Ok::<u64, Error>(steal.stolen_ns()?.iter().sum());
         let before = stolen_ns()?;
+        // Not within a block, whose arms are compared.
+        let another = Some((planned.point, planned.block)) != self.switched_in;
+        if self.switched_in.is_some() && another {
+            self.pool.use_real_time();
+            self.has_real_time.store(true, Ordering::Relaxed);
+        }
         if let (Some(guard), Some(state)) = (&mut self.prefetchers, planned.prefetch.state()) {
             guard.set(state)?;
         }
@@ -329,8 +338,7 @@ impl<B: Build> Backend for Native<'_, B> {
             && !is_oversubscribed(cpus)
             && measured.invalid.iter().any(is_switched)
         {
-            self.pool.use_real_time();
-            self.has_real_time.store(true, Ordering::Relaxed);
+            self.switched_in = Some((planned.point, planned.block));
         }
         measured.code = code;
         if let Some(guard) = &self.prefetchers {

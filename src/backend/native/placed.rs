@@ -78,7 +78,7 @@ impl Placer {
     }
 
     /// Copy the function that begins at `function`, and what it calls, to a place that follows from
-    /// `seed`; the copies from before are gone. Each thread that executes it has to call
+    /// `seed`. Copies from before must not be executed any more. Each thread that executes it has to call
     /// [`synchronize`](crate::program::steps::machine_code::synchronize) first.
     ///
     /// The copy does what the function does, with the same variables: what lies outside is referred
@@ -147,7 +147,9 @@ fn near(text: &Range<usize>) -> std::result::Result<CodePages, Errno> {
     let above = apart.iter().map(|apart| text.end + apart);
     let hints = below.filter(|at| *at >= MIB).chain(above);
     for hint in hints {
-        let pages = CodePages::map(ROOM, Some(hint / PAGE * PAGE))?;
+        let Ok(pages) = CodePages::map(ROOM, Some(hint / PAGE * PAGE)) else {
+            continue;
+        };
         let start = pages.start();
         let distance = start.abs_diff(text.start).max(start.abs_diff(text.end));
         if distance <= 1536 * MIB {
@@ -190,7 +192,8 @@ impl Set {
     /// The function at `start` with those that it calls, as far as these can be copied and there is
     /// room.
     fn read(image: &Image, start: usize) -> std::result::Result<Set, String> {
-        let first = image.function(start).ok_or("its extent is not known")?;
+        let first = image.function(start).filter(|found| found.start == start);
+        let first = first.ok_or("its extent is not known")?;
         let mut functions = vec![Function::read(image, first)?];
         let (mut level, mut bytes) = (0..1, functions[0].bytes.len());
         let mut seen = BTreeSet::from([start]);
@@ -213,6 +216,18 @@ impl Set {
         }
         if bytes > MOST_BYTES {
             return Err(format!("it is longer than {MOST_BYTES} bytes"));
+        }
+        // That would go on in the original.
+        let inside = |target: usize| {
+            let mut copied = functions.iter();
+            copied.any(|f| f.start < target && target < f.start + f.bytes.len())
+        };
+        let references = functions.iter().flat_map(|function| &function.references);
+        if references
+            .filter(|reference| reference.branch)
+            .any(|reference| inside(reference.target))
+        {
+            return Err("a branch leads into the middle of a function".to_owned());
         }
         let masked: Vec<&str> = functions.iter().map(|f| f.masked.as_str()).collect();
         Ok(Set {
@@ -276,7 +291,7 @@ impl Function {
             }
             // Where a table of jumps leads is the function itself, not its copy.
             if instruction.flow_control() == FlowControl::IndirectBranch
-                && instruction.op0_kind() == OpKind::Register
+                && !instruction.is_ip_rel_memory_operand()
             {
                 return Err(format!("it jumps by a table at {:#x}", instruction.ip()));
             }

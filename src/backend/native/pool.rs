@@ -147,7 +147,13 @@ impl Pool {
         for report in replies {
             match report {
                 Ok(report) => reports.push(report),
-                Err(e) => error = Some(e),
+                // The others only say that one of them failed.
+                Err(e) => {
+                    error = match error {
+                        Some(Error::Broken(why)) => Some(Error::Broken(why)),
+                        _ => Some(e),
+                    }
+                }
             }
         }
         if let Some(error) = error {
@@ -156,7 +162,7 @@ impl Pool {
         reports.sort_by_key(|report: &WindowReport| report.thread);
         match Arc::into_inner(job) {
             Some(job) if reports.len() == cpus.len() => Ok((reports, job.program)),
-            _ => Err(Error::Refused(
+            _ => Err(Error::Broken(
                 "a worker thread ended unexpectedly; this is a bug of hitm".to_owned(),
             )),
         }
@@ -240,7 +246,7 @@ fn serve(cpu: CpuId, inbox: &Receiver<Order>) {
         let answer = match outcome {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Refused(
+            Err(_) => Err(Error::Broken(
                 "a worker thread panicked (see above); this is a bug of hitm".to_owned(),
             )),
         };
