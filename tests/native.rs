@@ -451,7 +451,7 @@ fn a_panic_in_a_program_ends_the_sample_with_an_error_and_not_the_pool() {
         ] {
             for thread in [0, 1] {
                 let failed = sample(thread, at);
-                assert!(matches!(failed, Err(Error::Refused(_))), "{failed:?}");
+                assert!(matches!(failed, Err(Error::Broken(_))), "{failed:?}");
                 assert_eq!(sample(thread, Moment::Never).unwrap().len(), 2);
             }
         }
