@@ -6,7 +6,7 @@ use hitm::error::say;
 use std::time::Duration;
 
 /// About how long all benches take on two CPUs, in minutes.
-const ALL_MINUTES: u64 = 5;
+const ALL_MINUTES: u64 = 3;
 
 /// Whether criterion measures: `cargo test` and `--test` run everything once, `--list` nothing.
 pub fn is_measured() -> bool {

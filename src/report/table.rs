@@ -6,12 +6,13 @@
 use super::arms::{ArmTime, Site, place_in_design, state};
 use super::columns::{Cell, Columns, WIDTH, wrap};
 use super::why::{Counted, CounterRow, SCALED};
-use crate::experiment::{Arm, BackendKind, Code, Ending, Sample};
+use crate::experiment::{Arm, BackendKind, Code, Ending, Pace, Sample, Stratum};
 use crate::judge::{Compared, Factor, VerdictRow, shown};
 use crate::results::verdicts_csv;
 use crate::stats::Verdict;
 use crate::units;
 use anstyle::{AnsiColor, Style};
+use std::collections::BTreeSet;
 use std::iter;
 use std::path::Path;
 
@@ -185,7 +186,7 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [ArmTime]) -> Vec
         let group = Group {
             heading: match attributes {
                 true => format!("{}; {ATTRIBUTION}", place_in_design(&site.point)),
-                false => site.title(),
+                false => site.title() + &states(verdicts, &site),
             },
             attributes,
             place: format!("{} on {}", row.backend, row.machine),
@@ -195,6 +196,29 @@ pub(super) fn groups<'a>(verdicts: &'a [VerdictRow], arms: &'a [ArmTime]) -> Vec
         groups.push((site, group));
     }
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// The states of the machine that were seen at a site, as far as they say what its rows are true of:
+/// `; line transfers: 20 to 60 ns`.
+fn states(verdicts: &[VerdictRow], site: &Site) -> String {
+    let at = verdicts.iter().filter(|row| Site::from(*row) == *site);
+    let strata: Vec<Stratum> = at.map(|row| row.stratum).collect();
+    let transfers: BTreeSet<_> = strata.iter().filter_map(|at| at.transfer_ns).collect();
+    let of = |transfer_ns| {
+        state(&Stratum {
+            transfer_ns: Some(transfer_ns),
+            ..Stratum::default()
+        })
+    };
+    let transfers: Vec<String> = transfers.into_iter().map(of).collect();
+    let mut text = String::new();
+    if !transfers.is_empty() {
+        text += &format!("; line transfers: {}", transfers.join(" and "));
+    }
+    if strata.iter().any(|at| at.pace == Some(Pace::Shared)) {
+        text += "; some on shared cores";
+    }
+    text
 }
 
 /// The effect of the layout of an attribution row with the prefetcher `on` or `off`.
