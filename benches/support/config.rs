@@ -19,7 +19,10 @@ pub fn is_measured() -> bool {
 ///
 /// With more resamples than these the analysis takes longer than the measurement.
 pub fn criterion(bench: &str, seconds: u64, [warm_up_ms, measurement_ms]: [u64; 2]) -> Criterion {
-    if is_measured() {
+    let is_filtered = std::env::args()
+        .skip(1)
+        .any(|argument| !argument.starts_with('-'));
+    if is_measured() && !is_filtered {
         say(format!(
             "{bench} takes up to {seconds} s, all benches about {ALL_MINUTES} min; for less, \
              cargo bench --bench {bench}, cargo bench -- FILTER"

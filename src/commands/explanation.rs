@@ -182,5 +182,10 @@ fn write_timeline(sample: &run::Run, title: &str, path: &Path) -> Result<()> {
     if timeline.is_cut() {
         say("the timeline ends before the window does: it has as many slices as a browser shows");
     }
-    write_whole(path, &trace)
+    write_whole(path, &trace)?;
+    say(format_args!(
+        "{} is written; open it in ui.perfetto.dev",
+        path.display()
+    ));
+    Ok(())
 }

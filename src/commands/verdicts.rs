@@ -278,6 +278,9 @@ fn report(dir: &Path, counters: bool) -> Result<()> {
     first_error([printed, report::write(&record, dir).map(|_| ())])
 }
 
+/// So many findings of a kind are named, the others counted.
+const NAMED: usize = 4;
+
 /// What --fail-on asks for, if it is among the rows that are shown.
 ///
 /// `missing`: design points that not one block was taken at.
@@ -301,21 +304,27 @@ fn fail_on(asked: &[FailOn], rows: &[VerdictRow], missing: usize) -> Result<()> 
             format!("{arm} against {baseline} ({})", place(row))
         });
         let names: Vec<String> = names.collect();
-        (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let first = &names[..names.len().min(NAMED)];
+        (!names.is_empty()).then(|| format!("{what}: {}{more}", first.join(", ")))
     };
     let is_layout = |row: &VerdictRow| matches!(row.arm, Arm::Layout { .. });
     let mut found = Vec::new();
     // A verdict of a run that fails its own controls is worth nothing, whatever it says.
     found.extend(listed(
-        "the A/A arm fails, so no verdict here is to be trusted",
-        &|row| {
-            let nothing = row.is_whole() && row.blocks == 0;
-            row.arm == Arm::Again && (row.verdict.is_difference() || nothing)
-        },
+        "baseline-again differs from the baseline, so no verdict here is to be trusted",
+        &|row| row.arm == Arm::Again && row.verdict.is_difference(),
     ));
-    found.extend(listed("code alone makes a difference", &|row| {
-        row.arm == Arm::Recompiled && row.verdict.is_difference()
+    found.extend(listed("too few blocks to say how noisy it was", &|row| {
+        row.arm == Arm::Again && row.is_whole() && row.blocks == 0
     }));
+    found.extend(listed(
+        "baseline-recompiled differs from the baseline: code alone makes a difference",
+        &|row| row.arm == Arm::Recompiled && row.verdict.is_difference(),
+    ));
     if asked.contains(&FailOn::Regression) {
         found.extend(listed("regressions", &|row| {
             is_layout(row) && row.verdict == Verdict::Regression

@@ -232,7 +232,8 @@ pub fn explain(run: &Run) -> String {
     let (waited, taken) = explanation(run);
     let time = ns_per_fault(run);
     let in_them = waited.iter().filter(|row| row.counted);
-    let waiting: f64 = in_them.map(|row| row.ns).sum();
+    // A sum of nothing is -0.
+    let waiting = 0.0 + in_them.map(|row| row.ns).sum::<f64>();
     let mut waits = Columns::new("<<>>><");
     waits.row([
         "  role",

@@ -404,7 +404,7 @@ pub fn ending(ending: Ending, rows: &[VerdictRow], missing: usize, dir: &Path) -
                 _ => String::new(),
             };
             let all = rows.len();
-            format!("The budget is spent with {undecided} of {all} verdicts undecided{resume}.")
+            format!("The budget is spent with {undecided} of {all} lines undecided{resume}.")
         }
         Ending::BlocksTaken => "All blocks are taken.".to_owned(),
         Ending::Interrupted => "Interrupted.".to_owned(),

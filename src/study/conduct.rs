@@ -118,7 +118,9 @@ impl Disturbed {
     pub fn refuse(&self, what: &str) -> Error {
         let such_as = match self.such_as.as_str() {
             "" => "take more of them".to_owned(),
-            such_as => format!("such as: {such_as}; stop what else runs on this machine"),
+            such_as => format!(
+                "such as: {such_as}; stop what else runs on this machine, or run it under chrt -f 10"
+            ),
         };
         Error::Refused(format!("{what}; {self}, {such_as}"))
     }

@@ -10,6 +10,7 @@ use crate::backend::native::Native;
 use crate::backend::native::pool::Timing;
 use crate::error::Result;
 use crate::experiment::Arm;
+use crate::machine::real_time;
 
 const POINT: &str = "vma-per-thread";
 const ARMS: [&str; 3] = ["split-aligned", Arm::AGAIN, "split-packed"];
@@ -19,5 +20,6 @@ pub fn study(args: &Args) -> Result<Ratios> {
     let design = design(&ARMS, &[(POINT, 2)])?;
     let faults = FaultArms::of(&design)?;
     let mut native = Native::new(faults, vec![cpus(2)?], Timing::default())?;
+    native.may_use_real_time(&real_time::permission());
     args.ratios(design, &mut native, true)
 }

@@ -12,7 +12,7 @@ use crate::experiment::{
     check_margin,
 };
 use crate::judge::VerdictRow;
-use crate::machine::{Placement, Topology};
+use crate::machine::{Placement, Topology, real_time};
 use crate::report::columns::Columns;
 use crate::stats::{Summary, Verdict};
 use crate::units::parse_duration;
@@ -178,7 +178,7 @@ impl Args {
         designs: &[Design],
         build: fn(&Design) -> Result<B>,
     ) -> Result<Trials> {
-        let topology = Topology::here()?;
+        let (topology, permission) = (Topology::here()?, real_time::permission());
         let limits = Limits {
             budget: Some(self.budget),
             blocks: None,
@@ -195,6 +195,7 @@ impl Args {
             let threads = design.points[0].threads;
             let cpus = Placement::Compact.plan(&topology, threads, false)?.cpus;
             let mut native = Native::new(build(&design)?, vec![cpus], Timing::default())?;
+            native.may_use_real_time(&permission);
             let Conducted { verdicts, samples } = conduct(&design, limits, &mut native)?;
             disturbed.add(&samples);
             let last = design.arms.last();
