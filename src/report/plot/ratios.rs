@@ -28,7 +28,8 @@ pub fn draw(frame: &Frame, verdicts: &[&VerdictRow]) -> Option<Drawn> {
                 ..row(
                     match verdict.is_whole() {
                         true => verdict.arm.to_string(),
-                        false => format!("  {}", state(&verdict.stratum)),
+                        // Without the word, it fits.
+                        false => state(&verdict.stratum).replace(" slots", ""),
                     },
                     frame.colours.colour(&verdict.arm),
                     Some(verdict),
