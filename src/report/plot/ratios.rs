@@ -2,6 +2,7 @@
 
 use super::frame::{Drawn, Frame};
 use super::rows::{PlotRow, Rows, Section};
+use crate::experiment::Stratum;
 use crate::judge::VerdictRow;
 use crate::report::arms::state;
 use crate::stats::Verdict;
@@ -28,8 +29,7 @@ pub fn draw(frame: &Frame, verdicts: &[&VerdictRow]) -> Option<Drawn> {
                 ..row(
                     match verdict.is_whole() {
                         true => verdict.arm.to_string(),
-                        // Without the word, it fits.
-                        false => state(&verdict.stratum).replace(" slots", ""),
+                        false => label(&verdict.stratum),
                     },
                     frame.colours.colour(&verdict.arm),
                     Some(verdict),
@@ -45,6 +45,15 @@ pub fn draw(frame: &Frame, verdicts: &[&VerdictRow]) -> Option<Drawn> {
     let sections = threads.iter().map(section).collect();
     let axis = "ratio with its interval, above 1 is slower";
     Some(ratio_rows(frame, title, axis, ends, sections))
+}
+
+/// A state as it fits beside a row.
+fn label(stratum: &Stratum) -> String {
+    let state = state(stratum);
+    match state.chars().count() > 22 {
+        true => state.replace(" slots", ""),
+        false => state,
+    }
 }
 
 /// Rows of ratios on an axis that may end.
