@@ -1,9 +1,9 @@
 //! One comparison while its blocks come in, and what is said of it.
 
 use super::row::Compared;
-use super::strata::{Seen, Strata, look_of};
+use super::strata::{Seen, Strata, look_that_counts};
 use crate::experiment::{Arm, Ending};
-use crate::stats::{Comparison, Look, Rule, Tail, UnitOf, Verdict};
+use crate::stats::{Comparison, Look, Rule, Tail, Verdict};
 
 /// One arm against the baseline.
 pub(super) struct Judged {
@@ -28,8 +28,7 @@ pub(super) struct Conclusion {
 impl Judged {
     /// What the blocks say of a run that ended so, but for the placebo.
     pub fn said(&self, rule: Rule, ending: Ending) -> Conclusion {
-        let effects = self.seen.iter().map(|one| one.effect);
-        let look = look_of(effects, UnitOf::SlotCouple, rule, ending);
+        let look = look_that_counts(&self.comparison, ending);
         let strata = Strata::of(&self.seen, rule, ending);
         let verdict = match (look, strata.depends_on.is_empty()) {
             (Some(_), false) => Verdict::Depends,

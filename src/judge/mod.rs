@@ -43,12 +43,21 @@ impl Judge {
         }
     }
 
-    /// Take in the samples of a block at one point. Each arm is there once in each state of the
-    /// prefetcher.
+    /// Take in the samples of a block at one point, and see what is decided by now. Each arm is
+    /// there once in each state of the prefetcher.
     pub fn push_block<'a>(&mut self, samples: impl IntoIterator<Item = &'a Sample>) {
         let samples: Vec<&Sample> = samples.into_iter().collect();
+        let looked = self.take_in(&samples);
+        if let Some(first) = samples.first().filter(|_| looked) {
+            let entries = self.points.entry(first.point.clone()).or_default();
+            decide(entries, self.rule);
+        }
+    }
+
+    /// Take in the samples of a block. Whether there was a look at any comparison.
+    fn take_in(&mut self, samples: &[&Sample]) -> bool {
         let Some(&first) = samples.first() else {
-            return;
+            return false;
         };
         let slot = first.first_slot.filter(|_| !self.one_slot);
         let parity = Parity::of(slot.map_or(first.block, |slot| slot as u64));
@@ -103,9 +112,7 @@ impl Judge {
                 looked |= entries[at].comparison.push(effect);
             }
         }
-        if looked {
-            decide(entries, self.rule);
-        }
+        looked
     }
 
     /// Whether every comparison at a point is decided.
@@ -265,7 +272,7 @@ pub fn verdicts(samples: &[Sample], terms: &Terms) -> Vec<VerdictRow> {
         block.push(sample);
     }
     for block in blocks.into_values() {
-        judge.push_block(block);
+        judge.take_in(&block);
     }
     // A number of blocks that was set later may have been chosen for what was seen.
     let ending = match terms.ending {

@@ -106,28 +106,17 @@ impl Strata {
     }
 }
 
-/// The look that counts at these effects, given how the run ended.
+/// The look of a comparison that counts, given how the run ended.
 ///
 /// Where measuring stopped at a budget, all error that is left is spent on all blocks. Where the
 /// number of blocks was fixed, there is one look and it is the only one. Where verdicts or a person
 /// stopped it, the latest look stands: to look again at a moment chosen for its data is what the
 /// error is controlled against.
-pub(super) fn look_of(
-    effects: impl Iterator<Item = Effect>,
-    unit_of: UnitOf,
-    rule: Rule,
-    ending: Ending,
-) -> Option<Look> {
-    if ending == Ending::BlocksTaken {
-        return Look::once(effects, unit_of, rule);
-    }
-    let mut comparison = Comparison::new(rule, unit_of);
-    for effect in effects {
-        comparison.push(effect);
-    }
+pub(super) fn look_that_counts(comparison: &Comparison, ending: Ending) -> Option<Look> {
     match ending {
-        Ending::BudgetSpent => comparison.finish(),
-        _ => comparison.latest().copied(),
+        Ending::BlocksTaken => comparison.only_look(),
+        Ending::BudgetSpent => comparison.clone().finish(),
+        Ending::Decided | Ending::Interrupted => comparison.latest().copied(),
     }
 }
 
@@ -159,10 +148,13 @@ fn strata(seen: &[Seen], factors: &[Factor]) -> BTreeSet<Stratum> {
 
 fn looks(seen: &[Seen], factors: &[Factor], rule: Rule, ending: Ending) -> Vec<(Stratum, Look)> {
     let look = |at: Stratum| {
-        let units = units(seen, factors, at);
-        let enough = units.values().len() >= Difference::FEWEST;
-        let look = || look_of(within(seen, factors, at), unit_of(&at), rule, ending);
-        enough.then(look).flatten().map(|look| (at, look))
+        let mut comparison = Comparison::new(rule, unit_of(&at));
+        for effect in within(seen, factors, at) {
+            comparison.push(effect);
+        }
+        let enough = comparison.units().values().len() >= Difference::FEWEST;
+        let look = look_that_counts(&comparison, ending).filter(|_| enough);
+        look.map(|look| (at, look))
     };
     strata(seen, factors).into_iter().filter_map(look).collect()
 }

@@ -63,7 +63,7 @@ pub struct Look {
     pub interval: Interval,
     /// The verdict on it.
     pub verdict: Verdict,
-    /// Valid blocks that entered: two a unit.
+    /// Valid blocks that entered a unit.
     pub blocks: u64,
     /// Blocks set aside as invalid by then.
     pub blocks_invalid: u64,
@@ -161,6 +161,12 @@ impl Comparison {
             self.look(boundary.look(units as f64, self.rule.error));
         }
         self.latest
+    }
+
+    /// The one and only look, in place of those on the way: at blocks whose number did not depend on
+    /// what they said. `None` for fewer than five units.
+    pub fn only_look(&self) -> Option<Look> {
+        Look::at(&self.units, self.rule.error, self.rule.margin)
     }
 
     /// The latest look; `None` before the first.
